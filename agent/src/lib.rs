@@ -1,0 +1,1 @@
+//! The workspace agent and every command a workspace needs.

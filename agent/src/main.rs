@@ -1,0 +1,2 @@
+//! The executable `coder`.
+fn main() {}

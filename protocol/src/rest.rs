@@ -1,0 +1,185 @@
+//! Bodies of the REST API under `/api/v2`, with the field names of Coder's API.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::import::Format;
+use crate::secret::{self, Secret};
+
+/// Header that carries a session token or an agent token.
+pub const SESSION_TOKEN_HEADER: &str = "Coder-Session-Token";
+/// Cookie and query parameter of the same meaning; agents up to 2.31.0 authenticate the RPC dial by the cookie.
+pub const SESSION_TOKEN_COOKIE: &str = "coder_session_token";
+/// Response header with the server's version.
+pub const BUILD_VERSION_HEADER: &str = "X-Coder-Build-Version";
+
+/// A user secret as every route returns it: never with its value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserSecret {
+    /// Stable identifier.
+    pub id: Uuid,
+    /// Unique for the user; cannot change.
+    pub name: String,
+    /// Free text.
+    pub description: String,
+    /// Environment variable target; empty for none.
+    pub env_name: String,
+    /// File target, starting with `~/` or `/`; empty for none.
+    pub file_path: String,
+    /// Whether the user wants it delivered.
+    pub enabled: bool,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When anything of it last changed.
+    pub updated_at: Timestamp,
+}
+
+/// `POST /users/{user}/secrets`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct CreateUserSecretRequest {
+    /// See [`crate::rules::name`].
+    #[serde(default)]
+    pub name: String,
+    /// See [`crate::rules::value`].
+    #[serde(default, serialize_with = "secret::expose_on_the_wire")]
+    pub value: Secret,
+    /// Free text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Environment variable target; empty for none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub env_name: String,
+    /// File target; empty for none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub file_path: String,
+    /// Absent means true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+}
+
+/// `PATCH /users/{user}/secrets/{name}`: an absent field stays as it is, an empty one is cleared.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct UpdateUserSecretRequest {
+    /// A new value, possibly empty.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "secret::expose_optional_on_the_wire"
+    )]
+    pub value: Option<Secret>,
+    /// A new description.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// A new environment variable target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env_name: Option<String>,
+    /// A new file target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_path: Option<String>,
+    /// Turns delivery on or off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+}
+
+impl UpdateUserSecretRequest {
+    /// Whether no field is given.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.value.is_none()
+            && self.description.is_none()
+            && self.env_name.is_none()
+            && self.file_path.is_none()
+            && self.enabled.is_none()
+    }
+}
+
+/// `POST /users/{user}/secrets/batch`. The content is one long secret.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct ImportUserSecretsRequest {
+    /// Absent or unknown is refused with a message of its own, so it arrives as text; see [`Format`].
+    #[serde(default)]
+    pub format: String,
+    /// The text of the file.
+    #[serde(default, serialize_with = "secret::expose_on_the_wire")]
+    pub content: Secret,
+}
+
+impl ImportUserSecretsRequest {
+    /// A request for the text of a file.
+    #[must_use]
+    pub fn new(format: Format, content: Secret) -> Self {
+        Self { format: format.to_string(), content }
+    }
+}
+
+/// `GET /deployment/user-secrets/capabilities`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserSecretsCapabilities {
+    /// False where the administrator has turned file targets off.
+    pub file_path_delivery_enabled: bool,
+}
+
+/// `GET /users/{user}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Stable identifier.
+    pub id: Uuid,
+    /// Login name.
+    pub username: String,
+    /// When the user was made.
+    pub created_at: Timestamp,
+    /// `active`; the real command line expects the field.
+    #[serde(default)]
+    pub status: String,
+}
+
+/// `GET /buildinfo`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildInfo {
+    /// Where the source is.
+    pub external_url: String,
+    /// Semantic version with a leading `v`.
+    pub version: String,
+    /// The address of the deployment.
+    pub dashboard_url: String,
+    /// Whether usage is reported to anyone; never here.
+    pub telemetry: bool,
+    /// Whether this is a proxy; never here.
+    pub workspace_proxy: bool,
+    /// The constant `1.0`; it tells nothing about the Agent API.
+    pub agent_api_version: String,
+    /// Present for clients that expect it.
+    pub provisioner_api_version: String,
+    /// Shown by clients whose version differs.
+    pub upgrade_message: String,
+    /// Identifies the deployment.
+    pub deployment_id: String,
+}
+
+/// `POST /workspaceagents/me/log-source`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostLogSourceRequest {
+    /// Chosen by the agent; posting the same one again changes nothing.
+    pub id: Uuid,
+    /// Shown beside the lines.
+    pub display_name: String,
+    /// Path or address of an icon; may be empty.
+    #[serde(default)]
+    pub icon: String,
+}
+
+/// Answer to [`PostLogSourceRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkspaceAgentLogSource {
+    /// The agent it belongs to.
+    pub workspace_agent_id: Uuid,
+    /// As requested.
+    pub id: Uuid,
+    /// When it was first posted.
+    pub created_at: Timestamp,
+    /// As requested.
+    pub display_name: String,
+    /// As requested.
+    pub icon: String,
+}

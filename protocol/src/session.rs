@@ -1,0 +1,1 @@
+//! WebSocket messages as a byte stream, and yamux over it.

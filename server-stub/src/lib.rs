@@ -1,0 +1,1 @@
+//! The control plane: user secrets encrypted at rest, and the Agent API that delivers them.
