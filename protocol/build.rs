@@ -6,8 +6,6 @@ const REDACTED: [&str; 2] = ["coder.agent.v2.Manifest", "coder.agent.v2.Workspac
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let schema = protox::compile(["agent.proto"], ["proto"])?;
-    prost_build::Config::new()
-        .skip_debug(REDACTED)
-        .compile_fds(schema)?;
+    prost_build::Config::new().skip_debug(REDACTED).compile_fds(schema)?;
     Ok(())
 }

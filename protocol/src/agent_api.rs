@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-#[expect(missing_docs, clippy::pedantic, unreachable_pub, reason = "generated from agent.proto, which documents it")]
+#[expect(missing_docs, clippy::pedantic, reason = "generated from agent.proto, which documents it")]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/coder.agent.v2.rs"));
 }

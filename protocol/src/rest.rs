@@ -62,11 +62,7 @@ pub struct CreateUserSecretRequest {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct UpdateUserSecretRequest {
     /// A new value, possibly empty.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "secret::expose_optional_on_the_wire"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "secret::expose_optional_on_the_wire")]
     pub value: Option<Secret>,
     /// A new description.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -21,10 +21,37 @@ pub const MAX_ENV_VALUE_BYTES: usize = 24_576;
 
 /// Names that the system or a session owns, whatever their letter case.
 const RESERVED_ENV_NAMES: [&str; 31] = [
-    "PATH", "HOME", "SHELL", "USER", "LOGNAME", "PWD", "OLDPWD", "LANG", "TERM", "IFS", "CDPATH", "ENV", "BASH_ENV",
-    "TMPDIR", "TMP", "TEMP", "HOSTNAME", "SSH_AUTH_SOCK", "SSH_CLIENT", "SSH_CONNECTION", "SSH_TTY", "EDITOR",
-    "VISUAL", "PAGER", "VSCODE_PROXY_URI", "CS_DISABLE_GETTING_STARTED_OVERRIDE", "XDG_RUNTIME_DIR",
-    "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME",
+    "PATH",
+    "HOME",
+    "SHELL",
+    "USER",
+    "LOGNAME",
+    "PWD",
+    "OLDPWD",
+    "LANG",
+    "TERM",
+    "IFS",
+    "CDPATH",
+    "ENV",
+    "BASH_ENV",
+    "TMPDIR",
+    "TMP",
+    "TEMP",
+    "HOSTNAME",
+    "SSH_AUTH_SOCK",
+    "SSH_CLIENT",
+    "SSH_CONNECTION",
+    "SSH_TTY",
+    "EDITOR",
+    "VISUAL",
+    "PAGER",
+    "VSCODE_PROXY_URI",
+    "CS_DISABLE_GETTING_STARTED_OVERRIDE",
+    "XDG_RUNTIME_DIR",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_CACHE_HOME",
+    "XDG_STATE_HOME",
 ];
 
 /// Families of names that change how git, the locale or the dynamic loader behave.
@@ -97,7 +124,7 @@ pub fn file_path(path: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Every fault of a create request, in the order name, value, env_name, file_path.
+/// Every fault of a create request, in the order `name`, `value`, `env_name`, `file_path`.
 #[must_use]
 pub fn create(request: &CreateUserSecretRequest) -> Vec<FieldProblem> {
     let required = if request.value.is_empty() { Err("Value is required.".into()) } else { value(&request.value) };
@@ -109,7 +136,7 @@ pub fn create(request: &CreateUserSecretRequest) -> Vec<FieldProblem> {
     ])
 }
 
-/// Every fault of an update request, in the order value, env_name, file_path.
+/// Every fault of an update request, in the order `value`, `env_name`, `file_path`.
 #[must_use]
 pub fn update(request: &UpdateUserSecretRequest) -> Vec<FieldProblem> {
     collect([
@@ -120,8 +147,5 @@ pub fn update(request: &UpdateUserSecretRequest) -> Vec<FieldProblem> {
 }
 
 fn collect<const N: usize>(checks: [(&str, Result<(), String>); N]) -> Vec<FieldProblem> {
-    checks
-        .into_iter()
-        .filter_map(|(field, check)| check.err().map(|detail| FieldProblem::new(field, detail)))
-        .collect()
+    checks.into_iter().filter_map(|(field, check)| check.err().map(|detail| FieldProblem::new(field, detail))).collect()
 }

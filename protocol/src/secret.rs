@@ -106,9 +106,7 @@ impl<'de> Deserialize<'de> for Secret {
 
 /// `#[serde(serialize_with)]` for the request bodies that must carry a value to the server; nothing else serializes one.
 pub(crate) fn expose_on_the_wire<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
-    let text = secret
-        .expose_str()
-        .map_err(|_| serde::ser::Error::custom("secret value must be valid UTF-8"))?;
+    let text = secret.expose_str().map_err(|_| serde::ser::Error::custom("secret value must be valid UTF-8"))?;
     serializer.serialize_str(text)
 }
 
