@@ -65,3 +65,31 @@ impl fmt::Display for Problem {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_there_is_sent() {
+        let json = |problem: &Problem| serde_json::to_string(problem).unwrap();
+        assert_eq!(json(&Problem::new("No.")), r#"{"message":"No."}"#);
+        assert_eq!(json(&Problem::new("No.").detail("Why.")), r#"{"message":"No.","detail":"Why."}"#);
+        assert_eq!(
+            json(&Problem::validation(vec![FieldProblem::new("name", "Name is required.")])),
+            r#"{"message":"Validation failed.","validations":[{"field":"name","detail":"Name is required."}]}"#
+        );
+    }
+
+    #[test]
+    fn a_body_with_the_message_alone_is_read() {
+        assert_eq!(serde_json::from_str::<Problem>(r#"{"message":"No.","new":1}"#).unwrap(), Problem::new("No."));
+    }
+
+    #[test]
+    fn display_has_every_part() {
+        let problem = Problem::validation(vec![FieldProblem::new("name", "bad"), FieldProblem::new("value", "worse")]);
+        assert_eq!(problem.to_string(), "Validation failed.\n\tname: bad\n\tvalue: worse");
+        assert_eq!(Problem::new("No.").detail("Why.").to_string(), "No. Why.");
+    }
+}

@@ -179,3 +179,49 @@ pub struct WorkspaceAgentLogSource {
     /// As requested.
     pub icon: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_create_request_on_the_wire() {
+        let request = CreateUserSecretRequest {
+            name: "a".into(),
+            value: Secret::from("x\n\"é".to_owned()),
+            env_name: "A".into(),
+            enabled: Some(false),
+            ..CreateUserSecretRequest::default()
+        };
+        let body = serde_json::to_string(&request).unwrap();
+        assert_eq!(body, "{\"name\":\"a\",\"value\":\"x\\n\\\"é\",\"env_name\":\"A\",\"enabled\":false}");
+        let read: CreateUserSecretRequest = serde_json::from_str(&body).unwrap();
+        assert_eq!(read.value, request.value);
+        assert_eq!(serde_json::from_str::<CreateUserSecretRequest>("{}").unwrap().enabled, None);
+    }
+
+    #[test]
+    fn an_update_request_tells_absent_from_empty() {
+        let clear = UpdateUserSecretRequest {
+            value: Some(Secret::default()),
+            file_path: Some(String::new()),
+            ..UpdateUserSecretRequest::default()
+        };
+        let body = serde_json::to_string(&clear).unwrap();
+        assert_eq!(body, r#"{"value":"","file_path":""}"#);
+        assert!(!serde_json::from_str::<UpdateUserSecretRequest>(&body).unwrap().is_empty());
+        assert!(serde_json::from_str::<UpdateUserSecretRequest>(r#"{"name":"x"}"#).unwrap().is_empty());
+        assert_eq!(serde_json::to_string(&UpdateUserSecretRequest::default()).unwrap(), "{}");
+    }
+
+    #[test]
+    fn debug_of_a_request_shows_no_value() {
+        let secret = || Secret::from("hunter2".to_owned());
+        let requests = [
+            format!("{:?}", CreateUserSecretRequest { value: secret(), ..CreateUserSecretRequest::default() }),
+            format!("{:?}", UpdateUserSecretRequest { value: Some(secret()), ..UpdateUserSecretRequest::default() }),
+            format!("{:?}", ImportUserSecretsRequest::new(Format::Env, secret())),
+        ];
+        assert!(requests.iter().all(|shown| !shown.contains("hunter2")), "{requests:?}");
+    }
+}

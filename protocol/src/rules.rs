@@ -71,7 +71,12 @@ pub fn name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks a value. An empty one is legal here; that a new secret needs one is [`create`]'s rule.
+/// Checks the value of a new secret, which must not be empty.
+pub fn required_value(secret: &Secret) -> Result<(), String> {
+    if secret.is_empty() { Err("Value is required.".into()) } else { value(secret) }
+}
+
+/// Checks a value. An empty one is legal here: an update may clear it.
 pub fn value(value: &Secret) -> Result<(), String> {
     if value.expose().contains(&0) {
         return Err("secret value must not contain null bytes".into());
@@ -127,10 +132,9 @@ pub fn file_path(path: &str) -> Result<(), String> {
 /// Every fault of a create request, in the order `name`, `value`, `env_name`, `file_path`.
 #[must_use]
 pub fn create(request: &CreateUserSecretRequest) -> Vec<FieldProblem> {
-    let required = if request.value.is_empty() { Err("Value is required.".into()) } else { value(&request.value) };
     collect([
         ("name", name(&request.name)),
-        ("value", required),
+        ("value", required_value(&request.value)),
         ("env_name", env_name(&request.env_name)),
         ("file_path", file_path(&request.file_path)),
     ])
@@ -149,3 +153,6 @@ pub fn update(request: &UpdateUserSecretRequest) -> Vec<FieldProblem> {
 fn collect<const N: usize>(checks: [(&str, Result<(), String>); N]) -> Vec<FieldProblem> {
     checks.into_iter().filter_map(|(field, check)| check.err().map(|detail| FieldProblem::new(field, detail))).collect()
 }
+
+#[cfg(test)]
+mod tests;

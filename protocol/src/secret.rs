@@ -82,8 +82,7 @@ impl<'de> Deserialize<'de> for Secret {
                 Ok(Secret::from(text))
             }
 
-            // serde puts the unexpected scalar into its message, and here that scalar is the secret: a number or a
-            // boolean given for a value must not be echoed.
+            // The default messages repeat the unexpected scalar, and here that scalar is the secret.
             fn visit_bool<E: de::Error>(self, _: bool) -> Result<Secret, E> {
                 Err(E::custom("invalid type: a secret value must be a string"))
             }
@@ -100,7 +99,8 @@ impl<'de> Deserialize<'de> for Secret {
                 self.visit_bool(true)
             }
         }
-        deserializer.deserialize_string(Text)
+        // Not `deserialize_string`: serde_json then refuses a number by itself, and repeats it.
+        deserializer.deserialize_any(Text)
     }
 }
 
