@@ -1,1 +1,4 @@
 //! The workspace agent and every command a workspace needs.
+#![deny(unsafe_code)]
+
+pub mod config;

@@ -1,0 +1,157 @@
+//! Defaults < file < environment < flags → one immutable [`Config`].
+
+mod args;
+mod file;
+mod token;
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use protocol::secret::Secret;
+use reqwest::Url;
+
+pub use args::AgentArgs;
+pub use token::TokenSource;
+
+/// Variable with the agent's token.
+pub const TOKEN_VARIABLE: &str = "CODER_AGENT_TOKEN";
+
+/// What one run of the agent goes by; nothing changes it after the start.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each switch on the command line")]
+pub struct Config {
+    /// Address of the control plane, without a trailing slash in its path.
+    pub url: Url,
+    /// Where the agent's token comes from.
+    pub token: TokenSource,
+    /// Directory of the agent's log and of script logs.
+    pub log_dir: PathBuf,
+    /// Levels of the agent's log, as `info` or `agent=debug,info`.
+    pub log_levels: Option<String>,
+    /// The user to become, by name or number.
+    pub user: Option<String>,
+    /// Whether root may be the workspace user.
+    pub allow_root: bool,
+    /// Whether an undelivered secret is a start error.
+    pub strict: bool,
+    /// When COMMAND starts although no secrets have arrived; never, if absent.
+    pub start_without_secrets: Option<Duration>,
+    /// When the service manager hears READY at the latest.
+    pub ready_after: Duration,
+    /// Whether children see the agent's token.
+    pub pass_agent_token: bool,
+    /// Whether the plan is printed instead of carried out.
+    pub dry_run: bool,
+    /// The main process, or empty.
+    pub command: Vec<OsString>,
+}
+
+/// Why there is no configuration; every one of these ends the program before its first request.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what each of them is")]
+pub enum ConfigError {
+    // The words of the reference; people search for them.
+    #[error("CODER_AGENT_URL must be set")]
+    NoUrl,
+    #[error("Either CODER_AGENT_TOKEN or CODER_AGENT_TOKEN_FILE must be set")]
+    NoToken,
+    #[error("the agent URL {url:?} is not usable: {reason}")]
+    BadUrl { url: String, reason: String },
+    #[error("cannot read configuration file {path}")]
+    ReadFile { path: PathBuf, source: io::Error },
+    #[error("{path} line {line}: {reason}")]
+    FileSyntax { path: PathBuf, line: usize, reason: String },
+    #[error("{path}: {key} must not be in this file, which others may read; name a file with agent-token-file")]
+    TokenInFile { path: PathBuf, key: String },
+    #[error("cannot read agent token file {path}")]
+    ReadToken { path: PathBuf, source: io::Error },
+    #[error("the agent token in {origin} is unusable: {reason}")]
+    BadToken { origin: String, reason: &'static str },
+}
+
+impl ConfigError {
+    fn read_file(path: &Path, source: io::Error) -> Self {
+        Self::ReadFile { path: path.to_owned(), source }
+    }
+}
+
+impl Config {
+    /// Puts the layers together. `variables` is the environment the agent was started with.
+    pub fn load(args: AgentArgs, variables: &[(OsString, OsString)]) -> Result<Self, ConfigError> {
+        let file = file::load(args.config.as_deref().filter(|path| !path.as_os_str().is_empty()))?;
+        let url = given(args.agent_url).or(given(file.agent_url)).ok_or(ConfigError::NoUrl)?;
+        Ok(Self {
+            url: parse_url(&url)?,
+            token: find_token(args.agent_token, args.agent_token_file, file.agent_token_file, variables)?,
+            log_dir: given(args.log_dir).or(given(file.log_dir)).unwrap_or_else(std::env::temp_dir),
+            log_levels: ["CODER_AGENT_LOG", "RUST_LOG"]
+                .iter()
+                .find_map(|name| variable(variables, name)?.to_str().map(str::to_owned)),
+            user: given(args.user).or(given(file.user)),
+            allow_root: args.allow_root.or(file.allow_root).unwrap_or(false),
+            strict: args.strict.or(file.strict).unwrap_or(false),
+            start_without_secrets: args.start_without_secrets.or(file.start_without_secrets),
+            ready_after: args.ready_after.or(file.ready_after).unwrap_or(Duration::from_secs(30)),
+            pass_agent_token: args.pass_agent_token.or(file.pass_agent_token).unwrap_or(false),
+            dry_run: args.dry_run,
+            command: args.command,
+        })
+    }
+}
+
+/// An empty variable means the same as none: compose files and units pass empty ones on.
+fn given<T: AsRef<OsStr>>(value: Option<T>) -> Option<T> {
+    value.filter(|value| !value.as_ref().is_empty())
+}
+
+fn variable<'v>(variables: &'v [(OsString, OsString)], name: &str) -> Option<&'v OsStr> {
+    let (_, value) = variables.iter().find(|(key, value)| key == name && !value.is_empty())?;
+    Some(value)
+}
+
+fn parse_url(text: &str) -> Result<Url, ConfigError> {
+    let unusable = |reason: &str| ConfigError::BadUrl { url: text.to_owned(), reason: reason.to_owned() };
+    let mut url: Url = text.trim().parse().map_err(|error| unusable(&format!("{error}")))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(unusable("it must start with http:// or https:// and name a host"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        // The message would print the password.
+        return Err(ConfigError::BadUrl {
+            url: "…".to_owned(), reason: "it must not hold a user or password".into()
+        });
+    }
+    url.set_query(None);
+    url.set_fragment(None);
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    Ok(url)
+}
+
+fn find_token(
+    flag: Option<std::sync::Arc<Secret>>,
+    flag_file: Option<PathBuf>,
+    setting: Option<PathBuf>,
+    variables: &[(OsString, OsString)],
+) -> Result<TokenSource, ConfigError> {
+    if let Some(token) = flag {
+        return TokenSource::fixed(Secret::new(token.expose().to_vec()), "--agent-token");
+    }
+    let named = flag_file.or_else(|| variable(variables, "CODER_AGENT_TOKEN_FILE").map(PathBuf::from));
+    if let Some(path) = named.or(given(setting)) {
+        return TokenSource::file(&path);
+    }
+    if let Some(directory) = variable(variables, "CREDENTIALS_DIRECTORY") {
+        let credential = Path::new(directory).join("agent-token");
+        if credential.exists() {
+            return TokenSource::file(&credential);
+        }
+    }
+    let text = variable(variables, TOKEN_VARIABLE).ok_or(ConfigError::NoToken)?;
+    TokenSource::fixed(Secret::new(text.as_encoded_bytes().trim_ascii().to_vec()), TOKEN_VARIABLE)
+}
+
+#[cfg(test)]
+mod tests;
