@@ -1,0 +1,234 @@
+//! Field types of a definition. Each checks itself while it is read, so that the reader adds the line to the message.
+
+use std::fmt;
+
+use protocol::secret::Secret;
+use serde::{Deserialize, Deserializer, de};
+
+/// Longest name of a workspace, an agent or an owner, as Coder has it.
+const MAX_NAME_BYTES: usize = 32;
+/// Longest name of a variable.
+const MAX_ENV_NAME_BYTES: usize = 256;
+/// The kernel takes no `NAME=value` above 128 KiB, its final NUL included, so a longer value could never reach a process.
+const MAX_ENV_VALUE_BYTES: usize = 128 * 1024 - MAX_ENV_NAME_BYTES - 2;
+/// Longest script: leaves room for others in one message to the agent.
+const MAX_SCRIPT_BYTES: usize = 1024 * 1024;
+/// Longest path, Linux's `PATH_MAX`.
+const MAX_PATH_BYTES: usize = 4096;
+/// Longest text that is only shown, and longest metadata key.
+const MAX_LABEL_BYTES: usize = 256;
+
+macro_rules! text_fields {
+    ($($(#[$doc:meta])* $name:ident = $check:ident;)*) => { $(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(String);
+
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                $check(&text)?;
+                Ok(Self(text))
+            }
+        }
+
+        impl $name {
+            /// The checked text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )* };
+}
+
+text_fields! {
+    /// Name of a workspace, an agent or an owner.
+    Name = check_name;
+    /// Name of a variable. The template may set names that are reserved for user secrets, such as `PATH`.
+    EnvName = check_env_name;
+    /// The text of a script.
+    ScriptText = check_script;
+    /// A path in the workspace, unexpanded.
+    WorkspacePath = check_path;
+    /// A text that is only shown, or the key of a metadata item.
+    Label = check_label;
+    /// When a script runs: six fields, the first one the seconds.
+    Cron = check_cron;
+}
+
+fn bounded(text: &str, limit: usize) -> Result<(), String> {
+    if text.contains('\0') {
+        return Err("must not contain null bytes".into());
+    }
+    if text.len() > limit {
+        return Err(format!("must not exceed {limit} bytes, and has {}", text.len()));
+    }
+    Ok(())
+}
+
+fn required(text: &str, limit: usize) -> Result<(), String> {
+    if text.trim().is_empty() {
+        return Err("must not be empty".into());
+    }
+    bounded(text, limit)
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    required(name, MAX_NAME_BYTES)?;
+    let legal = name.split('-').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric()));
+    if legal {
+        Ok(())
+    } else {
+        Err(format!("name {name:?} must be letters and digits, with single hyphens between them"))
+    }
+}
+
+fn check_env_name(name: &str) -> Result<(), String> {
+    required(name, MAX_ENV_NAME_BYTES)?;
+    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if starts && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        return Ok(());
+    }
+    Err(format!(
+        "environment variable name {name:?} must start with a letter or underscore, followed by letters, digits, or underscores"
+    ))
+}
+
+fn check_script(text: &str) -> Result<(), String> {
+    required(text, MAX_SCRIPT_BYTES)
+}
+
+fn check_path(path: &str) -> Result<(), String> {
+    bounded(path, MAX_PATH_BYTES)
+}
+
+fn check_label(text: &str) -> Result<(), String> {
+    required(text, MAX_LABEL_BYTES)?;
+    // A control character in a label would reach the terminal of whoever lists workspaces.
+    if text.chars().any(char::is_control) { Err("must not contain control characters".into()) } else { Ok(()) }
+}
+
+fn check_cron(text: &str) -> Result<(), String> {
+    required(text, MAX_LABEL_BYTES)?;
+    let fields = text.split_whitespace().count();
+    let legal = text.bytes().all(|b| b.is_ascii_alphanumeric() || b" \t*,-/?".contains(&b));
+    if fields == 6 && legal {
+        return Ok(());
+    }
+    Err(format!("cron {text:?} must have six fields: second, minute, hour, day of month, month, day of week"))
+}
+
+/// The value of a variable of the template. Templates do put tokens here, so it is kept and stored like a secret.
+#[derive(Debug)]
+pub struct EnvValue(pub Secret);
+
+impl<'de> Deserialize<'de> for EnvValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Secret::deserialize(deserializer)?;
+        if value.expose().contains(&0) {
+            return Err(de::Error::custom("the value of a variable must not contain null bytes"));
+        }
+        if value.len() > MAX_ENV_VALUE_BYTES {
+            return Err(de::Error::custom(format!(
+                "the value of a variable must not exceed {MAX_ENV_VALUE_BYTES} bytes"
+            )));
+        }
+        Ok(Self(value))
+    }
+}
+
+/// A number of seconds, as Coder counts timeouts and intervals. Zero means none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Seconds(i32);
+
+impl TryFrom<String> for Seconds {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.parse::<i64>().map(i32::try_from) {
+            Ok(Ok(seconds)) if seconds >= 0 => Ok(Self(seconds)),
+            Ok(Ok(_)) => Err(format!("{text} seconds: must not be negative")),
+            Ok(Err(_)) => Err(format!("{text} seconds: must lie between 0 and {}", i32::MAX)),
+            Err(_) => Err(format!("{text:?} is not a whole number of seconds")),
+        }
+    }
+}
+
+impl Seconds {
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> i64 {
+        self.0.into()
+    }
+
+    /// A number of seconds known to be in range.
+    #[must_use]
+    pub const fn of(seconds: u16) -> Self {
+        Self(seconds as i32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for good in ["dev", "my-dev-2", "A1", "0"] {
+            assert_eq!(check_name(good), Ok(()), "{good}");
+        }
+        for bad in ["", " ", "-a", "a-", "a--b", "a_b", "a b", "ä", &"x".repeat(33)] {
+            assert!(check_name(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn variables() {
+        for good in ["PATH", "_", "a1", &"X".repeat(256)] {
+            assert_eq!(check_env_name(good), Ok(()), "{good}");
+        }
+        for bad in ["", "1A", "A-B", "A=B", "A B", "Ä", "A\0", &"X".repeat(257)] {
+            assert!(check_env_name(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn cron_has_six_fields() {
+        for good in ["0 */5 * * * *", "0 0 22 ? * MON-FRI"] {
+            assert_eq!(check_cron(good), Ok(()), "{good}");
+        }
+        for bad in ["", "* * * * *", "@daily", "0 0 0 0 0 $(id)"] {
+            assert!(check_cron(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn seconds() {
+        let read = |text: &str| Seconds::try_from(text.to_owned());
+        assert_eq!(read("0").unwrap().get(), 0);
+        assert!(read("-1").unwrap_err().contains("negative"));
+        assert!(read("2147483648").unwrap_err().contains("between"));
+        for bad in ["soon", "1.5", "", "9223372036854775808"] {
+            assert!(read(bad).unwrap_err().contains("whole number"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_is_refused_without_being_shown() {
+        let long = serde_json::to_string(&format!("canary{}", "x".repeat(MAX_ENV_VALUE_BYTES))).unwrap();
+        let error = serde_json::from_str::<EnvValue>(&long).unwrap_err().to_string();
+        assert!(error.contains("must not exceed") && !error.contains("canary"), "{error}");
+        let error = serde_json::from_str::<EnvValue>("\"canary\\u0000\"").unwrap_err().to_string();
+        assert!(error.contains("null bytes") && !error.contains("canary"), "{error}");
+    }
+}
