@@ -1,1 +1,23 @@
-//! End-to-end tests of the built executables.
+//! End-to-end tests of the built executables, one module a theme.
+
+mod harness;
+mod units;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// A file that no `mod` names would compile nowhere and pass for ever.
+#[test]
+fn every_test_file_is_a_module() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e");
+    let main = fs::read_to_string(dir.join("main.rs")).unwrap();
+    let named: BTreeSet<_> =
+        main.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';')).map(str::to_owned).collect();
+    let present: BTreeSet<_> = fs::read_dir(&dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+        .filter(|name| name != "main")
+        .collect();
+    assert_eq!(named, present);
+}

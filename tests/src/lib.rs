@@ -1,1 +1,49 @@
-//! Harness for end-to-end tests.
+//! Harness for end-to-end tests: the built executables, real sockets, a cleared environment.
+//!
+//! A test makes an [`Env`], starts what it needs through it and asserts on what comes out:
+//!
+//! ```no_run
+//! let env = tests::Env::new();
+//! let server = env.server();
+//! let alice = env.user("alice");
+//! let value = alice.secret("api-key", &["--env", "API_KEY"]);
+//! let workspace = env.workspace("owner: alice\nname: dev\nagent: { name: main }\n");
+//! let mut agent = env.agent(&server, &workspace).command(["sh", "-c", "printf %s \"$API_KEY\" > ~/seen"]).start();
+//! assert_eq!(agent.exit().code, Some(0));
+//! assert_eq!(agent.read("seen"), value);
+//! ```
+//!
+//! - [`Env`]: the scratch directory, the cleared environment, and the hunt for values when the test ends
+//! - [`Run`] and [`Output`]: one command line and what it printed
+//! - [`Process`], [`Server`], [`Agent`]: what runs meanwhile; ended by pid when dropped
+//! - [`Proxy`]: faults between a client and the server
+//! - [`Rest`]: requests without the command line
+//! - [`wait_until`]: the one way to wait
+//! - [`requires`]: what a test needs from the machine
+#![forbid(unsafe_code)]
+
+mod agent;
+mod binaries;
+mod canary;
+mod command;
+mod env;
+mod needs;
+mod process;
+mod proxy;
+mod rest;
+mod server;
+mod wait;
+mod workspace;
+
+pub use agent::{Agent, AgentBuilder};
+pub use binaries::{Binaries, binaries};
+pub use canary::{Canaries, Leak};
+pub use command::{Output, Run};
+pub use env::Env;
+pub use needs::{Need, requires};
+pub use process::{Exit, Process};
+pub use proxy::{Fault, Proxy};
+pub use rest::{Reply, Rest};
+pub use server::{Server, User};
+pub use wait::{LONG, SHORT, wait_for, wait_until};
+pub use workspace::{AgentToken, Workspace};

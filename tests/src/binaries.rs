@@ -1,0 +1,78 @@
+//! The executables under test, built once and found by what cargo says about them.
+//!
+//! `CARGO_BIN_EXE_*` is not set for another package, and a guessed `target/debug/…` runs a stale file or none.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// Where the executables are.
+pub struct Binaries {
+    /// `coder`.
+    pub coder: PathBuf,
+    /// `coder-server`.
+    pub server: PathBuf,
+}
+
+/// The executables, built by the first caller of a test run.
+///
+/// `TEST_BIN_DIR` names a directory with executables to test instead, such as the packaged ones.
+pub fn binaries() -> &'static Binaries {
+    static BINARIES: OnceLock<Binaries> = OnceLock::new();
+    BINARIES.get_or_init(|| match std::env::var_os("TEST_BIN_DIR") {
+        Some(dir) => in_directory(Path::new(&dir)),
+        None => once_a_run(),
+    })
+}
+
+fn in_directory(dir: &Path) -> Binaries {
+    let find = |name| {
+        let path = dir.join(name);
+        fs::canonicalize(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    Binaries { coder: find("coder"), server: find("coder-server") }
+}
+
+/// Under nextest every test is a process of its own: the first of a run builds while the others wait at the lock.
+fn once_a_run() -> Binaries {
+    let Ok(run) = std::env::var("NEXTEST_RUN_ID") else { return build() };
+    let dir = std::env::temp_dir().join(format!("coder-e2e-{}", rustix::process::getuid().as_raw()));
+    fs::create_dir_all(&dir).expect("make the directory of the stamp");
+    let lock = File::create(dir.join("lock")).expect("make the lock");
+    lock.lock().expect("take the lock");
+    let stamp = dir.join("built");
+    let lines = fs::read_to_string(&stamp).unwrap_or_default();
+    if let [built, coder, server] = lines.lines().collect::<Vec<_>>()[..]
+        && built == run
+    {
+        return Binaries { coder: coder.into(), server: server.into() };
+    }
+    let built = build();
+    fs::write(&stamp, format!("{run}\n{}\n{}\n", built.coder.display(), built.server.display())).expect("write the stamp");
+    built
+}
+
+fn build() -> Binaries {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    // The whole workspace, so that features unify as they did for the tests and nothing is compiled twice.
+    let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--quiet", "--workspace", "--bins", "--message-format=json-render-diagnostics"])
+        .current_dir(workspace)
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("run cargo");
+    assert!(built.status.success(), "cargo build failed");
+    let find = |name| {
+        executable(&built.stdout, name).unwrap_or_else(|| panic!("cargo built no executable named {name}"))
+    };
+    Binaries { coder: find("coder"), server: find("coder-server") }
+}
+
+fn executable(messages: &[u8], name: &str) -> Option<PathBuf> {
+    messages
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok())
+        .filter(|message| message["reason"] == "compiler-artifact" && message["target"]["name"] == name)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+}

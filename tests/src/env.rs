@@ -1,0 +1,230 @@
+//! The scratch directory of one test and everything that starts in it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+
+use crate::agent::AgentBuilder;
+use crate::binaries::binaries;
+use crate::canary::{Canaries, Leak};
+use crate::command::Run;
+use crate::server::{Server, User};
+use crate::workspace::Workspace;
+
+/// How much of each log a failing test prints.
+const TAIL_LINES: usize = 40;
+
+/// One test's world: a scratch directory, a cleared environment, and every value that was made in it.
+///
+/// When the last handle goes, everything written below the scratch directory is searched for those values; only homes
+/// may hold them. A failing test keeps its directory and prints where it is.
+#[derive(Clone)]
+pub struct Env(Arc<Inner>);
+
+struct Inner {
+    dir: Option<TempDir>,
+    canaries: Canaries,
+    leaks: Mutex<Vec<Leak>>,
+    homes: Mutex<Vec<PathBuf>>,
+    logs: AtomicUsize,
+    url: Mutex<Option<String>>,
+}
+
+impl Default for Env {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Env {
+    /// An empty world.
+    pub fn new() -> Self {
+        let dir = tempfile::Builder::new().prefix("coder-e2e-").tempdir().expect("make a scratch directory");
+        let env = Self(Arc::new(Inner {
+            dir: Some(dir),
+            canaries: Canaries::default(),
+            leaks: Mutex::default(),
+            homes: Mutex::default(),
+            logs: AtomicUsize::new(0),
+            url: Mutex::default(),
+        }));
+        for name in ["tmp", "logs", "work"] {
+            fs::create_dir(env.path(name)).expect("make a directory");
+        }
+        env.new_home("home");
+        env
+    }
+
+    /// A path below the scratch directory.
+    pub fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
+        self.0.root().join(relative)
+    }
+
+    /// The home of the developer who types `coder`.
+    pub fn home(&self) -> PathBuf {
+        self.path("home")
+    }
+
+    /// Makes a further home, where values may be.
+    pub fn new_home(&self, relative: &str) -> PathBuf {
+        let home = self.path(relative);
+        fs::create_dir_all(&home).expect("make a home");
+        self.0.homes.lock().unwrap().push(home.clone());
+        home
+    }
+
+    /// The server's data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.path("server")
+    }
+
+    /// Writes a file into the work directory, which is where commands run.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path("work").join(name);
+        fs::write(&path, content).expect("write a file");
+        path
+    }
+
+    pub(crate) fn new_log(&self, name: &str) -> PathBuf {
+        let number = self.0.logs.fetch_add(1, Ordering::Relaxed);
+        self.path("logs").join(format!("{number:02}-{name}"))
+    }
+
+    // --- values ---
+
+    /// A new recognisable value that must be seen nowhere but in homes.
+    pub fn canary(&self, label: &str) -> String {
+        self.0.canaries.mint(label)
+    }
+
+    /// Treats `value` like a canary.
+    pub fn watch(&self, label: &str, value: &[u8]) {
+        self.0.canaries.watch(label, value);
+    }
+
+    pub(crate) fn search(&self, place: &str, text: &[u8]) {
+        let leaks = self.0.canaries.find(place, text);
+        self.0.leaks.lock().unwrap().extend(leaks);
+    }
+
+    /// Searches files and command lines now, while things run; panics at the first value.
+    #[track_caller]
+    pub fn hunt(&self) {
+        let mut leaks = self.0.hunt();
+        leaks.extend(self.0.canaries.find_in_command_lines());
+        assert!(leaks.is_empty(), "{}", listed(&leaks));
+    }
+
+    /// What the hunt finds, for tests of the hunt itself: it forgets what it reports.
+    pub fn take_leaks(&self) -> Vec<Leak> {
+        let leaks = self.0.hunt();
+        self.0.leaks.lock().unwrap().clear();
+        leaks
+    }
+
+    // --- commands ---
+
+    /// Any program in the test's environment.
+    pub fn program(&self, program: impl AsRef<Path>) -> Run {
+        Run::new(self, program.as_ref(), &self.home())
+    }
+
+    /// `coder ARGS…`, knowing no server and no token.
+    pub fn coder<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Run {
+        self.program(&binaries().coder).args(args)
+    }
+
+    /// `coder-server ARGS…` on the test's data directory.
+    pub fn admin<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Run {
+        self.program(&binaries().server).args(args).arg("--data-dir").arg(self.data_dir())
+    }
+
+    // --- what a test is made of ---
+
+    /// A server on a free port.
+    #[track_caller]
+    pub fn server(&self) -> Server {
+        self.server_with::<&str>([])
+    }
+
+    /// A server with further flags. `--listen` with the address of an earlier one makes it its successor.
+    #[track_caller]
+    pub fn server_with<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Server {
+        let server = Server::start(self, args);
+        *self.0.url.lock().unwrap() = Some(server.url().to_owned());
+        server
+    }
+
+    /// The address of the server that was started last.
+    pub(crate) fn url(&self) -> String {
+        self.0.url.lock().unwrap().clone().expect("start a server first")
+    }
+
+    /// Makes a user.
+    #[track_caller]
+    pub fn user(&self, name: &str) -> User {
+        User::create(self, name)
+    }
+
+    /// Applies a workspace definition and returns what its agents need.
+    #[track_caller]
+    pub fn workspace(&self, definition: &str) -> Workspace {
+        Workspace::apply(self, definition)
+    }
+
+    /// An agent of `workspace` with a home of its own, about to start. `server` is a [`Server`] or a
+    /// [`Proxy`](crate::Proxy).
+    pub fn agent(&self, server: &impl AsRef<str>, workspace: &Workspace) -> AgentBuilder {
+        AgentBuilder::new(self, server.as_ref(), workspace)
+    }
+}
+
+impl Inner {
+    fn root(&self) -> &Path {
+        self.dir.as_ref().expect("the directory lives as long as its Env").path()
+    }
+
+    fn hunt(&self) -> Vec<Leak> {
+        let homes = self.homes.lock().unwrap().clone();
+        let mut leaks = self.leaks.lock().unwrap().clone();
+        leaks.extend(self.canaries.find_in_files(self.root(), &homes));
+        leaks
+    }
+
+    fn print_logs(&self) {
+        let mut paths: Vec<_> =
+            fs::read_dir(self.root().join("logs")).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        for path in paths {
+            let text = String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).into_owned();
+            let lines: Vec<_> = text.lines().collect();
+            let tail = &lines[lines.len().saturating_sub(TAIL_LINES)..];
+            if !tail.is_empty() {
+                eprintln!("--- {}\n{}", path.display(), tail.join("\n"));
+            }
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let leaks = if std::thread::panicking() { Vec::new() } else { self.hunt() };
+        if leaks.is_empty() && !std::thread::panicking() {
+            return;
+        }
+        self.print_logs();
+        if let Some(dir) = self.dir.take() {
+            eprintln!("kept: {}", dir.keep().display());
+        }
+        assert!(leaks.is_empty(), "{}", listed(&leaks));
+    }
+}
+
+fn listed(leaks: &[Leak]) -> String {
+    let lines: Vec<_> = leaks.iter().map(ToString::to_string).collect();
+    format!("a value is where none may be:\n{}", lines.join("\n"))
+}

@@ -1,0 +1,27 @@
+//! Waiting for a condition with a bound; no test sleeps.
+
+use std::time::{Duration, Instant};
+
+/// Enough for anything that should happen at once, on a machine that is busy with other tests.
+pub const SHORT: Duration = Duration::from_secs(20);
+/// Enough for a whole boot, a back-off at its cap and a debug build on two shared cores.
+pub const LONG: Duration = Duration::from_mins(1);
+
+/// Polls `probe` until it answers; panics with `what` when `bound` has passed.
+#[track_caller]
+pub fn wait_for<T>(what: &str, bound: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + bound;
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(Instant::now() < end, "not within {bound:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Polls `condition` until it holds; panics with `what` when `bound` has passed.
+#[track_caller]
+pub fn wait_until(what: &str, bound: Duration, mut condition: impl FnMut() -> bool) {
+    wait_for(what, bound, || condition().then_some(()));
+}
