@@ -87,8 +87,8 @@ impl DataDir {
 
     /// Checks the directory, and makes it (0700) where it is missing.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
-        let path = std::path::absolute(path)
-            .map_err(|source| DataDirError::Inspect { path: path.to_owned(), source })?;
+        let path =
+            std::path::absolute(path).map_err(|source| DataDirError::Inspect { path: path.to_owned(), source })?;
         let found = match fs::metadata(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let create = DirBuilder::new().recursive(true).mode(0o700).create(&path);

@@ -55,9 +55,11 @@ pub(super) fn create(path: &Path, key: &KeyBytes) -> Result<(), KeyError> {
 /// Replaces the keys of the file.
 pub(super) fn replace(path: &Path, keys: &[KeyBytes]) -> Result<(), KeyError> {
     let temporary = write_beside(path, keys)?;
-    fs::rename(&temporary, path)
-        .and_then(|()| sync_directory(path))
-        .map_err(|source| KeyError::File { action: "replace", path: path.to_owned(), source })
+    fs::rename(&temporary, path).and_then(|()| sync_directory(path)).map_err(|source| KeyError::File {
+        action: "replace",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn write_beside(path: &Path, keys: &[KeyBytes]) -> Result<PathBuf, KeyError> {
@@ -74,7 +76,8 @@ fn write_beside(path: &Path, keys: &[KeyBytes]) -> Result<PathBuf, KeyError> {
     }
     let write = || {
         // Left by a process of the same number that was killed.
-        fs::remove_file(&temporary).or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
+        fs::remove_file(&temporary)
+            .or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
         let mut file = create_private(&temporary)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()

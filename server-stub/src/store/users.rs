@@ -61,7 +61,9 @@ impl Store {
     pub async fn user(&self, id_or_name: &str) -> Result<Option<User>, StoreError> {
         let found = match Uuid::try_parse(id_or_name) {
             Ok(id) => sqlx::query("SELECT id, username, created_at FROM users WHERE id = ?").bind(id),
-            Err(_) => sqlx::query("SELECT id, username, created_at FROM users WHERE username = ?").bind(id_or_name.to_owned()),
+            Err(_) => {
+                sqlx::query("SELECT id, username, created_at FROM users WHERE username = ?").bind(id_or_name.to_owned())
+            }
         };
         let found = found.fetch_optional(self.reader()).await.doing("read the user")?;
         Ok(found.map(|row| from_row(&row)))
@@ -104,10 +106,11 @@ mod tests {
 
     #[test]
     fn names() {
-        for good in ["a", "alice", "Alice-2", "0", &"a".repeat(32)] {
+        for good in ["a", "alice", "Alice-2", "0", &"g".repeat(32)] {
             assert!(is_name(good), "{good}");
         }
-        for bad in ["", "-", "a-", "-a", "a--b", "a_b", "a b", "me", "ME", "é", "a/b", &"a".repeat(33), &"0".repeat(32)] {
+        for bad in ["", "-", "a-", "-a", "a--b", "a_b", "a b", "me", "ME", "é", "a/b", &"g".repeat(33), &"0".repeat(32)]
+        {
             assert!(!is_name(bad), "{bad}");
         }
     }
