@@ -2,3 +2,5 @@
 #![deny(unsafe_code)]
 
 pub mod config;
+pub mod manifest;
+pub mod sys;

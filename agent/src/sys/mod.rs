@@ -1,0 +1,13 @@
+//! Every call into the kernel. The only modules with `unsafe` in them.
+//!
+//! - [`memory`]: where values rest, and the allocator that wipes what it frees
+//! - [`process`]: what this process does to itself before it holds a value
+//! - [`users`]: accounts, homes, and dropping root
+//! - [`spawn`]: starting a child with an exact environment
+//! - [`fs`]: files and directories by descriptor
+
+pub mod fs;
+pub mod memory;
+pub mod process;
+pub mod spawn;
+pub mod users;

@@ -1,0 +1,174 @@
+//! What this process does to itself before it holds a value.
+#![expect(unsafe_code, reason = "the process environment of libc has no safe interface to wipe it")]
+
+use std::ffi::{CStr, OsStr};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::OnceLock;
+
+use protocol::secret::Secret;
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
+
+use nix::libc;
+
+/// The core limit this process was started with: what its children get back.
+static CORE_LIMIT: OnceLock<Rlimit> = OnceLock::new();
+
+/// Makes this process unreadable to others of the same user and keeps it from leaving a core.
+///
+/// Children are not affected: exec makes them dumpable again, and [`crate::sys::spawn`] restores the core limit.
+pub fn harden() -> io::Result<()> {
+    let limit = rustix::process::getrlimit(Resource::Core);
+    CORE_LIMIT.get_or_init(|| limit);
+    // The hard limit stays, or children could not have theirs back.
+    rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: limit.maximum })?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    Ok(())
+}
+
+/// The core limit of children, where [`harden`] changed ours.
+pub(super) fn core_limit() -> Option<Rlimit> {
+    CORE_LIMIT.get().copied()
+}
+
+/// Whether only this one thread exists; what changes the whole process must happen while it does.
+pub fn is_single_threaded() -> io::Result<bool> {
+    Ok(std::fs::read_dir("/proc/self/task")?.take(2).count() == 1)
+}
+
+/// Takes a variable out of this process's own environment and wipes its value there, so that `/proc/PID/environ` does
+/// not show it. `None` where it is not set. An error where another thread exists already.
+pub fn take_variable(name: &str) -> io::Result<Option<Secret>> {
+    if !is_single_threaded()? {
+        return Err(io::Error::other("the environment can only be changed before other threads start"));
+    }
+    // SAFETY: no other thread exists, so nobody reads or writes the environment meanwhile.
+    Ok(unsafe { take_from(environ(), name) })
+}
+
+fn environ() -> *mut *mut libc::c_char {
+    unsafe extern "C" {
+        static mut environ: *mut *mut libc::c_char;
+    }
+    // SAFETY: libc defines this pointer for the whole life of the process.
+    unsafe { environ }
+}
+
+/// Removes every entry of `name` from the null-terminated array `entries`, wipes their values and returns the first,
+/// which is the one `getenv` answers.
+///
+/// # Safety
+/// `entries` is null or a null-terminated array of writable C strings that nobody else accesses during the call.
+unsafe fn take_from(entries: *mut *mut libc::c_char, name: &str) -> Option<Secret> {
+    let mut found = None;
+    if entries.is_null() {
+        return found;
+    }
+    let (mut from, mut to) = (entries, entries);
+    // SAFETY: `from` and `to` stay within the array up to its terminating null (`to` never passes `from`), and each
+    // entry is a C string that may be overwritten up to its terminator.
+    unsafe {
+        while !(*from).is_null() {
+            let text = CStr::from_ptr(*from).to_bytes();
+            let is_ours = text.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'='));
+            if is_ours {
+                let value = name.len() + 1;
+                let len = text.len() - value;
+                let value = (*from).add(value).cast::<u8>();
+                found.get_or_insert_with(|| Secret::new(std::slice::from_raw_parts(value, len).to_vec()));
+                for at in 0..len {
+                    // Volatile: nothing reads these bytes again, so a plain write could be dropped.
+                    value.add(at).write_volatile(0);
+                }
+            } else {
+                *to = *from;
+                to = to.add(1);
+            }
+            from = from.add(1);
+        }
+        *to = std::ptr::null_mut();
+    }
+    found
+}
+
+/// The first occurrence of each variable of this process, in order: the ones `getenv` answers.
+#[must_use]
+pub fn variables() -> Vec<(std::ffi::OsString, Secret)> {
+    let mut seen = std::collections::HashSet::new();
+    std::env::vars_os()
+        .filter(|(name, _)| seen.insert(name.clone()))
+        .map(|(name, value)| (name, Secret::new(value.into_encoded_bytes())))
+        .collect()
+}
+
+/// Whether `name` and `value` can be a variable of an exec block at all.
+#[must_use]
+pub fn is_passable(name: &OsStr, value: &[u8]) -> bool {
+    let name = name.as_bytes();
+    !name.is_empty() && !name.contains(&b'=') && !name.contains(&0) && !value.contains(&0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CString;
+
+    use super::*;
+
+    #[test]
+    fn a_taken_variable_is_wiped_in_place_and_the_others_stay() {
+        let entries = ["A=1", "TOKEN=hunter2", "TOKENS=kept", "TOKEN=second", "B=", "TOKEN"];
+        let strings: Vec<CString> = entries.iter().map(|entry| CString::new(*entry).unwrap()).collect();
+        let raw: Vec<*mut libc::c_char> = strings.into_iter().map(CString::into_raw).collect();
+        let mut array: Vec<_> = raw.iter().copied().chain([std::ptr::null_mut()]).collect();
+
+        // SAFETY: the array and its strings belong to this test.
+        let taken = unsafe { take_from(array.as_mut_ptr(), "TOKEN") };
+        assert_eq!(taken.unwrap().expose(), b"hunter2");
+        let left: Vec<_> = array
+            .iter()
+            .take_while(|entry| !entry.is_null())
+            // SAFETY: as above.
+            .map(|entry| unsafe { CStr::from_ptr(*entry) }.to_str().unwrap())
+            .collect();
+        assert_eq!(left, ["A=1", "TOKENS=kept", "B=", "TOKEN"]);
+        for (entry, len) in [(raw[1], 13), (raw[3], 12)] {
+            // SAFETY: as above; the allocation is as long as the original string.
+            let bytes = unsafe { std::slice::from_raw_parts(entry.cast::<u8>(), len) };
+            assert!(bytes.starts_with(b"TOKEN=") && bytes[6..].iter().all(|byte| *byte == 0));
+        }
+        // The strings are leaked on purpose: their length is no longer what `CString::from_raw` would compute.
+    }
+
+    #[test]
+    fn a_missing_variable_or_environment_is_none() {
+        let mut empty = [std::ptr::null_mut()];
+        // SAFETY: a null-terminated array of the test's own, and the null the function allows.
+        assert!(unsafe {
+            take_from(empty.as_mut_ptr(), "X").is_none() && take_from(std::ptr::null_mut(), "X").is_none()
+        });
+    }
+
+    #[test]
+    fn with_threads_the_environment_is_left_alone() {
+        let (hold, wait) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || wait.recv().ok());
+        assert!(take_variable("PATH").is_err());
+        assert!(std::env::var_os("PATH").is_some());
+        drop(hold);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn what_exec_cannot_carry_is_not_passable() {
+        for (name, value, passable) in [
+            ("A", "1", true),
+            ("A", "", true),
+            ("", "1", false),
+            ("A=B", "1", false),
+            ("A", "1\0", false),
+            ("A\0", "", false),
+        ] {
+            assert_eq!(is_passable(OsStr::new(name), value.as_bytes()), passable, "{name:?}={value:?}");
+        }
+    }
+}

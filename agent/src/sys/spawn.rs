@@ -1,0 +1,246 @@
+//! Starting a child with an exact environment, nothing of ours open in it, and its limits and signals as at login.
+//!
+//! The environment block is built by std before the fork: it copies the values into C strings on the heap and drops
+//! them with the [`Command`], before [`Launch::spawn`] returns. The allocator of [`super::memory`] wipes what is freed,
+//! so nothing of the block stays behind; a block of our own would repeat std's error pipe and pidfd to gain no more.
+#![expect(unsafe_code, reason = "what runs between fork and exec has no safe interface")]
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use nix::libc;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use protocol::secret::Secret;
+use rustix::process::Resource;
+
+use super::process;
+
+/// What one child is.
+#[derive(Debug)]
+pub struct Launch {
+    /// Resolved by the `PATH` of `environment` unless it has a slash.
+    pub program: OsString,
+    /// What the child sees as its own name; the program where `None`.
+    pub arg0: Option<OsString>,
+    /// Arguments after the name.
+    pub arguments: Vec<OsString>,
+    /// The whole environment; nothing of ours is added.
+    pub environment: Vec<(OsString, Secret)>,
+    /// Working directory; ours where `None`.
+    pub directory: Option<PathBuf>,
+    /// Standard input.
+    pub stdin: Stdio,
+    /// Standard output.
+    pub stdout: Stdio,
+    /// Standard error.
+    pub stderr: Stdio,
+    /// Descriptors that stay open in the child, under the same numbers; all others are closed.
+    pub inherit: Vec<OwnedFd>,
+    /// Whether the child's process group takes over the terminal on standard input, if that is one.
+    pub foreground: bool,
+}
+
+/// Why a child did not start.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum SpawnError {
+    #[error("cannot enter directory {path}")]
+    Directory { path: PathBuf, source: io::Error },
+    #[error("cannot run {program}")]
+    Program { program: String, source: io::Error },
+}
+
+impl SpawnError {
+    /// What a shell would exit with: 127 where the program was not found, else 126.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Program { source, .. } if source.kind() == io::ErrorKind::NotFound => 127,
+            _ => 126,
+        }
+    }
+}
+
+/// A started child, leader of its own process group.
+#[derive(Debug)]
+pub struct Child {
+    /// The process: its pipes and its end. Dropping it does not end the process.
+    pub process: tokio::process::Child,
+    group: Pid,
+}
+
+impl Child {
+    /// The process group, which is also the id of the process.
+    #[must_use]
+    pub fn group(&self) -> i32 {
+        self.group.as_raw()
+    }
+
+    /// Signals the whole group; a group that is gone is no error.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        match killpg(self.group, signal) {
+            Ok(()) | Err(nix::errno::Errno::ESRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Launch {
+    /// `program` with no arguments, no variables, and nothing on its standard streams.
+    #[must_use]
+    pub fn new(program: impl Into<OsString>) -> Self {
+        Self {
+            program: program.into(),
+            arg0: None,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            directory: None,
+            stdin: Stdio::null(),
+            stdout: Stdio::null(),
+            stderr: Stdio::null(),
+            inherit: Vec::new(),
+            foreground: false,
+        }
+    }
+
+    /// Starts the child in a process group of its own. Needs a tokio runtime.
+    pub fn spawn(self) -> Result<Child, SpawnError> {
+        let program = self.program.to_string_lossy().into_owned();
+        let failed = |source| SpawnError::Program { program: program.clone(), source };
+        let mut command = self.into_command()?;
+        command.process_group(0);
+        let process = tokio::process::Command::from(command).spawn().map_err(failed)?;
+        let id = process.id().and_then(|id| i32::try_from(id).ok());
+        let id = id.ok_or_else(|| failed(io::Error::other("the child has no process id")))?;
+        Ok(Child { process, group: Pid::from_raw(id) })
+    }
+
+    /// Replaces this process by the program, in its own process group. Returns only where that failed.
+    #[must_use]
+    pub fn exec(self) -> SpawnError {
+        let program = self.program.to_string_lossy().into_owned();
+        match self.into_command() {
+            Ok(mut command) => SpawnError::Program { program, source: command.exec() },
+            Err(error) => error,
+        }
+    }
+
+    fn into_command(self) -> Result<Command, SpawnError> {
+        // Opened here, so that a missing directory is not mistaken for a missing program.
+        let directory = self.directory.map(|path| match File::open(&path) {
+            Ok(directory) if directory.metadata().is_ok_and(|it| it.is_dir()) => Ok(directory),
+            Ok(_) => Err(SpawnError::Directory { path, source: io::ErrorKind::NotADirectory.into() }),
+            Err(source) => Err(SpawnError::Directory { path, source }),
+        });
+        let child = InChild {
+            directory: directory.transpose()?,
+            core: process::core_limit(),
+            inherit: self.inherit,
+            foreground: self.foreground,
+        };
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).stdin(self.stdin).stdout(self.stdout).stderr(self.stderr).env_clear();
+        for (name, value) in &self.environment {
+            command.env(name, OsStr::from_bytes(value.expose()));
+        }
+        if let Some(arg0) = &self.arg0 {
+            command.arg0(arg0);
+        }
+        // SAFETY: `prepare` only makes system calls that are safe between fork and exec (async-signal-safe: no
+        // allocation, no lock), whatever other threads of the parent were doing; all it needs was built before.
+        unsafe { command.pre_exec(move || child.prepare()) };
+        Ok(command)
+    }
+}
+
+/// What happens in the child between fork and exec.
+struct InChild {
+    directory: Option<File>,
+    core: Option<rustix::process::Rlimit>,
+    inherit: Vec<OwnedFd>,
+    foreground: bool,
+}
+
+impl InChild {
+    fn prepare(&self) -> io::Result<()> {
+        if let Some(directory) = &self.directory {
+            rustix::process::fchdir(directory)?;
+        }
+        if self.foreground {
+            take_terminal();
+        }
+        reset_signals();
+        if let Some(limit) = self.core {
+            rustix::process::setrlimit(Resource::Core, limit)?;
+        }
+        close_on_exec();
+        for fd in &self.inherit {
+            rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;
+        }
+        Ok(())
+    }
+}
+
+/// std sets the signal mask and SIGPIPE; a signal that our own parent ignored (nohup) would stay ignored without this.
+fn reset_signals() {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: setting the default action touches no memory of ours; SIGKILL, SIGSTOP and libc's own are refused.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// Marks every descriptor but the standard streams; not closed outright, for std reports a failed exec through one.
+fn close_on_exec() {
+    const FIRST: libc::c_uint = 3;
+    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
+    // SAFETY: the call takes integers and only changes descriptor flags.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC) };
+    if done == 0 {
+        return;
+    }
+    // Before Linux 5.11. std and our crates open everything close-on-exec anyway; this catches what our parent left.
+    for fd in 3..1024 {
+        // SAFETY: as above; a number that is not open is refused.
+        unsafe { libc::fcntl(fd as RawFd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+}
+
+/// A background group that calls tcsetpgrp is stopped by SIGTTOU, unless it is blocked. No terminal: nothing to take.
+fn take_terminal() {
+    // SAFETY: all of these are async-signal-safe and work on a mask on this stack.
+    unsafe {
+        let mut mask = std::mem::zeroed();
+        libc::sigemptyset(&raw mut mask);
+        libc::sigaddset(&raw mut mask, libc::SIGTTOU);
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const mask, std::ptr::null_mut());
+        libc::tcsetpgrp(std::io::stdin().as_raw_fd(), libc::getpid());
+        libc::sigprocmask(libc::SIG_UNBLOCK, &raw const mask, std::ptr::null_mut());
+    }
+}
+
+/// Most bytes of `NAME=value` with its terminator: the kernel's `MAX_ARG_STRLEN`, 32 pages.
+#[must_use]
+pub fn variable_limit() -> usize {
+    32 * rustix::param::page_size()
+}
+
+/// Most bytes of arguments, variables and the pointers to them that exec takes: a quarter of the stack limit, within the
+/// kernel's own bounds.
+#[must_use]
+pub fn block_limit() -> usize {
+    const LOWEST: usize = 128 * 1024;
+    const HIGHEST: usize = 6 * 1024 * 1024;
+    let stack = rustix::process::getrlimit(Resource::Stack).current;
+    let quarter = stack.map_or(HIGHEST, |bytes| usize::try_from(bytes / 4).unwrap_or(HIGHEST));
+    quarter.clamp(LOWEST, HIGHEST)
+}
+
+#[cfg(test)]
+mod tests;
