@@ -141,7 +141,9 @@ impl Drop for Agent {
         // An orderly stop also ends what the agent started; killed, it would leave scripts behind.
         self.process.signal(nix::sys::signal::Signal::SIGTERM);
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            wait_until("the agent's orderly stop", std::time::Duration::from_secs(5), || self.process.try_exit().is_some());
+            wait_until("the agent's orderly stop", std::time::Duration::from_secs(5), || {
+                self.process.try_exit().is_some()
+            });
         }));
     }
 }

@@ -49,7 +49,8 @@ fn once_a_run() -> Binaries {
         return Binaries { coder: coder.into(), server: server.into() };
     }
     let built = build();
-    fs::write(&stamp, format!("{run}\n{}\n{}\n", built.coder.display(), built.server.display())).expect("write the stamp");
+    fs::write(&stamp, format!("{run}\n{}\n{}\n", built.coder.display(), built.server.display()))
+        .expect("write the stamp");
     built
 }
 
@@ -63,9 +64,8 @@ fn build() -> Binaries {
         .output()
         .expect("run cargo");
     assert!(built.status.success(), "cargo build failed");
-    let find = |name| {
-        executable(&built.stdout, name).unwrap_or_else(|| panic!("cargo built no executable named {name}"))
-    };
+    let find =
+        |name| executable(&built.stdout, name).unwrap_or_else(|| panic!("cargo built no executable named {name}"));
     Binaries { coder: find("coder"), server: find("coder-server") }
 }
 

@@ -211,7 +211,8 @@ mod tests {
         fs::write(home.join(".local/state/coder-agent/ledger"), &value).unwrap();
         fs::write(home.join(&value), "").unwrap();
         fs::write(root.path().join("log"), &value).unwrap();
-        let mut places: Vec<_> = canaries.find_in_files(root.path(), &homes).into_iter().map(|leak| leak.place).collect();
+        let mut places: Vec<_> =
+            canaries.find_in_files(root.path(), &homes).into_iter().map(|leak| leak.place).collect();
         places.sort();
         assert_eq!(places.len(), 3, "{places:?}");
     }

@@ -1,8 +1,8 @@
 //! One command line, run to its end in a cleared environment.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{Read, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

@@ -214,7 +214,8 @@ impl Shared {
             let line = request_line(&piece[..length]);
             let fault = {
                 let mut state = self.lock();
-                let rule = line.as_ref().and_then(|line| state.rules.iter().find(|(pattern, _)| line.contains(pattern)));
+                let rule =
+                    line.as_ref().and_then(|line| state.rules.iter().find(|(pattern, _)| line.contains(pattern)));
                 let fault = rule.map(|(_, fault)| fault.clone());
                 state.requests.extend(line.clone());
                 if line.is_some() {
@@ -249,7 +250,9 @@ impl Shared {
                     length = limit.saturating_sub(passed);
                     last = true;
                 }
-                Fault::GarbageAfter(limit) if passed + length > limit => piece[limit.saturating_sub(passed)..length].fill(0xA5),
+                Fault::GarbageAfter(limit) if passed + length > limit => {
+                    piece[limit.saturating_sub(passed)..length].fill(0xA5);
+                }
                 _ => {}
             }
             passed += length;

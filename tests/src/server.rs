@@ -25,7 +25,8 @@ impl Server {
         }
         let mut process = run.spawn("server");
         let line = process.line_with("listening on", SHORT);
-        let address = line.split("listening on").nth(1).unwrap_or_default().split_whitespace().next().unwrap_or_default();
+        let address =
+            line.split("listening on").nth(1).unwrap_or_default().split_whitespace().next().unwrap_or_default();
         let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
         Self { process, url }
     }
