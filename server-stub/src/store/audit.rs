@@ -48,21 +48,27 @@ impl Actor {
         }
     }
 
-    fn id(&self) -> Option<Uuid> {
+    /// The user or agent; none for the administrator.
+    #[must_use]
+    pub fn id(&self) -> Option<Uuid> {
         match self {
             Self::User { id, .. } | Self::Agent { id, .. } => Some(*id),
             Self::Administrator => None,
         }
     }
 
-    fn name(&self) -> &str {
+    /// The name of the user or agent.
+    #[must_use]
+    pub fn name(&self) -> &str {
         match self {
             Self::User { name, .. } | Self::Agent { name, .. } => name,
             Self::Administrator => "",
         }
     }
 
-    fn address(&self) -> Option<IpAddr> {
+    /// Where the request came from.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
         match self {
             Self::User { address, .. } | Self::Agent { address, .. } => *address,
             Self::Administrator => None,

@@ -8,6 +8,7 @@ mod keyring;
 mod schema;
 #[cfg(test)]
 pub(crate) mod testing;
+mod tokens;
 mod users;
 mod writer;
 
@@ -27,6 +28,7 @@ pub(crate) use error::Doing;
 pub use error::StoreError;
 pub(crate) use keyring::random;
 pub use keyring::{KEYS_VARIABLE, KeyError, KeyId, KeySource, Keyring, Place, Sealed};
+pub use tokens::{NewToken, Session, TokenInfo, TokenUse};
 pub use users::UserError;
 pub use writer::Writing;
 

@@ -1,0 +1,93 @@
+//! What is audited beside the writes themselves: the use of tokens, and requests that were refused.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::store::audit::Actor;
+use crate::store::{Store, StoreError, TokenUse, now};
+
+/// Uses are written once in this time, not once a request.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(60);
+/// Records older than the retention are looked for this often.
+const PURGE_INTERVAL: Duration = Duration::from_secs(3600);
+/// Pairs of token and address remembered between two flushes; uses of further ones are counted as unrecorded.
+const MAX_PENDING: usize = 16_384;
+
+/// Uses of tokens that are not written yet.
+#[derive(Debug, Default)]
+pub struct TokenUses {
+    pending: Mutex<HashMap<(Uuid, Option<String>, Option<IpAddr>), TokenUse>>,
+    unrecorded: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl TokenUses {
+    /// A valid token was presented: a session token with its public id, or an agent's.
+    pub fn note(&self, actor: &Actor, token_id: Option<&str>) {
+        let Some(id) = actor.id() else { return };
+        let key = (id, token_id.map(str::to_owned), actor.address());
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        if pending.len() >= MAX_PENDING && !pending.contains_key(&key) {
+            self.unrecorded.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let used = pending.entry(key).or_insert_with(|| TokenUse {
+            actor: actor.clone(),
+            token_id: token_id.map(str::to_owned),
+            last: now(),
+            requests: 0,
+        });
+        used.last = now();
+        used.requests += 1;
+    }
+
+    /// A request came without a valid token. It is counted, not stored: anyone could fill the disk with these.
+    pub fn note_refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Writes what is pending.
+    pub async fn flush(&self, store: &Store) -> Result<(), StoreError> {
+        let uses: Vec<_> =
+            self.pending.lock().unwrap_or_else(PoisonError::into_inner).drain().map(|(_, used)| used).collect();
+        for (count, what) in [
+            (self.refused.swap(0, Ordering::Relaxed), "requests without a valid token refused"),
+            (self.unrecorded.swap(0, Ordering::Relaxed), "uses of tokens not recorded, too many different ones"),
+        ] {
+            if count > 0 {
+                tracing::warn!(count, "{what}");
+            }
+        }
+        if uses.is_empty() { Ok(()) } else { store.record_uses(uses).await }
+    }
+}
+
+/// Flushes and purges for as long as the server runs; the caller flushes once more after it has stopped.
+pub async fn keep(store: Store, uses: &TokenUses, retention: Option<Duration>) {
+    let mut flush = tokio::time::interval(FLUSH_INTERVAL);
+    let mut purge = tokio::time::interval(PURGE_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = flush.tick() => report(uses.flush(&store).await),
+            _ = purge.tick() => {
+                let Some(retention) = retention else { continue };
+                report(store.purge_audit(retention).await.map(|purged| {
+                    if purged > 0 {
+                        tracing::info!(purged, "purged old audit records");
+                    }
+                }));
+            }
+        }
+    }
+}
+
+fn report(result: Result<(), StoreError>) {
+    if let Err(error) = result {
+        tracing::error!(error = &error as &dyn std::error::Error, "audit");
+    }
+}

@@ -1,0 +1,77 @@
+//! Every refusal and failure as JSON.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use protocol::problem::Problem;
+
+use crate::limits::RetryAfter;
+use crate::store::StoreError;
+
+/// A request that is not answered with what was asked for.
+#[derive(Debug)]
+pub struct ApiError {
+    /// The status.
+    pub status: StatusCode,
+    /// The body.
+    pub problem: Problem,
+    retry_after: Option<RetryAfter>,
+}
+
+impl ApiError {
+    /// A refusal with a message.
+    pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self::with(status, Problem::new(message))
+    }
+
+    /// A refusal with a whole body.
+    #[must_use]
+    pub fn with(status: StatusCode, problem: Problem) -> Self {
+        Self { status, problem, retry_after: None }
+    }
+
+    /// The one answer for what is not there and for what is none of the caller's business.
+    #[must_use]
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "Resource not found or you do not have access to this resource")
+    }
+
+    /// A write for somebody else.
+    #[must_use]
+    pub fn forbidden() -> Self {
+        Self::with(
+            StatusCode::FORBIDDEN,
+            Problem::new("Forbidden.").detail("You don't have permission to do this for another user."),
+        )
+    }
+
+    /// A failure of ours. The log gets the whole chain, the client the operation.
+    pub fn internal(message: &str, error: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::error!(error, "{message}");
+        Self::with(StatusCode::INTERNAL_SERVER_ERROR, Problem::new(message).detail(error.to_string()))
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self::internal("Internal error.", &error)
+    }
+}
+
+impl From<RetryAfter> for ApiError {
+    fn from(after: RetryAfter) -> Self {
+        let problem = Problem::new("You've been rate limited for sending too many requests!")
+            .detail(format!("Try again in {} seconds.", after.0));
+        Self { status: StatusCode::TOO_MANY_REQUESTS, problem, retry_after: Some(after) }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.problem)).into_response();
+        if let Some(RetryAfter(seconds)) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

@@ -1,0 +1,56 @@
+//! The server: what its handlers share, and how it listens.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::audit::TokenUses;
+use crate::limits::Limits;
+use crate::store::{Store, StoreError};
+
+/// What handlers need of the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The address users and agents reach the server at, where it is configured.
+    pub access_url: Option<String>,
+    /// False when the administrator has turned file targets off.
+    pub file_paths: bool,
+    /// Requests a minute and principal; 0 for no limit.
+    pub rate_limit: u32,
+}
+
+/// What every handler shares.
+#[derive(Clone)]
+pub struct AppState {
+    /// The database.
+    pub store: Store,
+    /// The configuration.
+    pub settings: Arc<Settings>,
+    /// How much a caller may ask for.
+    pub limits: Arc<Limits>,
+    /// Uses of tokens, for the audit log.
+    pub uses: Arc<TokenUses>,
+    /// Identifies the deployment.
+    pub deployment_id: Uuid,
+    /// Cancelled when the server begins to stop; a long session ends on it.
+    pub shutdown: CancellationToken,
+    /// Sessions that outlive their request; a stop waits for them, within bounds.
+    pub sessions: TaskTracker,
+}
+
+impl AppState {
+    /// The state of a server that has just started.
+    pub async fn new(store: Store, settings: Settings) -> Result<Self, StoreError> {
+        Ok(Self {
+            deployment_id: store.deployment_id().await?,
+            limits: Arc::new(Limits::new(settings.rate_limit)),
+            store,
+            settings: Arc::new(settings),
+            uses: Arc::default(),
+            shutdown: CancellationToken::new(),
+            sessions: TaskTracker::new(),
+        })
+    }
+}
