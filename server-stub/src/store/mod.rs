@@ -10,6 +10,7 @@ mod schema;
 pub(crate) mod testing;
 mod tokens;
 mod users;
+pub mod workspaces;
 mod writer;
 
 use std::fs::File;

@@ -227,7 +227,8 @@ fn check(workspace: &Workspace) -> Result<(), Fault> {
     if workspace.agents().is_empty() {
         return Err(Fault::at(&workspace.name, format!("workspace {} has no `agent`", workspace.name.value)));
     }
-    unique(workspace.agents().iter().map(|agent| &agent.name), "agent")?;
+    // Names of agents are unique whatever their letter case, as the database has it.
+    unique(workspace.agents().iter().map(|agent| &agent.name), "agent", str::to_ascii_lowercase)?;
     for target in workspace.env.iter().filter_map(|env| env.agent.as_ref()) {
         if !workspace.agents().iter().any(|agent| agent.name.value == target.value) {
             return Err(Fault::at(target, format!("no agent is named {}", target.value)));
@@ -237,8 +238,8 @@ fn check(workspace: &Workspace) -> Result<(), Fault> {
 }
 
 fn check_agent(agent: &Agent) -> Result<(), Fault> {
-    unique(agent.scripts.iter().map(|script| &script.display_name), "script")?;
-    unique(agent.metadata.iter().map(|item| &item.key), "metadata key")?;
+    unique(agent.scripts.iter().map(|script| &script.display_name), "script", str::to_owned)?;
+    unique(agent.metadata.iter().map(|item| &item.key), "metadata key", str::to_owned)?;
     let key_bytes: usize = agent.metadata.iter().map(|item| item.key.value.as_str().len()).sum();
     if key_bytes > MAX_METADATA_KEY_BYTES {
         let detail = format!("the metadata keys of an agent must not exceed {MAX_METADATA_KEY_BYTES} bytes together");
@@ -257,13 +258,14 @@ fn check_agent(agent: &Agent) -> Result<(), Fault> {
     Ok(())
 }
 
-fn unique<'a, T: Ord + fmt::Display + 'a>(
+fn unique<'a, T: fmt::Display + 'a>(
     nodes: impl Iterator<Item = &'a Spanned<T>>,
     what: &str,
+    fold: fn(&str) -> String,
 ) -> Result<(), Fault> {
     let mut seen = BTreeSet::new();
     for node in nodes {
-        if !seen.insert(&node.value) {
+        if !seen.insert(fold(&node.value.to_string())) {
             return Err(Fault::at(node, format!("{what} {} is defined twice", node.value)));
         }
     }

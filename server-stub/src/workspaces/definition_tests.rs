@@ -131,7 +131,8 @@ fn no_message_shows_the_value_of_a_variable() {
 
 #[test]
 fn an_alias_bomb_is_refused() {
-    let uses: String = (0..=MAX_REPLAYED_EVENTS).map(|n| format!("    V{n}: *v\n")).collect();
+    let uses: Vec<String> = (0..=MAX_REPLAYED_EVENTS).map(|n| format!("    V{n}: *v")).collect();
+    let uses = uses.join("\n");
     let text = format!("owner: &v alice\nname: dev\nagent:\n  name: main\n  env:\n{uses}");
     assert_eq!(fault(&text).line, Some(1));
     let fault = fault(&" ".repeat(MAX_FILE_BYTES + 1));

@@ -133,7 +133,8 @@ pub struct EnvValue(pub Secret);
 
 impl<'de> Deserialize<'de> for EnvValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Secret::deserialize(deserializer)?;
+        // As text, which every YAML scalar is: a port or a flag needs no quotes.
+        let value = Secret::from(String::deserialize(deserializer)?);
         if value.expose().contains(&0) {
             return Err(de::Error::custom("the value of a variable must not contain null bytes"));
         }

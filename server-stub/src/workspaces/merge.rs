@@ -7,9 +7,9 @@ use protocol::secret::Secret;
 use super::definition::{Agent, CoderEnv, Fault, MergeStrategy, Workspace};
 
 /// What the template sets for `agent`, unexpanded: the agent expands `$NAME` against what it inherits.
-pub fn environment<'a>(workspace: &'a Workspace, agent: &'a Agent) -> Result<BTreeMap<&'a str, Secret>, Fault> {
+pub fn environment(workspace: &Workspace, agent: &Agent) -> Result<BTreeMap<String, Secret>, Fault> {
     let ours = |env: &&CoderEnv| env.agent.as_ref().is_none_or(|name| name.value == agent.name.value);
-    let mut merged = BTreeMap::new();
+    let mut merged: BTreeMap<String, Secret> = BTreeMap::new();
     let mut exclusive = BTreeSet::new();
     for env in workspace.env.iter().filter(ours) {
         let name = env.name.value.as_str();
@@ -24,9 +24,9 @@ pub fn environment<'a>(workspace: &'a Workspace, agent: &'a Agent) -> Result<BTr
             exclusive.insert(name);
         }
         let value = joined(env, merged.get(name));
-        merged.insert(name, value);
+        merged.insert(name.to_owned(), value);
     }
-    merged.extend(agent.env.iter().map(|(name, value)| (name.as_str(), copy(&value.0))));
+    merged.extend(agent.env.iter().map(|(name, value)| (name.as_str().to_owned(), copy(&value.0))));
     Ok(merged)
 }
 
@@ -57,7 +57,7 @@ mod tests {
         let text = format!("owner: alice\nname: dev\nagent: {{ name: main, env: {{ {agent_env} }} }}\nenv:\n{env}");
         let workspace = parse(&text).unwrap().remove(0);
         let merged = environment(&workspace, &workspace.agents()[0])?;
-        Ok(merged.iter().map(|(name, value)| ((*name).into(), value.expose_str().unwrap().into())).collect())
+        Ok(merged.iter().map(|(name, value)| (name.clone(), value.expose_str().unwrap().into())).collect())
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! Workspaces: from their definition to what their agents are told.
 
+mod checked;
 pub mod definition;
 pub mod field;
+pub mod manifest;
 pub mod merge;
+
+pub use checked::Checked;

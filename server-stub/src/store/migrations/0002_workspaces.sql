@@ -28,14 +28,18 @@ CREATE TABLE agents (
     lifecycle_state    INTEGER NOT NULL DEFAULT 1, -- as on the wire; 1 is created
     started_at         INTEGER,
     ready_at           INTEGER,
-    -- What the connection monitor saw.
-    first_connected_at INTEGER,
-    last_connected_at  INTEGER,
-    disconnected_at    INTEGER,
     logs_bytes         INTEGER NOT NULL DEFAULT 0,
     logs_overflowed    INTEGER NOT NULL DEFAULT 0 CHECK (logs_overflowed IN (0, 1)),
     UNIQUE (workspace_id, name)
 ) STRICT;
+
+-- What the connection monitor saw. Apart from the agents because every row of it is written four times a minute.
+CREATE TABLE agent_presence (
+    agent_id           BLOB PRIMARY KEY REFERENCES agents (id) ON DELETE CASCADE,
+    first_connected_at INTEGER NOT NULL,
+    last_connected_at  INTEGER NOT NULL,
+    disconnected_at    INTEGER
+) STRICT, WITHOUT ROWID;
 
 -- The merged variables of the template, ready for the manifest.
 CREATE TABLE agent_env (

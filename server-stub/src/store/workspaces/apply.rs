@@ -1,0 +1,319 @@
+//! Definitions into rows. Applying the same definition again changes no id and no token.
+
+use std::collections::BTreeMap;
+
+use protocol::secret::Secret;
+use sqlx::{Row, SqliteConnection};
+use uuid::Uuid;
+
+use super::super::audit::{self, Actor, Record};
+use super::super::{Doing, Place, Store, StoreError, Writing};
+use super::{logs, presence};
+use crate::workspaces::Checked;
+use crate::workspaces::definition::{Agent, Metadata, Script};
+
+/// What applying one definition came to.
+#[derive(Debug)]
+pub struct AppliedWorkspace {
+    /// The owner's name, as the user is spelt.
+    pub owner: String,
+    /// The workspace.
+    pub name: String,
+    /// Whether it is new.
+    pub created: bool,
+    /// Its agents, in the order of the definition.
+    pub agents: Vec<AppliedAgent>,
+    /// Agents that the definition no longer has; their tokens are dead.
+    pub removed: Vec<String>,
+}
+
+/// An agent of an applied definition.
+#[derive(Debug)]
+pub struct AppliedAgent {
+    /// Its name.
+    pub name: String,
+    /// Its token, where it got a new one. It is nowhere else: the database has a hash.
+    pub token: Option<Secret>,
+}
+
+/// Why definitions are not applied. None of them is, then.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The owner of a definition does not exist.
+    #[error("no user is named {owner}; make one with: coder-server user create {owner}")]
+    UnknownOwner {
+        /// The name.
+        owner: String,
+        /// Which of the definitions.
+        index: usize,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Store {
+    /// Makes the database hold these workspaces: all of them, or on an error none. Other workspaces stay.
+    pub async fn apply_workspaces(
+        &self,
+        definitions: Vec<Checked>,
+        rotate_tokens: bool,
+    ) -> Result<Vec<AppliedWorkspace>, ApplyError> {
+        self.write(move |writing| {
+            Box::pin(async move {
+                let mut applied = Vec::with_capacity(definitions.len());
+                for (index, definition) in definitions.iter().enumerate() {
+                    applied.push(apply(writing, definition, index, rotate_tokens).await?);
+                }
+                Ok(applied)
+            })
+        })
+        .await
+    }
+
+    /// Deletes the workspace `OWNER/NAME` with its agents; false when it is gone already.
+    pub async fn delete_workspace(&self, id: Uuid, path: String) -> Result<bool, StoreError> {
+        self.write(move |writing| {
+            Box::pin(async move {
+                let deleted = sqlx::query("DELETE FROM workspaces WHERE id = ?")
+                    .bind(id)
+                    .execute(writing.connection())
+                    .await
+                    .doing("delete a workspace")?;
+                if deleted.rows_affected() > 0 {
+                    let record = Record::new(Actor::Administrator, "delete", "workspace").on(id, &path);
+                    audit::insert(writing, record).await?;
+                }
+                Ok(deleted.rows_affected() > 0)
+            })
+        })
+        .await
+    }
+}
+
+async fn apply(
+    writing: &mut Writing,
+    definition: &Checked,
+    index: usize,
+    rotate_tokens: bool,
+) -> Result<AppliedWorkspace, ApplyError> {
+    let workspace = definition.workspace();
+    let (owner_id, owner) = find_owner(writing.connection(), workspace.owner.value.as_str())
+        .await?
+        .ok_or_else(|| ApplyError::UnknownOwner { owner: workspace.owner.value.to_string(), index })?;
+    let (workspace_id, created) = keep_workspace(writing, owner_id, workspace.name.value.as_str()).await?;
+    let mut agents = Vec::new();
+    for (position, (agent, env)) in (0..).zip(definition.agents()) {
+        let (id, token) = keep_agent(writing, workspace_id, position, agent, rotate_tokens).await?;
+        replace_env(writing, owner_id, id, env).await?;
+        keep_scripts(writing, id, &agent.scripts).await?;
+        keep_metadata(writing.connection(), id, &agent.metadata).await?;
+        agents.push(AppliedAgent { name: agent.name.value.to_string(), token });
+    }
+    let kept: Vec<&str> = agents.iter().map(|agent| agent.name.as_str()).collect();
+    let removed = remove_agents(writing.connection(), workspace_id, &kept).await?;
+    let name = workspace.name.value.as_str();
+    let action = if created { "create" } else { "write" };
+    let record = Record::new(Actor::Administrator, action, "workspace").on(workspace_id, &format!("{owner}/{name}"));
+    audit::insert(writing, record.diff(tokens(&agents))).await?;
+    Ok(AppliedWorkspace { owner, name: workspace.name.value.to_string(), created, agents, removed })
+}
+
+/// Which agents got a token; it is a credential, so the audit log has a record of each.
+fn tokens(agents: &[AppliedAgent]) -> serde_json::Value {
+    let new = agents.iter().filter(|agent| agent.token.is_some());
+    new.map(|agent| (format!("agent {} token", agent.name), serde_json::json!({ "secret": true }))).collect()
+}
+
+async fn find_owner(connection: &mut SqliteConnection, name: &str) -> Result<Option<(Uuid, String)>, StoreError> {
+    let row = sqlx::query("SELECT id, username FROM users WHERE username = ?")
+        .bind(name)
+        .fetch_optional(connection)
+        .await
+        .doing("look up the owner of a workspace")?;
+    row.map(|row| Ok((row.get(0), row.get(1)))).transpose()
+}
+
+async fn keep_workspace(writing: &mut Writing, owner: Uuid, name: &str) -> Result<(Uuid, bool), StoreError> {
+    let now = writing.now().as_microsecond();
+    let new = Uuid::new_v4();
+    let row = sqlx::query(
+        "INSERT INTO workspaces VALUES (?1, ?2, ?3, ?4, ?4) \
+         ON CONFLICT (owner_id, name) DO UPDATE SET name = ?3, updated_at = ?4 RETURNING id",
+    )
+    .bind(new)
+    .bind(owner)
+    .bind(name)
+    .bind(now)
+    .fetch_one(writing.connection())
+    .await
+    .doing("keep a workspace")?;
+    let id = row.get(0);
+    Ok((id, id == new))
+}
+
+async fn keep_agent(
+    writing: &mut Writing,
+    workspace: Uuid,
+    position: i64,
+    agent: &Agent,
+    rotate_token: bool,
+) -> Result<(Uuid, Option<Secret>), StoreError> {
+    let now = writing.now().as_microsecond();
+    let (new, token) = (Uuid::new_v4(), Uuid::new_v4().to_string());
+    let hash = presence::token_hash(&token).unwrap_or_default();
+    let row = sqlx::query(
+        "INSERT INTO agents (id, workspace_id, name, position, token_hash, directory, motd_path, connection_timeout, \
+                             created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9) \
+         ON CONFLICT (workspace_id, name) DO UPDATE SET name = ?3, position = ?4, directory = ?6, motd_path = ?7, \
+           connection_timeout = ?8, updated_at = ?9, token_hash = iif(?10, ?5, token_hash) RETURNING id",
+    )
+    .bind(new)
+    .bind(workspace)
+    .bind(agent.name.value.as_str())
+    .bind(position)
+    .bind(hash.as_slice())
+    .bind(agent.dir.as_ref().map_or("", |dir| dir.as_str()))
+    .bind(agent.motd_file.as_ref().map_or("", |path| path.as_str()))
+    .bind(agent.connection_timeout.get())
+    .bind(now)
+    .bind(rotate_token)
+    .fetch_one(writing.connection())
+    .await
+    .doing("keep an agent")?;
+    let id = row.get(0);
+    Ok((id, (id == new || rotate_token).then(|| Secret::from(token))))
+}
+
+async fn replace_env(
+    writing: &mut Writing,
+    owner: Uuid,
+    agent: Uuid,
+    env: &BTreeMap<String, Secret>,
+) -> Result<(), StoreError> {
+    let action = "keep the variables of an agent";
+    sqlx::query("DELETE FROM agent_env WHERE agent_id = ?")
+        .bind(agent)
+        .execute(writing.connection())
+        .await
+        .doing(action)?;
+    for (name, value) in env {
+        let id = Uuid::new_v4();
+        let sealed = writing.seal(&env_place(owner, id), value.expose())?;
+        sqlx::query("INSERT INTO agent_env (id, agent_id, name, value, value_key_id) VALUES (?, ?, ?, ?, ?)")
+            .bind(id)
+            .bind(agent)
+            .bind(name)
+            .bind(sealed.data)
+            .bind(sealed.key.as_str())
+            .execute(writing.connection())
+            .await
+            .doing(action)?;
+    }
+    Ok(())
+}
+
+/// What the value of a template variable is bound to.
+pub(super) fn env_place(owner: Uuid, row: Uuid) -> Place {
+    Place { table: "agent_env", user: owner, row, column: "value" }
+}
+
+async fn keep_scripts(writing: &mut Writing, agent: Uuid, scripts: &[Script]) -> Result<(), StoreError> {
+    let names: Vec<&str> = scripts.iter().map(|script| script.display_name.value.as_str()).collect();
+    let names = serde_json::Value::from(names).to_string();
+    sqlx::query("DELETE FROM scripts WHERE agent_id = ? AND display_name NOT IN (SELECT value FROM json_each(?))")
+        .bind(agent)
+        .bind(names)
+        .execute(writing.connection())
+        .await
+        .doing("drop scripts")?;
+    for (position, script) in (0..).zip(scripts) {
+        let source = keep_script(writing.connection(), agent, position, script).await?;
+        let icon = script.icon.as_ref().map_or("", |icon| icon.as_str());
+        logs::keep_source(writing, agent, source, script.display_name.value.as_str(), icon).await?;
+    }
+    Ok(())
+}
+
+/// The log source of the script: a changed script keeps its ids, and with them its results and its lines.
+async fn keep_script(
+    connection: &mut SqliteConnection,
+    agent: Uuid,
+    position: i64,
+    script: &Script,
+) -> Result<Uuid, StoreError> {
+    let row = sqlx::query(
+        "INSERT INTO scripts (id, agent_id, position, display_name, log_source_id, script, cron, log_path, timeout, \
+                              run_on_start, run_on_stop, start_blocks_login) VALUES (?,?,?,?,?,?,?,?,?,?,?,?) \
+         ON CONFLICT (agent_id, display_name) DO UPDATE SET position = excluded.position, script = excluded.script, \
+           cron = excluded.cron, log_path = excluded.log_path, timeout = excluded.timeout, \
+           run_on_start = excluded.run_on_start, run_on_stop = excluded.run_on_stop, \
+           start_blocks_login = excluded.start_blocks_login RETURNING log_source_id",
+    )
+    .bind(Uuid::new_v4())
+    .bind(agent)
+    .bind(position)
+    .bind(script.display_name.value.as_str())
+    .bind(Uuid::new_v4())
+    .bind(script.script.as_str())
+    .bind(script.cron.as_ref().map_or("", |cron| cron.as_str()))
+    .bind(script.log_path.as_ref().map_or("", |path| path.as_str()))
+    .bind(script.timeout.get())
+    .bind(script.run_on_start)
+    .bind(script.run_on_stop)
+    .bind(script.start_blocks_login)
+    .fetch_one(connection)
+    .await
+    .doing("keep a script")?;
+    Ok(row.get(0))
+}
+
+async fn keep_metadata(
+    connection: &mut SqliteConnection,
+    agent: Uuid,
+    metadata: &[Metadata],
+) -> Result<(), StoreError> {
+    let keys: Vec<&str> = metadata.iter().map(|item| item.key.value.as_str()).collect();
+    let keys = serde_json::Value::from(keys).to_string();
+    sqlx::query("DELETE FROM agent_metadata WHERE agent_id = ? AND key NOT IN (SELECT value FROM json_each(?))")
+        .bind(agent)
+        .bind(keys)
+        .execute(&mut *connection)
+        .await
+        .doing("drop metadata")?;
+    for (position, item) in (0_i64..).zip(metadata) {
+        sqlx::query(
+            "INSERT INTO agent_metadata (agent_id, key, position, display_name, script, interval, timeout) \
+             VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (agent_id, key) DO UPDATE SET position = excluded.position, \
+               display_name = excluded.display_name, script = excluded.script, interval = excluded.interval, \
+               timeout = excluded.timeout",
+        )
+        .bind(agent)
+        .bind(item.key.value.as_str())
+        .bind(position)
+        .bind(item.display_name.as_ref().unwrap_or(&item.key.value).as_str())
+        .bind(item.script.as_str())
+        .bind(item.interval.get())
+        .bind(item.timeout.get())
+        .execute(&mut *connection)
+        .await
+        .doing("keep metadata")?;
+    }
+    Ok(())
+}
+
+async fn remove_agents(
+    connection: &mut SqliteConnection,
+    workspace: Uuid,
+    kept: &[&str],
+) -> Result<Vec<String>, StoreError> {
+    let rows = sqlx::query(
+        "DELETE FROM agents WHERE workspace_id = ? AND name NOT IN (SELECT value FROM json_each(?)) RETURNING name",
+    )
+    .bind(workspace)
+    .bind(serde_json::Value::from(kept.to_vec()).to_string())
+    .fetch_all(connection)
+    .await
+    .doing("drop agents")?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
