@@ -59,6 +59,11 @@ impl fmt::Display for Problem {
         if !self.detail.is_empty() {
             write!(f, " {}", self.detail)?;
         }
+        match self.validations.len() {
+            0 => {}
+            1 => f.write_str("\n1 validation error found")?,
+            several => write!(f, "\n{several} validation errors found")?,
+        }
         for problem in &self.validations {
             write!(f, "\n\t{}: {}", problem.field, problem.detail)?;
         }
@@ -89,7 +94,7 @@ mod tests {
     #[test]
     fn display_has_every_part() {
         let problem = Problem::validation(vec![FieldProblem::new("name", "bad"), FieldProblem::new("value", "worse")]);
-        assert_eq!(problem.to_string(), "Validation failed.\n\tname: bad\n\tvalue: worse");
+        assert_eq!(problem.to_string(), "Validation failed.\n2 validation errors found\n\tname: bad\n\tvalue: worse");
         assert_eq!(Problem::new("No.").detail("Why.").to_string(), "No. Why.");
     }
 }

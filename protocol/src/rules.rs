@@ -68,6 +68,10 @@ pub fn name(name: &str) -> Result<(), String> {
     if name.contains(['/', '?', '#']) {
         return Err("Name must not contain /, ?, or #.".into());
     }
+    // Every URL library resolves these two away, encoded or not: such a secret could be created and never reached again.
+    if matches!(name, "." | "..") {
+        return Err("Name must not be . or ..".into());
+    }
     Ok(())
 }
 

@@ -12,7 +12,7 @@ fn refused(check: fn(&str) -> Result<(), String>, input: &str) -> String {
 
 #[test]
 fn names() {
-    for good in ["api-key", "api_key", "api.key", "two words", "ключ", ".", "A=b"] {
+    for good in ["api-key", "api_key", "api.key", "two words", "ключ", "...", "A=b"] {
         assert_eq!(name(good), Ok(()), "{good:?}");
     }
     for blank in ["", " ", "\t\n", "\u{a0}"] {
@@ -20,6 +20,9 @@ fn names() {
     }
     for spaced in [" a", "a ", "\ta", "a\n"] {
         assert_eq!(refused(name, spaced), "Name must not have leading or trailing whitespace.");
+    }
+    for dots in [".", ".."] {
+        assert_eq!(refused(name, dots), "Name must not be . or ..");
     }
     for unfit in ["a/b", "/", "a?", "a#b"] {
         assert_eq!(refused(name, unfit), "Name must not contain /, ?, or #.");

@@ -1,0 +1,329 @@
+//! The HTTP client of the commands: one server, one token, bounded in time and size.
+
+use std::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use protocol::problem::Problem;
+use protocol::rest::{BUILD_VERSION_HEADER, SESSION_TOKEN_HEADER};
+use protocol::secret::Secret;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Method, Response, StatusCode, Url, redirect};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::server::ServerError;
+use super::ui;
+use crate::tls;
+
+/// What `--version` and the User-Agent say.
+pub(crate) const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
+
+/// Longest request, with its connection and its answer.
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+/// Longest wait for a connection: an address that nobody answers should not take the whole of [`REQUEST_LIMIT`].
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// Longest answer: a full list of secrets, with descriptions of a size that nobody writes.
+const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+
+/// Why a request gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    /// No connection, or it broke.
+    #[error("cannot reach {server}")]
+    Unreachable {
+        /// The server's address.
+        server: String,
+        /// The innermost reason.
+        source: Cause,
+    },
+    /// The server took too long.
+    #[error("{server} did not answer within {} s", REQUEST_LIMIT.as_secs())]
+    Timeout {
+        /// The server's address.
+        server: String,
+    },
+    /// The server said no, in the words of `problem`.
+    #[error("{problem}")]
+    Refused {
+        /// The server's address.
+        server: String,
+        /// The HTTP status.
+        status: StatusCode,
+        /// What the server says.
+        problem: Problem,
+    },
+    /// Something answered that is no Coder server.
+    #[error("{server} is not a Coder server: it answered {status} with {content}")]
+    NotCoder {
+        /// The server's address.
+        server: String,
+        /// The HTTP status.
+        status: StatusCode,
+        /// What the answer was.
+        content: String,
+    },
+    /// The server points elsewhere. A token is for one server and does not follow.
+    #[error("{server} sends us on to {location}")]
+    Redirected {
+        /// The server's address.
+        server: String,
+        /// Where it points.
+        location: String,
+    },
+    /// The answer is over 16 MiB.
+    #[error("the answer of {server} exceeds {MAX_BODY_BYTES} bytes")]
+    TooLarge {
+        /// The server's address.
+        server: String,
+    },
+    /// The request could not be written as JSON, or the answer not be read.
+    #[error("{operation}")]
+    Body {
+        /// Which of the two.
+        operation: &'static str,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+/// The innermost source of a failure. Those around it say "error sending request" in three ways.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Cause(String);
+
+impl ClientError {
+    /// The HTTP status of a refusal.
+    pub(crate) fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Refused { status, .. } | Self::NotCoder { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// What the user can do about it.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unreachable { source, .. } if source.0.contains("certificate") => {
+                Some("Add the authority that signed its certificate to the system, or name it in SSL_CERT_FILE.".into())
+            }
+            Self::Unreachable { .. } | Self::Timeout { .. } => {
+                Some("Check the address, and that the server runs. Another one: coder login <url>".into())
+            }
+            Self::Refused { status: StatusCode::UNAUTHORIZED, server, .. } => {
+                Some(format!("Try logging in using 'coder login {server}'."))
+            }
+            Self::NotCoder { .. } => Some("Check the address. Another one: coder login <url>".into()),
+            Self::Redirected { .. } => Some("If that is your server, log in to it: coder login <url>".into()),
+            _ => None,
+        }
+    }
+}
+
+/// A client of one server.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: Url,
+    warn_version: AtomicBool,
+}
+
+impl Client {
+    /// A client of the server at `base`. `headers` go with every request.
+    pub(crate) fn new(
+        base: Url,
+        token: Option<&Secret>,
+        mut headers: HeaderMap,
+        warn_version: bool,
+    ) -> Result<Self, ServerError> {
+        if let Some(token) = token {
+            let mut token = HeaderValue::from_bytes(token.expose()).map_err(|_| ServerError::Token)?;
+            token.set_sensitive(true);
+            headers.insert(SESSION_TOKEN_HEADER, token);
+        }
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls::client_config(base.scheme())?)
+            .user_agent(format!("coder-cli/{VERSION}"))
+            .default_headers(headers)
+            .redirect(redirect::Policy::none())
+            .connect_timeout(CONNECT_LIMIT)
+            .timeout(REQUEST_LIMIT)
+            .build()
+            .map_err(|error| ServerError::Http(error.without_url()))?;
+        Ok(Self { http, base, warn_version: AtomicBool::new(warn_version) })
+    }
+
+    /// The server's address as it may be shown: without user name and password.
+    pub(crate) fn server(&self) -> String {
+        shown(&self.base)
+    }
+
+    /// GET of the route that `path` names under `/api/v2`.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, ClientError> {
+        read(&self.answer(Method::GET, path, None).await?)
+    }
+
+    /// A request with a JSON body.
+    pub(crate) async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let body =
+            serde_json::to_vec(body).map_err(|source| ClientError::Body { operation: "write the request", source })?;
+        read(&self.answer(method, path, Some(body)).await?)
+    }
+
+    /// DELETE, which has no answer.
+    pub(crate) async fn delete(&self, path: &[&str]) -> Result<(), ClientError> {
+        self.answer(Method::DELETE, path, None).await.map(drop)
+    }
+
+    /// Sends a request and gives the body of a success.
+    async fn answer(&self, method: Method, path: &[&str], body: Option<Vec<u8>>) -> Result<Vec<u8>, ClientError> {
+        let mut request = self.http.request(method, route(&self.base, path));
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body);
+        }
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        self.check_version(response.headers());
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = self.body(response).await?;
+        if status.is_redirection() {
+            return Err(self.redirected(&headers));
+        }
+        // A dashboard or a proxy answers anything with a page, successes included.
+        let empty_success = status.is_success() && body.is_empty();
+        if !is_json(&headers) && !empty_success {
+            let content = content_type(&headers).to_owned();
+            return Err(ClientError::NotCoder { server: self.server(), status, content });
+        }
+        if status.is_success() { Ok(body) } else { Err(self.refused(status, &body)) }
+    }
+
+    async fn body(&self, mut response: Response) -> Result<Vec<u8>, ClientError> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+            if body.len() + chunk.len() > MAX_BODY_BYTES {
+                return Err(ClientError::TooLarge { server: self.server() });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> ClientError {
+        let server = self.server();
+        if error.is_timeout() && !error.is_connect() {
+            return ClientError::Timeout { server };
+        }
+        let mut innermost: &dyn Error = error;
+        while let Some(source) = innermost.source() {
+            innermost = source;
+        }
+        ClientError::Unreachable { server, source: Cause(innermost.to_string()) }
+    }
+
+    fn refused(&self, status: StatusCode, body: &[u8]) -> ClientError {
+        let problem = serde_json::from_slice::<Problem>(body).ok().filter(|problem| !problem.message.is_empty());
+        let problem = problem.unwrap_or_else(|| Problem::new(format!("the server answered {status}.")));
+        ClientError::Refused { server: self.server(), status, problem }
+    }
+
+    fn redirected(&self, headers: &HeaderMap) -> ClientError {
+        let location = headers.get(LOCATION).and_then(|location| location.to_str().ok()).unwrap_or_default();
+        let location = self.base.join(location).map_or_else(|_| "another place".into(), |url| shown(&url));
+        ClientError::Redirected { server: self.server(), location }
+    }
+
+    fn check_version(&self, headers: &HeaderMap) {
+        let server = headers.get(BUILD_VERSION_HEADER).and_then(|version| version.to_str().ok());
+        let Some(server) = server.filter(|server| !versions_match(VERSION, server)) else { return };
+        if self.warn_version.swap(false, Ordering::Relaxed) {
+            ui::warn(&format!("version mismatch: coder {VERSION}, server {}", server.escape_debug()));
+        }
+    }
+}
+
+/// Whether major and minor version are the same.
+fn versions_match(ours: &str, theirs: &str) -> bool {
+    let minor = |version: &str| {
+        let mut parts = version.trim_start_matches('v').splitn(3, '.').map(ToOwned::to_owned);
+        (parts.next(), parts.next())
+    };
+    minor(ours) == minor(theirs)
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ClientError> {
+    serde_json::from_slice(body)
+        .map_err(|source| ClientError::Body { operation: "read the answer of the server", source })
+}
+
+fn content_type(headers: &HeaderMap) -> &str {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("no content type");
+    value.split(';').next().unwrap_or(value).trim()
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    content_type(headers).eq_ignore_ascii_case("application/json")
+}
+
+/// The address of a route, below the path that the server may have.
+fn route(base: &Url, path: &[&str]) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().extend(["api", "v2"]).extend(path);
+    }
+    url
+}
+
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // Both fail only for an address without a host, which has neither.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.as_str().trim_end_matches('/').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_segment_of_the_route() {
+        let base = Url::parse("https://example.com").unwrap();
+        for (name, expected) in [
+            ("api-key", "https://example.com/api/v2/users/me/secrets/api-key"),
+            ("two words", "https://example.com/api/v2/users/me/secrets/two%20words"),
+            ("100%", "https://example.com/api/v2/users/me/secrets/100%25"),
+            ("é", "https://example.com/api/v2/users/me/secrets/%C3%A9"),
+        ] {
+            assert_eq!(route(&base, &["users", "me", "secrets", name]).as_str(), expected);
+        }
+        let below = Url::parse("https://example.com/coder/").unwrap();
+        assert_eq!(route(&below, &["users", "me"]).as_str(), "https://example.com/coder/api/v2/users/me");
+    }
+
+    #[test]
+    fn an_address_is_shown_without_credentials() {
+        let url = Url::parse("https://me:hunter2@example.com:8443/?token=hunter2").unwrap();
+        assert_eq!(shown(&url), "https://example.com:8443");
+    }
+
+    #[test]
+    fn only_major_and_minor_version_have_to_match() {
+        for (theirs, same) in [("v0.1.0", true), ("0.1.7+abc", true), ("v0.1", true), ("v0.2.0", false), ("", false)] {
+            assert_eq!(versions_match("v0.1.0", theirs), same, "{theirs:?}");
+        }
+    }
+
+    #[test]
+    fn json_is_told_from_a_page() {
+        let typed = |value: &'static str| HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(value))]);
+        assert!(is_json(&typed("application/json; charset=utf-8")));
+        assert!(!is_json(&typed("text/html; charset=utf-8")));
+        assert!(!is_json(&HeaderMap::new()));
+        assert_eq!(content_type(&typed("text/html; charset=utf-8")), "text/html");
+    }
+}

@@ -1,0 +1,109 @@
+//! What a command can fail with: one place decides the exit code, the hint and how it looks.
+
+use std::error::Error;
+use std::io;
+use std::process::ExitCode;
+
+use super::client::ClientError;
+use super::config_dir::ConfigDirError;
+use super::secret::import::ImportError;
+use super::secret::value::ValueError;
+use super::server::ServerError;
+use super::ui;
+
+/// The failure of a command.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// Wrong before any request: the server or the session token.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// Wrong before any request: the value of a secret.
+    #[error(transparent)]
+    Value(#[from] ValueError),
+    /// Wrong before any request: the secrets file.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// Wrong before any request, and said by the command itself.
+    #[error("{0}")]
+    Usage(String),
+    /// A request failed.
+    #[error("{operation}")]
+    Request {
+        /// What it was for, such as `create secret "api-key"`.
+        operation: String,
+        /// Why.
+        source: Box<ClientError>,
+    },
+    /// The user said no.
+    #[error("canceled")]
+    Canceled,
+    /// The sign-in could not be kept or removed.
+    #[error(transparent)]
+    Store(ConfigDirError),
+    /// A standard stream failed.
+    #[error("{0}")]
+    Stream(&'static str, #[source] io::Error),
+    /// The runtime of the requests could not be made.
+    #[error("start the runtime")]
+    Runtime(#[source] io::Error),
+}
+
+impl CliError {
+    /// Wraps the failure of a request: `.map_err(CliError::request("list secrets"))`.
+    pub(crate) fn request(operation: impl Into<String>) -> impl FnOnce(ClientError) -> Self {
+        let operation = operation.into();
+        move |source| Self::Request { operation, source: Box::new(source) }
+    }
+
+    /// The failure to write to standard output.
+    pub(crate) fn output(source: io::Error) -> Self {
+        Self::Stream("write to standard output", source)
+    }
+
+    /// The failure to read from standard input.
+    pub(crate) fn input(source: io::Error) -> Self {
+        Self::Stream("read standard input", source)
+    }
+
+    /// 2 for anything wrong before the first request, else 1.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Server(_) | Self::Value(_) | Self::Import(_) | Self::Usage(_) => ExitCode::from(2),
+            Self::Request { .. } | Self::Canceled | Self::Store(_) | Self::Stream(..) | Self::Runtime(_) => {
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Request { source, .. } => source.hint(),
+            _ => None,
+        }
+    }
+
+    /// Tells the user about the failure of `command` (`coder secret create`).
+    pub(crate) fn report(&self, command: &str) {
+        if matches!(self, Self::Canceled) {
+            return ui::note("Canceled.");
+        }
+        let see = format!("see \"{command} --help\" for more information");
+        ui::note(&format!("Encountered an error running \"{command}\", {see}"));
+        ui::note(&format!("error: {}", chain(self)));
+        if let Some(hint) = self.hint() {
+            ui::note(&hint);
+        }
+    }
+}
+
+/// An error and its sources on one line: no Display repeats its source.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}

@@ -1,0 +1,65 @@
+//! `coder login`
+
+use clap::Args;
+use protocol::rest::User;
+use protocol::secret::Secret;
+
+use super::config_dir::MAX_LINE_BYTES;
+use super::error::CliError;
+use super::server::{self, ServerArgs};
+use super::ui;
+
+/// Sign in to a server
+///
+/// The session token comes from --token or its variable, else from standard input: from a pipe, or typed unseen on a
+/// terminal. It is checked with the server before it is kept.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  # Ask for the session token.
+  coder login https://coder.example.com
+
+  # Take it from a file, as a script does.
+  coder login https://coder.example.com < token.txt
+
+The administrator of the server makes a token with `coder-server token create`.")]
+pub(crate) struct LoginArgs {
+    /// Address of the server [default: the one of the last sign-in]
+    #[arg(value_name = "URL")]
+    address: Option<String>,
+}
+
+impl LoginArgs {
+    pub(crate) async fn run(self, args: &ServerArgs) -> Result<(), CliError> {
+        let url = match &self.address {
+            Some(address) => server::parse_url(address)?,
+            None => args.url()?,
+        };
+        let dir = args.config_dir()?;
+        let asked = match args.given_token() {
+            Some(_) => None,
+            None => Some(ask_token(url.host_str().unwrap_or_default())?),
+        };
+        let token = asked.as_ref().or(args.given_token()).ok_or_else(no_token)?;
+        let client = args.connect_to(url.clone(), Some(token)).await?;
+        let operation = CliError::request("check the session token");
+        let user: User = client.get(&["users", "me"]).await.map_err(operation)?;
+        dir.store(url.as_str().trim_end_matches('/'), token).map_err(CliError::Store)?;
+        ui::print(&format!("You are signed in to {} as {}.", client.server(), user.username)).map_err(CliError::output)
+    }
+}
+
+fn ask_token(host: &str) -> Result<Secret, CliError> {
+    let answer = if ui::stdin_is_terminal() {
+        let question = format!("Session token for {host} (it is not shown): ");
+        ui::ask_hidden(&question, MAX_LINE_BYTES).map_err(CliError::input)?.ok_or(CliError::Canceled)?
+    } else {
+        ui::read_stdin(MAX_LINE_BYTES).map_err(CliError::input)?
+    };
+    let token = Secret::new(answer.expose().trim_ascii().to_vec());
+    if token.is_empty() { Err(no_token()) } else { Ok(token) }
+}
+
+fn no_token() -> CliError {
+    CliError::Usage("no session token: give it with --token, by a pipe, or type it on a terminal".into())
+}

@@ -1,0 +1,116 @@
+//! Every command of `coder`: one file a command.
+#![forbid(unsafe_code)]
+
+mod client;
+mod completion;
+mod config_dir;
+mod error;
+mod login;
+mod logout;
+mod secret;
+mod server;
+mod ui;
+mod whoami;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use error::CliError;
+use server::ServerArgs;
+
+/// Store secrets once, and have them in every workspace you own.
+#[derive(Parser)]
+#[command(name = "coder", version = client::VERSION, arg_required_else_help = true, after_help = GETTING_STARTED)]
+struct Cli {
+    #[command(flatten)]
+    server: ServerArgs,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+const GETTING_STARTED: &str = "\
+Getting started:
+  coder login https://coder.example.com
+  echo -n \"$API_KEY\" | coder secret create api-key --env API_KEY
+  coder secret list";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Store, change, list and delete your secrets
+    #[command(visible_alias = "secrets")]
+    Secret(secret::SecretArgs),
+    /// Sign in to a server
+    Login(login::LoginArgs),
+    /// Forget the sign-in
+    Logout(logout::LogoutArgs),
+    /// Show where and as whom you are signed in
+    Whoami(whoami::WhoamiArgs),
+    /// Print a script that completes these commands in your shell
+    Completion(completion::CompletionArgs),
+}
+
+/// The command line as clap knows it: for man pages.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs the command line of this process and gives its exit code.
+#[must_use]
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let parsed = command().try_get_matches_from(args).and_then(|mut matches| {
+        let path = command_path(&matches);
+        Cli::from_arg_matches_mut(&mut matches).map(|cli| (cli, path))
+    });
+    let (cli, path) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            // Help and version come this way too. A closed pipe is no news.
+            drop(error.print());
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match cli.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error.report(&path);
+            error.exit_code()
+        }
+    }
+}
+
+/// The words of the command, such as `coder secret create`.
+fn command_path(matches: &ArgMatches) -> String {
+    let mut path = String::from("coder");
+    let mut next = matches.subcommand();
+    while let Some((name, matches)) = next {
+        path.push(' ');
+        path.push_str(name);
+        next = matches.subcommand();
+    }
+    path
+}
+
+impl Cli {
+    fn run(self) -> Result<(), CliError> {
+        let server = self.server;
+        match self.command {
+            Command::Secret(args) => block_on(args.run(&server)),
+            Command::Login(args) => block_on(args.run(&server)),
+            Command::Logout(args) => args.run(&server),
+            Command::Whoami(args) => block_on(args.run(&server)),
+            Command::Completion(args) => args.run(),
+        }
+    }
+}
+
+fn block_on(command: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Runtime)?;
+    runtime.block_on(command)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+//! `coder secret delete`
+
+use clap::Args;
+use jiff::Zoned;
+
+use super::{connect_for, route};
+use crate::cli::error::CliError;
+use crate::cli::server::ServerArgs;
+use crate::cli::ui;
+
+/// Delete a secret
+///
+/// Workspaces no longer get it when they start. What already runs keeps its value, and files that were written stay.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  coder secret delete api-key
+
+  # Without the question, as a script does.
+  coder secret delete api-key --yes")]
+pub(crate) struct DeleteArgs {
+    /// Name of the secret
+    name: String,
+
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+impl DeleteArgs {
+    pub(crate) async fn run(self, server: &ServerArgs) -> Result<(), CliError> {
+        let client = connect_for(server, &self.name).await?;
+        if !self.yes && !ui::confirm(&format!("Delete secret {}?", self.name)).map_err(CliError::input)? {
+            return Err(CliError::Canceled);
+        }
+        let operation = format!("delete secret {:?}", self.name);
+        client.delete(&route(&self.name)).await.map_err(CliError::request(operation))?;
+        let now = Zoned::now().strftime("%Y-%m-%d %H:%M:%S");
+        ui::print(&format!("Deleted secret {} at {now}.", self.name)).map_err(CliError::output)
+    }
+}

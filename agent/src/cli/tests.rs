@@ -1,0 +1,91 @@
+//! What the command line accepts; what the commands do is tested end to end.
+
+use super::*;
+
+fn parses(line: &[&str]) {
+    if let Err(error) = command().try_get_matches_from(line) {
+        panic!("{line:?}: {error}");
+    }
+}
+
+fn refused(line: &[&str]) -> String {
+    match command().try_get_matches_from(line) {
+        Ok(_) => panic!("{line:?} was accepted"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn the_definition_is_sound() {
+    command().debug_assert();
+}
+
+#[test]
+fn every_command_of_the_documentation_parses() {
+    parses(&[
+        "coder",
+        "secret",
+        "create",
+        "api-key",
+        "--description",
+        "API key for workspace tools",
+        "--env",
+        "API_KEY",
+    ]);
+    parses(&["coder", "secret", "create", "tool-config", "--file", "/home/me/.config/tool/config.json"]);
+    parses(&["coder", "secret", "create", "service-token", "--env", "SERVICE_TOKEN", "--file", "~/.config/x"]);
+    parses(&["coder", "secret", "create", "api-key", "--value", "v", "--description", "d", "--env", "API_KEY"]);
+    parses(&["coder", "secret", "update", "api-key"]);
+    parses(&["coder", "secret", "update", "api-key", "--env", "NEW_API_KEY"]);
+    parses(&["coder", "secret", "update", "api-key", "--file", ""]);
+    parses(&["coder", "secret", "list"]);
+    parses(&["coder", "secret", "list", "api-key"]);
+    parses(&["coder", "secret", "delete", "api-key"]);
+}
+
+#[test]
+fn aliases_and_flags_of_the_reference_parse() {
+    for alias in ["delete", "remove", "rm"] {
+        parses(&["coder", "secrets", alias, "a", "-y"]);
+        parses(&["coder", "secret", alias, "--yes", "a"]);
+    }
+    parses(&["coder", "secrets", "ls", "-o", "json", "-c", "name,ENV", "-c", "file"]);
+    for format in ["env", "JSON", "Yaml"] {
+        parses(&["coder", "secret", "import", "-", "--input-format", format]);
+    }
+    for enabled in ["--enabled", "--enabled=true", "--enabled=false"] {
+        parses(&["coder", "secret", "create", "a", enabled]);
+        parses(&["coder", "secret", "update", enabled, "a"]);
+    }
+    parses(&["coder", "secret", "create", "a", "--value", "-----BEGIN KEY-----"]);
+    parses(&["coder", "secret", "update", "a", "--value", ""]);
+    parses(&["coder", "--url", "http://x", "--token", "t", "secret", "list", "--global-config", "/c"]);
+    parses(&["coder", "secret", "list", "--header", "A=b", "--header", "C=d", "--no-version-warning"]);
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        parses(&["coder", "completion", shell]);
+    }
+}
+
+#[test]
+fn what_is_no_command_is_refused() {
+    for line in [
+        &["coder", "secret", "create"][..],
+        &["coder", "secret", "create", "a", "b"],
+        &["coder", "secret", "create", "a", "--enabled=perhaps"],
+        &["coder", "secret", "get", "a"],
+        &["coder", "secret", "delete"],
+        &["coder", "secret", "list", "-c", "value"],
+        &["coder", "secret", "list", "-o", "xml"],
+        &["coder", "secret", "import", "-", "--input-format", "toml"],
+        &["coder", "secret", "enable", "a", "--yes"],
+        &["coder", "completion", "tcsh"],
+    ] {
+        assert!(!refused(line).is_empty());
+    }
+}
+
+#[test]
+fn the_words_of_the_command_are_known_for_its_errors() {
+    let matches = command().try_get_matches_from(["coder", "secrets", "rm", "a"]).unwrap();
+    assert_eq!(command_path(&matches), "coder secret delete");
+}
