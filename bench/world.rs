@@ -20,7 +20,7 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
-        let env = Env::new();
+        let env = Env::quiet();
         let server = env.server();
         let alice = env.user("alice");
         for number in 0..SECRETS / 2 {

@@ -27,7 +27,8 @@ impl AgentBuilder {
         let number = logs.file_name().unwrap_or_default().to_string_lossy().into_owned();
         fs::create_dir(&logs).expect("make the directory of the agent's logs");
         let home = env.new_home(&format!("homes/{number}"));
-        let mut run = Run::new(env, &binaries().coder, &home)
+        let mut run = env
+            .tracing(Run::new(env, &binaries().coder, &home))
             .args(["agent", "--agent-url", url, "--log-dir"])
             .arg(&logs)
             .env("CODER_AGENT_TOKEN", workspace.token())

@@ -31,6 +31,7 @@ struct Inner {
     leaks: Mutex<Vec<Leak>>,
     homes: Mutex<Vec<PathBuf>>,
     logs: AtomicUsize,
+    trace: bool,
     url: Mutex<Option<String>>,
 }
 
@@ -41,8 +42,17 @@ impl Default for Env {
 }
 
 impl Env {
-    /// An empty world.
+    /// An empty world. Daemons log everything they can, so that the hunt has everything to search.
     pub fn new() -> Self {
+        Self::with_trace(true)
+    }
+
+    /// An empty world whose daemons log as they do by default: for measuring, and for tests of what they log.
+    pub fn quiet() -> Self {
+        Self::with_trace(false)
+    }
+
+    fn with_trace(trace: bool) -> Self {
         let dir = tempfile::Builder::new().prefix("coder-e2e-").tempdir().expect("make a scratch directory");
         let env = Self(Arc::new(Inner {
             dir: Some(dir),
@@ -50,6 +60,7 @@ impl Env {
             leaks: Mutex::default(),
             homes: Mutex::default(),
             logs: AtomicUsize::new(0),
+            trace,
             url: Mutex::default(),
         }));
         for name in ["tmp", "logs", "work"] {
@@ -157,6 +168,11 @@ impl Env {
         let server = Server::start(self, args);
         *self.0.url.lock().unwrap() = Some(server.url().to_owned());
         server
+    }
+
+    /// Makes a daemon log as this world wants it to.
+    pub(crate) fn tracing(&self, run: Run) -> Run {
+        if self.0.trace { run.env("RUST_LOG", "trace") } else { run }
     }
 
     /// The address of the server that was started last.

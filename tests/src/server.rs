@@ -19,7 +19,7 @@ impl Server {
     #[track_caller]
     pub(crate) fn start<A: AsRef<OsStr>>(env: &Env, args: impl IntoIterator<Item = A>) -> Self {
         let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
-        let mut run = env.admin(["serve"]).args(&args);
+        let mut run = env.tracing(env.admin(["serve"]).args(&args));
         if !args.iter().any(|arg| arg == "--listen") {
             run = run.args(["--listen", "127.0.0.1:0"]);
         }
