@@ -3,7 +3,9 @@
 
 pub mod cli;
 pub mod config;
+pub mod files;
 pub mod manifest;
+pub mod plan;
 pub mod sys;
 pub mod tls;
 

@@ -10,4 +10,5 @@ pub mod fs;
 pub mod memory;
 pub mod process;
 pub mod spawn;
+mod syscall;
 pub mod users;

@@ -1,0 +1,54 @@
+//! Writing in place, for a file whose place no other can take: hard links, a mounted file, a directory that is not ours,
+//! an identity that we may not give.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use zeroize::Zeroizing;
+
+use super::spot::Spot;
+use super::{Failure, Settled};
+use crate::sys::fs::{self, Entry};
+use crate::sys::memory::Guarded;
+
+/// Writes `value` into the file at `spot`. After an error it holds the old content; after a crash the next start, which
+/// finds it different, writes it again.
+pub(super) fn rewrite(spot: &Spot, entry: &Entry, value: &Guarded) -> Result<Settled, Failure> {
+    let file = spot.dir.open_to_rewrite(&spot.name, entry).map_err(|source| Failure::OpenInPlace { source })?;
+    fs::reserve(&file, value.len()).map_err(|source| Failure::Reserve { source })?;
+    let old = Old::save(&file, entry, value.len());
+    if let Err(source) = write(&file, value.expose()) {
+        return Err(match old.map(|old| old.put_back(&file)) {
+            Some(Ok(())) => Failure::RewriteUndone { source },
+            _ => Failure::RewriteTorn { source },
+        });
+    }
+    file.sync_all().map_err(|source| Failure::Flush { source })?;
+    Ok(Settled::Rewritten)
+}
+
+/// Cut only after all is written: until then a reader finds no less than it had.
+fn write(file: &File, content: &[u8]) -> io::Result<()> {
+    file.write_all_at(content, 0)?;
+    file.set_len(content.len() as u64)
+}
+
+/// The part of the old content that is about to be overwritten; what follows it stays on the disk until the cut.
+struct Old {
+    start: Zeroizing<Vec<u8>>,
+    len: u64,
+}
+
+impl Old {
+    fn save(file: &File, entry: &Entry, overwritten: usize) -> Option<Self> {
+        let overwritten = usize::try_from(entry.size).map_or(overwritten, |size| size.min(overwritten));
+        let start = fs::read_bounded(file, overwritten).ok()?;
+        Some(Self { start, len: entry.size })
+    }
+
+    fn put_back(&self, file: &File) -> io::Result<()> {
+        file.write_all_at(&self.start, 0)?;
+        file.set_len(self.len)
+    }
+}

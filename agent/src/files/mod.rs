@@ -1,0 +1,168 @@
+//! Carries out the file part of a plan: every target holds the old or the new content, whole, whatever happens.
+//!
+//! - [`disk`]: what the plan looks at
+//! - `spot`: the directory and name that a path leads to
+//! - `temp`: temporary files, and the removal of those that a crash left
+//! - `batch`: many targets with few flushes
+//! - `in_place`: where a rename cannot do it
+#![forbid(unsafe_code)]
+
+mod batch;
+pub mod disk;
+mod in_place;
+mod spot;
+mod temp;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::plan::{Action, Plan, Refusal, Target};
+use crate::sys::memory::Guarded;
+
+/// What became of every file target. Only [`apply`] makes one, so whoever holds it knows that the files are settled.
+#[derive(Debug)]
+pub struct FilesApplied {
+    outcomes: Vec<TargetOutcome>,
+}
+
+/// What became of one target.
+#[derive(Debug)]
+pub struct TargetOutcome {
+    /// Cleaned and absolute; as the user wrote it where that could not be done.
+    pub path: PathBuf,
+    /// How it was settled, or why not.
+    pub result: Result<Settled, FileError>,
+    value: Guarded,
+}
+
+/// How a target was settled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Settled {
+    /// A new file was made.
+    Created,
+    /// A new file took the place and the identity of the old one.
+    Replaced,
+    /// The file was written in place.
+    Rewritten,
+    /// It held the content already.
+    Unchanged,
+    /// The secret did not change since it was delivered; the file was not looked at.
+    Delivered,
+    /// A later secret goes to the same place.
+    Superseded,
+}
+
+impl fmt::Display for Settled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Created => "created",
+            Self::Replaced => "replaced",
+            Self::Rewritten => "rewritten in place",
+            Self::Unchanged => "unchanged",
+            Self::Delivered => "delivered before",
+            Self::Superseded => "superseded by a later secret with the same path",
+        })
+    }
+}
+
+/// Why a target does not hold its secret.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot deliver the secret to {path:?}")]
+pub struct FileError {
+    /// The target.
+    pub path: PathBuf,
+    /// What failed.
+    #[source]
+    pub failure: Failure,
+}
+
+/// What can fail on the way to a target.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum Failure {
+    #[error("it is refused")]
+    Refused(#[from] Refusal),
+    #[error("cannot find where it leads")]
+    Resolve { source: io::Error },
+    #[error("cannot make its directory")]
+    MakeDirectory { source: io::Error },
+    #[error("cannot create a temporary file beside it")]
+    CreateTemporary { source: io::Error },
+    #[error("cannot write its content")]
+    Write { source: io::Error },
+    #[error("cannot keep its mode, owner and attributes")]
+    Identity { source: io::Error },
+    #[error("cannot flush its content to the disk")]
+    Flush { source: io::Error },
+    #[error("cannot rename the temporary file over it")]
+    Rename { source: io::Error },
+    #[error("cannot open it to write in place")]
+    OpenInPlace { source: io::Error },
+    #[error("no space to write in place")]
+    Reserve { source: io::Error },
+    #[error("cannot write in place; the old content was put back")]
+    RewriteUndone { source: io::Error },
+    #[error("cannot write in place, and the old content could not be put back")]
+    RewriteTorn { source: io::Error },
+    #[error("written, but its directory cannot be flushed to the disk")]
+    FlushDirectory { source: io::Error },
+}
+
+impl FilesApplied {
+    /// One outcome for each secret with a file, in the order of the secrets.
+    #[must_use]
+    pub fn outcomes(&self) -> &[TargetOutcome] {
+        &self.outcomes
+    }
+
+    /// What failed.
+    pub fn errors(&self) -> impl Iterator<Item = &FileError> {
+        self.outcomes.iter().filter_map(|outcome| outcome.result.as_ref().err())
+    }
+
+    /// What a refetch need not write again: the `delivered` of the next [`crate::plan::Policy`].
+    #[must_use]
+    pub fn delivered(&self) -> Vec<(PathBuf, Guarded)> {
+        let arrived = |outcome: &&TargetOutcome| !matches!(outcome.result, Err(_) | Ok(Settled::Superseded));
+        self.outcomes.iter().filter(arrived).map(|outcome| (outcome.path.clone(), outcome.value.share())).collect()
+    }
+}
+
+/// Carries out `plan`. Blocks for as long as the disk does; one target's failure never keeps another from arriving.
+#[must_use]
+pub fn apply(plan: Plan) -> FilesApplied {
+    temp::sweep(plan.targets.iter().map(|target| target.path.as_path()));
+    let mut steps = Vec::new();
+    let mut settled = Vec::with_capacity(plan.targets.len());
+    for (index, Target { path, value, action, .. }) in plan.targets.into_iter().enumerate() {
+        let result = match action {
+            Action::Create | Action::Replace | Action::Rewrite(_) => {
+                steps.push(batch::Step { index, path: path.clone(), value: value.share() });
+                None
+            }
+            Action::Unchanged => Some(Ok(Settled::Unchanged)),
+            Action::Delivered => Some(Ok(Settled::Delivered)),
+            Action::Superseded(_) => Some(Ok(Settled::Superseded)),
+            Action::Refuse(refusal) => Some(Err(Failure::Refused(refusal))),
+        };
+        settled.push((path, value, result));
+    }
+    for (index, result) in batch::write(steps) {
+        if let Some((_, _, slot)) = settled.get_mut(index) {
+            *slot = Some(result);
+        }
+    }
+    let outcomes = settled.into_iter().filter_map(|(path, value, result)| Some(outcome(path, value, result?)));
+    FilesApplied { outcomes: outcomes.collect() }
+}
+
+fn outcome(path: PathBuf, value: Guarded, result: Result<Settled, Failure>) -> TargetOutcome {
+    let result = result.map_err(|failure| FileError { path: path.clone(), failure });
+    TargetOutcome { path, result, value }
+}
+
+/// The parent and the name of a cleaned absolute path; `None` for `/`.
+fn split(path: &Path) -> Option<(&Path, &std::ffi::OsStr)> {
+    Some((path.parent()?, path.file_name()?))
+}

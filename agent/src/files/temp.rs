@@ -1,0 +1,137 @@
+//! Temporary files beside their targets, and the removal of those that a crash left.
+//!
+//! A name is `.coder-secret-` and two words of 16 hexadecimal digits: a random one, and a digest of it. No user's file has
+//! such a name by accident, so a start can remove leftovers without a list of what was made. A lock on the file, which
+//! the kernel drops with its process, tells leftovers from the work of an agent that is running.
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use rustix::rand::GetRandomFlags;
+use sha2::{Digest, Sha256};
+
+use super::split;
+use super::spot::{self, Lead};
+use crate::sys::fs::{Dir, Entry, Kind};
+
+const PREFIX: &str = ".coder-secret-";
+
+/// A temporary file, removed when dropped unless it took its target's place.
+#[derive(Debug)]
+pub(super) struct Temp {
+    pub(super) file: File,
+    dir: Rc<Dir>,
+    name: OsString,
+    placed: bool,
+}
+
+impl Temp {
+    /// A new empty file in `dir`, 0600 and locked.
+    pub(super) fn create(dir: &Rc<Dir>) -> io::Result<Self> {
+        loop {
+            let mut random = [0; 8];
+            rustix::rand::getrandom(&mut random, GetRandomFlags::empty())?;
+            let name = OsString::from(name(u64::from_ne_bytes(random)));
+            let temp = Self { file: dir.create(&name)?, dir: Rc::clone(dir), name, placed: false };
+            lock(&temp.file, FlockOperation::LockExclusive)?;
+            // The start of another agent may have found it before the lock, and removed it under its own.
+            if Entry::of(&temp.file)?.links > 0 {
+                return Ok(temp);
+            }
+        }
+    }
+
+    /// Takes the place of `target` in the same directory, over what is there.
+    pub(super) fn rename_over(&mut self, target: &OsStr) -> io::Result<()> {
+        self.dir.rename_over(&self.name, target)?;
+        self.placed = true;
+        Ok(())
+    }
+
+    /// Takes the place of `target`, where nothing may be.
+    pub(super) fn rename_new(&mut self, target: &OsStr) -> io::Result<()> {
+        self.dir.rename_new(&self.name, target)?;
+        self.placed = true;
+        Ok(())
+    }
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        if !self.placed
+            && let Err(error) = self.dir.remove(&self.name)
+        {
+            tracing::warn!(name = ?self.name, %error, "cannot remove a temporary file; the next start will");
+        }
+    }
+}
+
+fn name(random: u64) -> String {
+    let mut digest = Sha256::new();
+    digest.update(PREFIX);
+    digest.update(random.to_be_bytes());
+    let check = digest.finalize().iter().take(8).fold(0, |word: u64, byte| word << 8 | u64::from(*byte));
+    format!("{PREFIX}{random:016x}-{check:016x}")
+}
+
+fn is_ours(candidate: &OsStr) -> bool {
+    let random = candidate.to_str().and_then(|text| text.strip_prefix(PREFIX)).and_then(|rest| rest.split_once('-'));
+    random
+        .and_then(|(random, _)| u64::from_str_radix(random, 16).ok())
+        .is_some_and(|it| candidate == OsStr::new(&name(it)))
+}
+
+/// Removes what a crash left in the directories that `paths` lead to.
+pub(super) fn sweep<'a>(paths: impl Iterator<Item = &'a Path>) {
+    let mut swept = HashSet::new();
+    for path in paths {
+        let Some((parent, _)) = split(path) else { continue };
+        // A target that cannot be reached has no leftovers beside it, and its own step says what is wrong.
+        let Ok(parent) = Dir::open(parent).map(Rc::new) else { continue };
+        let behind = match spot::follow(Rc::clone(&parent), path) {
+            Ok(Lead::Spot(spot)) => Some(spot.dir),
+            _ => None,
+        };
+        for dir in [Some(parent), behind].into_iter().flatten() {
+            if swept.insert(dir.id())
+                && let Err(error) = sweep_one(&dir)
+            {
+                tracing::warn!(beside = ?path, %error, "cannot look for temporary files that a crash left");
+            }
+        }
+    }
+}
+
+fn sweep_one(dir: &Dir) -> io::Result<()> {
+    for name in dir.names(PREFIX)?.into_iter().filter(|name| is_ours(name)) {
+        let Some(entry) = dir.look(&name)? else { continue };
+        let us = rustix::process::geteuid();
+        let ours = entry.kind == Kind::File && entry.links == 1 && (us.is_root() || entry.uid == us.as_raw());
+        if !ours {
+            continue;
+        }
+        // Given an identity that we may not read, it cannot be asked for its lock, and is taken for a leftover.
+        let file = dir.open_to_read(&name, &entry).ok();
+        let in_use = file.as_ref().is_some_and(|file| lock(file, FlockOperation::NonBlockingLockExclusive).is_err());
+        if !in_use {
+            dir.remove(&name)?;
+        }
+        // Only now is its lock given back.
+        drop(file);
+    }
+    Ok(())
+}
+
+/// Without locks, as on some network file systems, only the start of a second agent could mistake a file for a leftover.
+fn lock(file: &File, operation: FlockOperation) -> io::Result<()> {
+    match rustix::fs::flock(file, operation) {
+        Err(Errno::NOTSUP | Errno::NOLCK | Errno::NOSYS) => Ok(()),
+        locked => Ok(locked?),
+    }
+}

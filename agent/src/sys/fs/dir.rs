@@ -1,0 +1,173 @@
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::{Entry, FileId, Kind};
+
+/// An open directory. It stays the same one when its path is renamed or replaced by a link.
+#[derive(Debug)]
+pub struct Dir {
+    fd: OwnedFd,
+    entry: Entry,
+}
+
+const HANDLE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+impl Dir {
+    /// Opens a directory by its path, following links: how a user arranges the parents is the user's business.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Self::from_fd(rustix::fs::openat(CWD, path, HANDLE, Mode::empty())?)
+    }
+
+    /// Opens a directory by a path that a link in this one holds.
+    pub fn open_from(&self, path: &Path) -> io::Result<Self> {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        Self::from_fd(rustix::fs::openat(&self.fd, path, HANDLE, Mode::empty())?)
+    }
+
+    /// Opens a directory by an absolute path and makes what is missing of it, 0700. Also returns the directories that
+    /// got a new entry by that, which are to be flushed.
+    pub fn make(path: &Path) -> io::Result<(Self, Vec<Self>)> {
+        let mut dir = Self::open(Path::new("/"))?;
+        let mut changed = Vec::new();
+        for component in path.components() {
+            let Component::Normal(name) = component else { continue };
+            let (next, made) = match dir.open_from(Path::new(name)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => dir.make_one(name)?,
+                opened => (opened?, false),
+            };
+            let parent = std::mem::replace(&mut dir, next);
+            if made {
+                changed.push(parent);
+            }
+        }
+        Ok((dir, changed))
+    }
+
+    fn make_one(&self, name: &OsStr) -> io::Result<(Self, bool)> {
+        let made = match rustix::fs::mkdirat(&self.fd, name, Mode::RWXU) {
+            Ok(()) => true,
+            // Somebody else was faster, or it is a link to nowhere, which opening it then says.
+            Err(Errno::EXIST) => false,
+            Err(error) => return Err(error.into()),
+        };
+        // What we made ourselves is no link; if it is one now, it was planted in between.
+        let flags = if made { HANDLE | OFlags::NOFOLLOW } else { HANDLE };
+        Ok((Self::from_fd(rustix::fs::openat(&self.fd, name, flags, Mode::empty())?)?, made))
+    }
+
+    fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        let entry = Entry::of(&fd)?;
+        Ok(Self { fd, entry })
+    }
+
+    /// Which directory it is.
+    #[must_use]
+    pub fn id(&self) -> FileId {
+        self.entry.id
+    }
+
+    /// What `name` is, itself and not what it may link to. `None` where there is nothing.
+    pub fn look(&self, name: &OsStr) -> io::Result<Option<Entry>> {
+        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat.into())),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether an entry may have been planted for us: it lies where everybody may create files (`/tmp`) and belongs to
+    /// neither us nor the owner of that directory. The kernel asks the same (`fs.protected_symlinks` and `_regular`), but
+    /// only of what it opens by path.
+    #[must_use]
+    pub fn is_planted(&self, entry: &Entry) -> bool {
+        const STICKY_AND_OPEN: u32 = 0o1002;
+        let open = self.entry.mode & STICKY_AND_OPEN == STICKY_AND_OPEN;
+        open && entry.uid != self.entry.uid && entry.uid != rustix::process::geteuid().as_raw()
+    }
+
+    /// Where the link `name` points.
+    pub fn read_link(&self, name: &OsStr) -> io::Result<PathBuf> {
+        let target = rustix::fs::readlinkat(&self.fd, name, Vec::new())?;
+        Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
+    }
+
+    /// Opens the file that `entry` describes, for reading; an error where it is another one by now.
+    pub fn open_to_read(&self, name: &OsStr, entry: &Entry) -> io::Result<File> {
+        self.open_same(name, entry, OFlags::RDONLY)
+    }
+
+    /// As [`Dir::open_to_read`], for reading and writing. Nothing is truncated.
+    pub fn open_to_rewrite(&self, name: &OsStr, entry: &Entry) -> io::Result<File> {
+        // A file may be writable and not readable; then there is no old content to save.
+        self.open_same(name, entry, OFlags::RDWR).or_else(|_| self.open_same(name, entry, OFlags::WRONLY))
+    }
+
+    fn open_same(&self, name: &OsStr, entry: &Entry, access: OFlags) -> io::Result<File> {
+        // NONBLOCK: a FIFO put there in between must not block us until somebody opens its other end.
+        let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::empty())?;
+        let opened = Entry::of(&fd)?;
+        if opened.id != entry.id || opened.kind != Kind::File {
+            return Err(io::Error::other("it was replaced while it was being opened"));
+        }
+        Ok(File::from(fd))
+    }
+
+    /// Creates a file, 0600. An error where anything of that name exists.
+    pub fn create(&self, name: &OsStr) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(File::from(rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)?))
+    }
+
+    /// Renames within this directory, over what is there.
+    pub fn rename_over(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&self.fd, from, &self.fd, to)?)
+    }
+
+    /// Renames within this directory; an error where `to` exists, as far as the file system can tell.
+    pub fn rename_new(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        match rustix::fs::renameat_with(&self.fd, from, &self.fd, to, RenameFlags::NOREPLACE) {
+            Err(Errno::INVAL | Errno::NOSYS) => self.rename_over(from, to),
+            renamed => Ok(renamed?),
+        }
+    }
+
+    /// Removes a file.
+    pub fn remove(&self, name: &OsStr) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.fd, name, AtFlags::empty())?)
+    }
+
+    /// The names in it that start with `prefix`.
+    pub fn names(&self, prefix: &str) -> io::Result<Vec<OsString>> {
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::new(self.readable()?)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name.starts_with(prefix.as_bytes()) {
+                names.push(OsStr::from_bytes(name).to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Makes its entries durable. An error of kind `PermissionDenied` where we may not read it.
+    pub fn flush(&self) -> io::Result<()> {
+        match rustix::fs::fsync(self.readable()?) {
+            // Some file systems (9p, FUSE) have no flush of directories; their renames are as durable as they get.
+            Err(Errno::INVAL | Errno::NOTSUP) => Ok(()),
+            flushed => Ok(flushed?),
+        }
+    }
+
+    fn readable(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(&self.fd, ".", flags, Mode::empty())?)
+    }
+}
