@@ -47,7 +47,7 @@ pub(super) fn follow(parent: Rc<Dir>, path: &Path) -> io::Result<Lead> {
         let target = dir.read_link(&name)?;
         let (Some(parent), Some(last)) = (target.parent(), target.file_name()) else { return Ok(Lead::Directory) };
         dir = Rc::new(dir.open_from(parent)?);
-        name = last.to_owned();
+        last.clone_into(&mut name);
     }
     Err(Errno::LOOP.into())
 }
