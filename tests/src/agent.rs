@@ -4,12 +4,13 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::binaries::binaries;
 use crate::command::Run;
 use crate::env::Env;
 use crate::process::{Exit, Process};
-use crate::wait::{LONG, wait_until};
+use crate::wait::{LONG, poll, wait_until};
 use crate::workspace::Workspace;
 
 /// An agent about to start.
@@ -141,10 +142,6 @@ impl Drop for Agent {
     fn drop(&mut self) {
         // An orderly stop also ends what the agent started; killed, it would leave scripts behind.
         self.process.signal(nix::sys::signal::Signal::SIGTERM);
-        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            wait_until("the agent's orderly stop", std::time::Duration::from_secs(5), || {
-                self.process.try_exit().is_some()
-            });
-        }));
+        let _ = poll(Duration::from_secs(5), || self.process.try_exit());
     }
 }

@@ -9,19 +9,24 @@ pub const LONG: Duration = Duration::from_mins(1);
 
 /// Polls `probe` until it answers; panics with `what` when `bound` has passed.
 #[track_caller]
-pub fn wait_for<T>(what: &str, bound: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + bound;
-    loop {
-        if let Some(found) = probe() {
-            return found;
-        }
-        assert!(Instant::now() < end, "not within {bound:?}: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+pub fn wait_for<T>(what: &str, bound: Duration, probe: impl FnMut() -> Option<T>) -> T {
+    poll(bound, probe).unwrap_or_else(|| panic!("not within {bound:?}: {what}"))
 }
 
 /// Polls `condition` until it holds; panics with `what` when `bound` has passed.
 #[track_caller]
 pub fn wait_until(what: &str, bound: Duration, mut condition: impl FnMut() -> bool) {
     wait_for(what, bound, || condition().then_some(()));
+}
+
+/// Polls `probe` until it answers or `bound` has passed.
+pub(crate) fn poll<T>(bound: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + bound;
+    loop {
+        let found = probe();
+        if found.is_some() || Instant::now() >= end {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
