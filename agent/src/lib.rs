@@ -3,9 +3,11 @@
 
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod files;
 pub mod manifest;
 pub mod plan;
+pub mod report;
 pub mod sys;
 pub mod tls;
 

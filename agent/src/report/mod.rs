@@ -46,6 +46,12 @@ struct Queues {
     own_source: Option<Uuid>,
 }
 
+impl Queues {
+    fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.lines.is_empty()
+    }
+}
+
 /// What must arrive in order and be acknowledged one by one.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -139,11 +145,9 @@ impl Reporter {
             tokio::pin!(progress);
             // Registered before the look, or an acknowledgement in between would be missed.
             progress.as_mut().enable();
-            let queues = self.lock();
-            if queues.events.is_empty() && queues.lines.is_empty() {
+            if self.lock().is_empty() {
                 return;
             }
-            drop(queues);
             progress.await;
         }
     }
@@ -188,7 +192,9 @@ impl Reporter {
 
     /// The server takes no more lines of this agent.
     pub(crate) fn lines_refused(&self) {
-        debug!("the server has reached its limit of log lines for this agent; further lines are in the local log files");
+        debug!(
+            "the server has reached its limit of log lines for this agent; further lines are in the local log files"
+        );
         self.lock().lines.close();
         self.0.progress.notify_waiters();
     }

@@ -80,7 +80,10 @@ async fn what_finds_no_room_is_counted_and_the_gap_is_told() {
         sent.extend(lines);
     }
     let told = sent.iter().position(|log| log.level() == Level::Warn).expect("a line about the gap");
-    assert_eq!(sent[told].output, format!("({} lines were not sent: too many at once; they are in the local log file)", 40 - (sent.len() - 1)));
+    assert_eq!(
+        sent[told].output,
+        format!("({} lines were not sent: too many at once; they are in the local log file)", 40 - (sent.len() - 1))
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,96 @@
+use protocol::agent_api::{
+    BatchCreateLogsRequest, BatchCreateLogsResponse, Lifecycle, Startup, UpdateLifecycleRequest, UpdateStartupRequest,
+    WorkspaceAgentScriptCompletedRequest, WorkspaceAgentScriptCompletedResponse, path,
+};
+use protocol::drpc::{CallError, Client};
+use tokio::time::sleep;
+use tracing::{debug, warn};
+use uuid::Uuid;
+
+use super::rest::Rest;
+use super::retry::Retry;
+use crate::report::{Event, Reporter};
+
+/// A server that refuses the same report this often will not take it later either; the states behind it must get out.
+const ATTEMPTS: u32 = 5;
+
+/// Empties the queues of `reporter` until the session breaks.
+pub(super) async fn deliver(reporter: &Reporter, client: &Client, rest: &Rest<'_>) -> CallError {
+    tokio::select! {
+        error = events(reporter, client) => error,
+        error = lines(reporter, client, rest) => error,
+    }
+}
+
+async fn events(reporter: &Reporter, client: &Client) -> CallError {
+    loop {
+        let event = reporter.next_event().await;
+        let mut retry = Retry::new();
+        for attempt in 1.. {
+            match send(client, event.clone()).await {
+                Ok(()) => break,
+                Err(error @ CallError::Refused(_)) if error.is_unimplemented() || attempt == ATTEMPTS => {
+                    warn!("the server does not take a report, which is left out: {error}");
+                    break;
+                }
+                Err(error @ CallError::Refused(_)) => {
+                    debug!("the server refused a report: {error}");
+                    sleep(retry.pause()).await;
+                }
+                Err(error) => return error,
+            }
+        }
+        reporter.event_done();
+    }
+}
+
+async fn send(client: &Client, event: Event) -> Result<(), CallError> {
+    match event {
+        Event::Startup(startup) => {
+            let request = UpdateStartupRequest { startup: Some(startup) };
+            client.call::<_, Startup>(path::UPDATE_STARTUP, &request).await.map(drop)
+        }
+        Event::Lifecycle(lifecycle) => {
+            let request = UpdateLifecycleRequest { lifecycle: Some(lifecycle) };
+            client.call::<_, Lifecycle>(path::UPDATE_LIFECYCLE, &request).await.map(drop)
+        }
+        Event::Script(timing) => {
+            let request = WorkspaceAgentScriptCompletedRequest { timing: Some(timing) };
+            let call = client.call::<_, WorkspaceAgentScriptCompletedResponse>(path::SCRIPT_COMPLETED, &request);
+            call.await.map(drop)
+        }
+    }
+}
+
+async fn lines(reporter: &Reporter, client: &Client, rest: &Rest<'_>) -> CallError {
+    let mut registered = None;
+    loop {
+        let (source, logs) = reporter.next_lines().await;
+        if reporter.own_source() == Some(source) && registered != Some(source) {
+            register(rest, source).await;
+            registered = Some(source);
+        }
+        let count = logs.len();
+        let request = BatchCreateLogsRequest { log_source_id: source.as_bytes().to_vec(), logs };
+        match client.call::<_, BatchCreateLogsResponse>(path::BATCH_CREATE_LOGS, &request).await {
+            Ok(answer) => {
+                reporter.lines_done(source, count);
+                if answer.log_limit_exceeded {
+                    reporter.lines_refused();
+                }
+            }
+            Err(error @ CallError::Refused(_)) => {
+                warn!(%source, count, "the server does not take log lines, which are only in the local log file: {error}");
+                reporter.lines_done(source, count);
+            }
+            Err(error) => return error,
+        }
+    }
+}
+
+/// Where this fails the lines are sent all the same: the server may know the source from an earlier start.
+async fn register(rest: &Rest<'_>, source: Uuid) {
+    if let Err(error) = rest.post_log_source(source).await {
+        debug!(error = &error as &dyn std::error::Error, "cannot register the agent's own log source");
+    }
+}

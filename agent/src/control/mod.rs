@@ -1,0 +1,177 @@
+//! The connection to the control plane: made and made again for ever, it fetches manifests and sends reports.
+#![forbid(unsafe_code)]
+
+mod deliver;
+mod dial;
+mod failure;
+mod rest;
+mod retry;
+mod websocket;
+
+use std::time::Duration;
+
+use protocol::agent_api::{GetManifestRequest, Manifest, path};
+use protocol::drpc::Client;
+use protocol::session::{self, Options, Session, Transport};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::report::Reporter;
+pub use dial::{Endpoint, Role};
+use failure::Trouble;
+pub use failure::{DialError, Failure};
+use rest::Rest;
+use retry::Retry;
+
+/// A session that lasted this long was a good one. A shorter one, closed by the server as soon as it was made, must not
+/// start the pauses anew, or such a server would be dialled ten times a second.
+const GOOD_SESSION: Duration = Duration::from_secs(10);
+
+/// The connection, as a task.
+pub struct Control {
+    endpoint: Endpoint,
+    reporter: Reporter,
+    manifests: mpsc::Sender<Manifest>,
+    refetch: mpsc::Receiver<()>,
+    state: watch::Sender<Connection>,
+    stop: CancellationToken,
+}
+
+/// The rest of the agent's end of the connection.
+#[derive(Debug)]
+pub struct Link {
+    /// A manifest after each connection and each refetch. The next is fetched when this one was taken.
+    pub manifests: mpsc::Receiver<Manifest>,
+    /// How the connection is.
+    pub state: watch::Receiver<Connection>,
+    refetch: mpsc::Sender<()>,
+    stop: CancellationToken,
+}
+
+/// How the connection is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// Not made yet.
+    Dialing,
+    /// A manifest came over it.
+    Connected,
+    /// It failed for this reason, and is tried again.
+    Failed(String),
+}
+
+impl Link {
+    /// Asks for the manifest again. Without a connection the next one brings it anyway.
+    pub fn refetch(&self) {
+        // A request that waits already asks for the same.
+        let _ = self.refetch.try_send(());
+    }
+
+    /// Lets the connection end as it should.
+    pub fn close(&self) {
+        self.stop.cancel();
+    }
+}
+
+impl Control {
+    /// A connection to `endpoint` that empties `reporter`.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, reporter: Reporter) -> (Self, Link) {
+        // One of each: the agent works on one manifest at a time, and two requests for the next ask for the same.
+        let (manifests, taken) = mpsc::channel(1);
+        let (request, refetch) = mpsc::channel(1);
+        let (state, observed) = watch::channel(Connection::Dialing);
+        let stop = CancellationToken::new();
+        let link = Link { manifests: taken, state: observed, refetch: request, stop: stop.clone() };
+        (Self { endpoint, reporter, manifests, refetch, state, stop }, link)
+    }
+
+    /// Keeps the connection until [`Link::close`].
+    pub async fn run(mut self) {
+        let stop = self.stop.clone();
+        let mut retry = Retry::new();
+        let mut trouble = Trouble::default();
+        while !stop.is_cancelled() {
+            let started = Instant::now();
+            let failure = match stop.run_until_cancelled(self.endpoint.dial()).await {
+                None => return,
+                Some(Ok(transport)) => self.serve(transport, &mut trouble).await,
+                Some(Err(error)) => Some(error.into()),
+            };
+            let Some(failure) = failure else { return };
+            if started.elapsed() > GOOD_SESSION && !matches!(failure, Failure::Dial(_)) {
+                retry.reset();
+            }
+            let pause = retry.pause();
+            self.state.send_replace(Connection::Failed(trouble.failed(&failure, pause)));
+            stop.run_until_cancelled(sleep(pause)).await;
+        }
+    }
+
+    /// One session, until it breaks for the reason returned, or is ended by us.
+    async fn serve(&mut self, transport: impl Transport, trouble: &mut Trouble) -> Option<Failure> {
+        let mut session = Session::start(transport, session::Role::Agent, Options::new(session::Role::Agent));
+        let client = Client::new(session.opener());
+        let rest = Rest::new(&self.endpoint);
+        let server = self.endpoint.url();
+        // What was asked for while there was no connection comes with this one.
+        while self.refetch.try_recv().is_ok() {}
+        let connected = || {
+            if self
+                .state
+                .send_if_modified(|state| std::mem::replace(state, Connection::Connected) != Connection::Connected)
+            {
+                trouble.over(server.as_str());
+            }
+        };
+        let failure = tokio::select! {
+            () = self.stop.cancelled() => None,
+            failure = fetch(&client, &self.manifests, &mut self.refetch, connected) => Some(failure),
+            error = deliver::deliver(&self.reporter, &client, &rest) => Some(Failure::Report(error)),
+            () = refuse_streams(&mut session) => Some(Failure::Ended),
+        };
+        session.close().await;
+        failure
+    }
+}
+
+/// Fetches a manifest now, and again when asked to.
+async fn fetch(
+    client: &Client,
+    manifests: &mpsc::Sender<Manifest>,
+    refetch: &mut mpsc::Receiver<()>,
+    mut connected: impl FnMut(),
+) -> Failure {
+    loop {
+        match client.call(path::GET_MANIFEST, &GetManifestRequest {}).await {
+            Ok(manifest) => {
+                connected();
+                if manifests.send(manifest).await.is_err() {
+                    return Failure::Ended;
+                }
+            }
+            Err(error) => return Failure::Manifest(error),
+        }
+        if refetch.recv().await.is_none() {
+            return Failure::Ended;
+        }
+    }
+}
+
+/// A server has no calls to make to an agent. Resolves when the session has ended.
+async fn refuse_streams(session: &mut Session) {
+    while session.accept().await.is_some() {}
+}
+
+/// Fetches one manifest and leaves, without the server taking note of an agent.
+pub async fn fetch_once(endpoint: &Endpoint) -> Result<Manifest, Failure> {
+    let transport = endpoint.dial().await.map_err(Failure::Dial)?;
+    let session = Session::start(transport, session::Role::Agent, Options::new(session::Role::Agent));
+    let client = Client::new(session.opener());
+    let manifest = client.call(path::GET_MANIFEST, &GetManifestRequest {}).await.map_err(Failure::Manifest)?;
+    session.close().await;
+    Ok(manifest)
+}
+
+#[cfg(test)]
+mod tests;
