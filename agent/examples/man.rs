@@ -8,5 +8,7 @@ fn main() -> io::Result<()> {
     let directory = std::env::args_os().nth(1).map(PathBuf::from);
     let directory = directory.ok_or_else(|| io::Error::other("usage: man DIRECTORY"))?;
     std::fs::create_dir_all(&directory)?;
-    clap_mangen::generate_to(agent::cli::command(), &directory)
+    // What `-h` leaves out has to be in the manual.
+    let command = agent::cli::command().mut_args(|arg| arg.hide_short_help(false));
+    clap_mangen::generate_to(command, &directory)
 }

@@ -108,12 +108,12 @@ impl ClientError {
                 Some("Add the authority that signed its certificate to the system, or name it in SSL_CERT_FILE.".into())
             }
             Self::Unreachable { .. } | Self::Timeout { .. } => {
-                Some("Check the address, and that the server runs. Another one: coder login <url>".into())
+                Some("Check the address, http or https included, and that the server runs.".into())
             }
             Self::Refused { status: StatusCode::UNAUTHORIZED, server, .. } => {
-                Some(format!("Try logging in using 'coder login {server}'."))
+                Some(format!("Log in with a session token that is valid: coder login {server}"))
             }
-            Self::NotCoder { .. } => Some("Check the address. Another one: coder login <url>".into()),
+            Self::NotCoder { .. } => Some("Check the address. To use another one: coder login <url>".into()),
             Self::Redirected { .. } => Some("If that is your server, log in to it: coder login <url>".into()),
             _ => None,
         }

@@ -89,7 +89,7 @@ impl CliError {
         }
         let see = format!("see \"{command} --help\" for more information");
         ui::note(&format!("Encountered an error running \"{command}\", {see}"));
-        ui::note(&format!("error: {}", chain(self)));
+        ui::note(&ui::printable(&format!("error: {}", chain(self))));
         if let Some(hint) = self.hint() {
             ui::note(&hint);
         }

@@ -27,31 +27,31 @@ const HEADING: &str = "Server options";
 #[derive(Args)]
 pub(crate) struct ServerArgs {
     /// Address of the server [default: the one of the last `coder login`]
-    #[arg(long, global = true, env = "CODER_URL", value_name = "URL", hide_env_values = true, help_heading = HEADING)]
+    #[arg(long, global = true, env = "CODER_URL", value_name = "URL", hide_env_values = true, help_heading = HEADING, hide_short_help = true)]
     url: Option<String>,
 
     /// Session token; other users of this machine see a command line, so prefer the variable or `coder login`
     #[arg(long, global = true, env = "CODER_SESSION_TOKEN", value_name = "TOKEN", hide_env_values = true,
-          value_parser = secret, help_heading = HEADING)]
+          value_parser = secret, help_heading = HEADING, hide_short_help = true)]
     token: Option<Arc<Secret>>,
 
     /// Directory that keeps the sign-in [default: ~/.config/coderv2]
-    #[arg(long, global = true, env = "CODER_CONFIG_DIR", value_name = "DIR", help_heading = HEADING)]
+    #[arg(long, global = true, env = "CODER_CONFIG_DIR", value_name = "DIR", hide_env_values = true, help_heading = HEADING, hide_short_help = true)]
     global_config: Option<PathBuf>,
 
     /// Send this header with every request; may be given several times
     #[arg(long, global = true, env = "CODER_HEADER", value_name = "NAME=VALUE", value_delimiter = ',',
-          hide_env_values = true, help_heading = HEADING)]
+          hide_env_values = true, help_heading = HEADING, hide_short_help = true)]
     header: Vec<String>,
 
     /// Send the headers that this command prints, one NAME=VALUE a line
     #[arg(long, global = true, env = "CODER_HEADER_COMMAND", value_name = "COMMAND", hide_env_values = true,
-          help_heading = HEADING)]
+          help_heading = HEADING, hide_short_help = true)]
     header_command: Option<String>,
 
     /// Do not warn when the server has another version
     #[arg(long, global = true, env = "CODER_NO_VERSION_WARNING", value_parser = FalseyValueParser::new(),
-          hide_env_values = true, help_heading = HEADING)]
+          hide_env_values = true, help_heading = HEADING, hide_short_help = true)]
     no_version_warning: bool,
 }
 
@@ -74,9 +74,10 @@ pub(crate) enum ServerError {
     /// No header may carry the token.
     #[error("the session token has characters that no token has; log in again with 'coder login <url>'")]
     Token,
+    // Not repeated either: it may be a credential.
     /// A header that cannot be sent.
     #[error("{0} is not NAME=VALUE, or has characters that no header may have")]
-    Header(String),
+    Header(&'static str),
     /// The header command did not start.
     #[error("run the header command")]
     HeaderCommand(#[source] std::io::Error),
@@ -132,25 +133,19 @@ impl ServerArgs {
     pub(crate) async fn connect_to(&self, url: Url, token: Option<&Secret>) -> Result<Client, ServerError> {
         let mut headers = HeaderMap::new();
         for header in &self.header {
-            // The value may be a credential, so that only the name is shown.
-            let shown = || ServerError::Header(format!("--header {}", name_of(header)));
-            let (name, value) = parse_header(header).ok_or_else(shown)?;
+            let (name, value) = parse_header(header).ok_or(ServerError::Header("a --header"))?;
             headers.append(name, value);
         }
         if let Some(command) = self.header_command.as_deref().filter(|command| !command.is_empty()) {
             let output = run_header_command(command, &url).await?;
             for line in output.lines().filter(|line| !line.trim().is_empty()) {
-                let shown = || ServerError::Header(format!("the header command's line {}", name_of(line)));
-                let (name, value) = parse_header(line).ok_or_else(shown)?;
+                let shown = "a line of the header command";
+                let (name, value) = parse_header(line).ok_or(ServerError::Header(shown))?;
                 headers.append(name, value);
             }
         }
         Client::new(url, token, headers, !self.no_version_warning)
     }
-}
-
-fn name_of(header: &str) -> &str {
-    header.split_once('=').map_or("", |(name, _)| name)
 }
 
 fn parse_header(header: &str) -> Option<(HeaderName, HeaderValue)> {

@@ -35,6 +35,20 @@ fn write_note(text: &str) {
     drop(err.write_all(text.as_bytes()).and_then(|()| err.flush()));
 }
 
+/// `text` from elsewhere, such that it cannot drive the terminal. Line breaks and tabs stay.
+pub(crate) fn printable(text: &str) -> String {
+    escape(text, |c| c.is_control() && !matches!(c, '\n' | '\t'))
+}
+
+/// As [`printable`], and on one line: for the cell of a table.
+pub(crate) fn one_line(text: &str) -> String {
+    escape(text, char::is_control)
+}
+
+fn escape(text: &str, unfit: impl Fn(char) -> bool) -> String {
+    text.chars().map(|c| if unfit(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
 /// Whether a person types what standard input gives.
 pub(crate) fn stdin_is_terminal() -> bool {
     io::stdin().is_terminal()
@@ -142,6 +156,12 @@ mod tests {
         assert_eq!(typed(b"abc\x03\r"), None);
         assert_eq!(typed(b"\x04"), None);
         assert_eq!(typed(b"abc"), None);
+    }
+
+    #[test]
+    fn text_from_elsewhere_cannot_drive_the_terminal() {
+        assert_eq!(printable("a\n\tb\u{1b}[2J\r"), "a\n\tb\\u{1b}[2J\\r");
+        assert_eq!(one_line("é\n\u{9b}"), "é\\n\\u{9b}");
     }
 
     #[test]

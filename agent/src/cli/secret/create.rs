@@ -74,10 +74,10 @@ impl CreateArgs {
         let operation = format!("create secret {:?}", request.name);
         let created: UserSecret =
             client.send(Method::POST, &super::ROUTE, &request).await.map_err(CliError::request(operation))?;
-        ui::print(&format!("Created secret {}.", created.name)).map_err(CliError::output)?;
+        ui::print(&format!("Created secret {}.", ui::one_line(&created.name))).map_err(CliError::output)?;
         if created.env_name.is_empty() && created.file_path.is_empty() {
-            ui::note("It is stored, and not injected into workspaces until it has a target:");
-            ui::note(&format!("  coder secret update {} --env <ENV_NAME>", created.name));
+            ui::note("It is stored, and not injected into workspaces until it has an environment variable or a file:");
+            ui::note("coder secret update <name> --env <ENV_NAME>");
         }
         Ok(())
     }

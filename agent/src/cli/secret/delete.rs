@@ -36,6 +36,6 @@ impl DeleteArgs {
         let operation = format!("delete secret {:?}", self.name);
         client.delete(&route(&self.name)).await.map_err(CliError::request(operation))?;
         let now = Zoned::now().strftime("%Y-%m-%d %H:%M:%S");
-        ui::print(&format!("Deleted secret {} at {now}.", self.name)).map_err(CliError::output)
+        ui::print(&format!("Deleted secret {} at {now}.", ui::one_line(&self.name))).map_err(CliError::output)
     }
 }

@@ -44,5 +44,5 @@ async fn set(server: &ServerArgs, name: &str, enabled: bool) -> Result<(), CliEr
     let operation = format!("{operation} secret {name:?}");
     let updated: UserSecret =
         client.send(Method::PATCH, &route(name), &request).await.map_err(CliError::request(operation))?;
-    ui::print(&format!("{done} secret {}.", updated.name)).map_err(CliError::output)
+    ui::print(&format!("{done} secret {}.", ui::one_line(&updated.name))).map_err(CliError::output)
 }

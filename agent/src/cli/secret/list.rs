@@ -109,9 +109,13 @@ impl ListArgs {
 
 fn table(secrets: &[UserSecret], columns: &[Column], now: Timestamp) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    // Never wrapped to the width of a terminal: a name in two pieces can be neither copied nor searched for.
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(columns.iter().map(|column| column.header()));
     table.add_rows(secrets.iter().map(|secret| columns.iter().map(move |column| column.cell(secret, now))));
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     table.trim_fmt()
 }
 
@@ -125,20 +129,15 @@ impl Column {
 
     fn cell(self, secret: &UserSecret, now: Timestamp) -> String {
         match self {
-            Self::Name => printable(&secret.name),
+            Self::Name => ui::one_line(&secret.name),
             Self::Created => ago(secret.created_at, now),
             Self::Updated => ago(secret.updated_at, now),
-            Self::Env => printable(&secret.env_name),
-            Self::File => printable(&secret.file_path),
+            Self::Env => ui::one_line(&secret.env_name),
+            Self::File => ui::one_line(&secret.file_path),
             Self::Enabled => secret.enabled.to_string(),
-            Self::Description => printable(&secret.description),
+            Self::Description => ui::one_line(&secret.description),
         }
     }
-}
-
-/// Text that cannot drive the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 /// A time as people say it; one that is long ago, or not yet, by its date here.

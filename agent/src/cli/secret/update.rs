@@ -65,6 +65,6 @@ impl UpdateArgs {
         let operation = format!("update secret {:?}", self.name);
         let updated: UserSecret =
             client.send(Method::PATCH, &route(&self.name), &request).await.map_err(CliError::request(operation))?;
-        ui::print(&format!("Updated secret {}.", updated.name)).map_err(CliError::output)
+        ui::print(&format!("Updated secret {}.", ui::one_line(&updated.name))).map_err(CliError::output)
     }
 }
