@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod environment;
 pub mod files;
 pub mod manifest;
 pub mod plan;

@@ -1,0 +1,175 @@
+//! Each layer by itself, in the order of precedence.
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use protocol::secret::Secret;
+
+use super::{Block, Caller, Environment, Origin, TOKEN, Variables};
+use crate::sys::process;
+
+/// What sets a session apart from the agent's own process: never taken from the agent for one.
+const NOT_FOR_OTHERS: [&str; 10] = [
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "PWD",
+    "TERM",
+    "NOTIFY_SOCKET",
+    "CREDENTIALS_DIRECTORY",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+];
+const NOT_FOR_OTHERS_PREFIXES: [&str; 3] = ["SSH_", "WATCHDOG_", "LISTEN_"];
+
+/// One variable of one layer.
+pub(super) struct Layered<'a> {
+    pub(super) origin: Origin,
+    pub(super) name: &'a OsStr,
+    pub(super) value: Value<'a>,
+}
+
+/// A value where it rests, or one that was put together for this launch.
+pub(super) enum Value<'a> {
+    Resting(&'a [u8]),
+    Made(Secret),
+}
+
+impl Value<'_> {
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Resting(bytes) => bytes,
+            Self::Made(secret) => secret.expose(),
+        }
+    }
+
+    pub(super) fn own(self) -> Secret {
+        match self {
+            Self::Resting(bytes) => Secret::new(bytes.to_vec()),
+            Self::Made(secret) => secret,
+        }
+    }
+}
+
+impl Environment {
+    /// All layers, low to high. A name may come several times; the last one wins.
+    pub(super) fn layers<'a>(&'a self, caller: &'a Caller) -> Vec<Layered<'a>> {
+        let mut layers = self.account();
+        layers.extend(self.inherited(caller));
+        layers.extend(self.agent_own());
+        layers.extend(self.secrets.template.iter().map(|(name, value)| Layered {
+            origin: Origin::Template,
+            name: OsStr::new(name),
+            value: Value::Made(self.expand(value.expose())),
+        }));
+        layers.extend(self.secrets.secrets.iter().filter_map(|secret| {
+            let name = OsStr::new(secret.env_name.as_ref()?);
+            Some(Layered { origin: Origin::Secret, name, value: Value::Resting(secret.value.expose()) })
+        }));
+        layers.extend(self.options.git_askpass.iter().map(|program| Layered {
+            origin: Origin::Ours,
+            name: OsStr::new("GIT_ASKPASS"),
+            value: Value::Resting(program.as_bytes()),
+        }));
+        layers.extend(appended(caller));
+        layers
+    }
+
+    /// A template value for this launch. References mean the environment that the agent was started with.
+    pub(super) fn expand(&self, value: &[u8]) -> Secret {
+        super::expand::expand(value, |name| {
+            if name == TOKEN.as_bytes() {
+                return self.options.agent_token.as_ref().map(Secret::expose);
+            }
+            self.start.iter().find(|(it, _)| it.as_bytes() == name).map(|(_, value)| value.expose())
+        })
+    }
+
+    /// `PATH` may come from any layer, so its prefix is joined to the one that won. Never an empty element: it would mean
+    /// the current directory.
+    pub(super) fn prefix_path<'a>(&'a self, block: &mut Block<'a>) {
+        let name = OsStr::new("PATH");
+        let prefix: Vec<&[u8]> = self.options.path_prefix.iter().map(|path| path.as_os_str().as_bytes()).collect();
+        if prefix.is_empty() {
+            return;
+        }
+        let elements = block.get(name).map(|(_, value)| value.bytes()).filter(|path| !path.is_empty());
+        let joined = prefix.into_iter().chain(elements).collect::<Vec<_>>().join(b":".as_slice());
+        block.insert(name, (Origin::Ours, Value::Made(Secret::new(joined))));
+    }
+
+    fn account(&self) -> Vec<Layered<'_>> {
+        let Some(account) = &self.options.account else { return Vec::new() };
+        let variables = [
+            ("HOME", account.home.as_os_str()),
+            ("USER", OsStr::new(&account.name)),
+            ("LOGNAME", OsStr::new(&account.name)),
+            ("SHELL", account.shell.as_os_str()),
+        ];
+        let set = variables.into_iter().filter(|(_, value)| !value.is_empty());
+        set.map(|(name, value)| plain(Origin::Inherited, OsStr::new(name), value)).collect()
+    }
+
+    fn inherited<'a>(&'a self, caller: &'a Caller) -> Vec<Layered<'a>> {
+        match caller {
+            Caller::Agent(_) => first_of_each(Origin::Inherited, &self.start, |_| true),
+            Caller::Exec(own) => {
+                let mut layers = first_of_each(Origin::Inherited, &self.start, |name| !is_not_for_others(name));
+                layers.extend(first_of_each(Origin::Caller, own, |_| true));
+                layers
+            }
+            Caller::Session(own) => {
+                let mut layers = first_of_each(Origin::Inherited, &self.start, |name| !is_not_for_others(name));
+                // sshd sets a PATH of its own making; the workspace's is the one of the image, which the agent has.
+                let has_path = self.start.iter().any(|(name, _)| name == "PATH");
+                layers.extend(first_of_each(Origin::Caller, own, |name| !(has_path && name == "PATH")));
+                layers
+            }
+        }
+    }
+
+    fn agent_own(&self) -> impl Iterator<Item = Layered<'_>> {
+        let workspace = self.agent.iter().map(|(name, value)| plain(Origin::Agent, OsStr::new(name), value));
+        let token = self.options.agent_token.iter().map(|token| Layered {
+            origin: Origin::Agent,
+            name: OsStr::new(TOKEN),
+            value: Value::Resting(token.expose()),
+        });
+        let git = self.options.git_ssh_command.iter();
+        workspace.chain(token).chain(git.map(|command| plain(Origin::Agent, OsStr::new("GIT_SSH_COMMAND"), command)))
+    }
+}
+
+fn plain<'a>(origin: Origin, name: &'a OsStr, value: &'a OsStr) -> Layered<'a> {
+    Layered { origin, name, value: Value::Resting(value.as_bytes()) }
+}
+
+/// What comes after everything. Of a session only what describes the client's end of it.
+fn appended(caller: &Caller) -> Vec<Layered<'_>> {
+    match caller {
+        Caller::Agent(variables) => first_of_each(Origin::Appended, variables, |_| true),
+        Caller::Exec(_) => Vec::new(),
+        Caller::Session(variables) => first_of_each(Origin::Appended, variables, describes_client),
+    }
+}
+
+fn describes_client(name: &OsStr) -> bool {
+    let name = name.as_bytes();
+    name.starts_with(b"SSH_") || name.starts_with(b"LC_") || name == b"LANG" || name == b"TERM"
+}
+
+fn is_not_for_others(name: &OsStr) -> bool {
+    let has_prefix = |prefix: &&str| name.as_bytes().starts_with(prefix.as_bytes());
+    NOT_FOR_OTHERS.iter().any(|it| name == *it) || NOT_FOR_OTHERS_PREFIXES.iter().any(has_prefix)
+}
+
+/// Where a process was given a name twice, `getenv` answers the first, and so do we. What exec cannot carry is no
+/// variable, wherever a caller got it from.
+fn first_of_each(origin: Origin, variables: &Variables, keep: impl Fn(&OsStr) -> bool) -> Vec<Layered<'_>> {
+    let mut seen = HashSet::new();
+    let wanted = |(name, value): &&(OsString, Secret)| keep(name) && process::is_passable(name, value.expose());
+    let first = variables.iter().filter(wanted).filter(|(name, _)| seen.insert(name.as_os_str()));
+    first.map(|(name, value)| Layered { origin, name, value: Value::Resting(value.expose()) }).collect()
+}

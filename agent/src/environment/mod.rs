@@ -1,0 +1,264 @@
+//! The layers of variables, and which of them one launch gets.
+//!
+//! Low to high: inherited, the agent's own, the template's, the user's secrets, what must stay ours, what the caller
+//! appends. [`Environment::resolve`] is a pure function of these.
+#![forbid(unsafe_code)]
+
+mod expand;
+mod layers;
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::PathBuf;
+
+use protocol::secret::Secret;
+
+use crate::files::FilesApplied;
+use crate::manifest::{Manifest, SecretSet};
+use crate::sys::spawn;
+use crate::sys::users::Account;
+use layers::{Layered, Value};
+
+/// Variables by name. Values of an environment may be anything, so all are taken for secret.
+pub type Variables = Vec<(OsString, Secret)>;
+
+/// The agent's token: it can fetch everything, so it stays with the agent.
+const TOKEN: &str = "CODER_AGENT_TOKEN";
+
+/// Template values from this length on are masked; shorter ones are words like `true`.
+const SHORTEST_MASKED_TEMPLATE_VALUE: usize = 16;
+
+/// Who asks.
+#[derive(Debug)]
+pub enum Caller {
+    /// What the agent starts itself; what it appends wins over everything.
+    Agent(Variables),
+    /// `coder exec`, with the variables of its own process.
+    Exec(Variables),
+    /// A session of sshd, with the variables of its own process.
+    Session(Variables),
+}
+
+/// Where a variable of a launch comes from.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Origin {
+    /// The start environment of the agent, or its account.
+    Inherited,
+    /// The caller's own environment.
+    Caller,
+    /// The agent's description of the workspace.
+    Agent,
+    /// The template.
+    Template,
+    /// A user secret.
+    Secret,
+    /// What nobody may change.
+    Ours,
+    /// What the caller appends.
+    Appended,
+}
+
+/// The variables of one launch: each name once.
+#[derive(Debug)]
+pub struct Resolved {
+    /// Sorted by name.
+    pub variables: Vec<Variable>,
+    /// What the kernel would refuse.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// One variable of one launch.
+#[derive(Debug)]
+pub struct Variable {
+    /// Its name.
+    pub name: OsString,
+    /// Its value.
+    pub value: Secret,
+    /// The layer that won.
+    pub origin: Origin,
+}
+
+/// A variable that does not fit; a lower layer's value of that name is used, if there is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Its name.
+    pub name: OsString,
+    /// The layer it is left out of.
+    pub origin: Origin,
+    /// Bytes of `NAME=value` with its end.
+    pub bytes: usize,
+    /// What it does not fit into: the kernel's limit for one variable or for all.
+    pub limit: usize,
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, bytes, limit, .. } = self;
+        write!(f, "variable {} is left out: it takes {bytes} bytes and does not fit into {limit}", name.display())
+    }
+}
+
+impl Resolved {
+    /// The variables, to be handed to a child.
+    #[must_use]
+    pub fn into_variables(self) -> Variables {
+        self.variables.into_iter().map(|variable| (variable.name, variable.value)).collect()
+    }
+}
+
+/// What an environment depends on besides the manifest.
+#[derive(Debug)]
+pub struct Options {
+    /// For `USER`, `LOGNAME`, `SHELL` and `HOME` where nobody sets them.
+    pub account: Option<Account>,
+    /// `Some` only with `--pass-agent-token`.
+    pub agent_token: Option<Secret>,
+    /// What git runs to reach ssh; `None` while nothing serves it.
+    pub git_ssh_command: Option<OsString>,
+    /// What git runs for a password; `None` while nothing serves it.
+    pub git_askpass: Option<OsString>,
+    /// Directories before everything in `PATH`.
+    pub path_prefix: Vec<PathBuf>,
+    /// Most bytes of one variable, its name and end included.
+    pub variable_limit: usize,
+    /// Most bytes of all variables, with a pointer to each.
+    pub total_limit: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            account: None,
+            agent_token: None,
+            git_ssh_command: None,
+            git_askpass: None,
+            path_prefix: Vec::new(),
+            variable_limit: spawn::variable_limit(),
+            // The arguments share the block with the variables.
+            total_limit: spawn::block_limit() / 4 * 3,
+        }
+    }
+}
+
+/// The variables that launches are resolved from. It never touches the disk.
+#[derive(Debug)]
+pub struct Environment {
+    start: Variables,
+    agent: Vec<(&'static str, OsString)>,
+    secrets: SecretSet,
+    options: Options,
+}
+
+impl Environment {
+    /// The environment of a workspace. `start` is what the agent was started with; that the files are settled is shown
+    /// by their outcome.
+    #[must_use]
+    pub fn build(
+        start: Variables,
+        manifest: &Manifest,
+        secrets: SecretSet,
+        _files: &FilesApplied,
+        options: Options,
+    ) -> Self {
+        let mut agent = workspace(manifest);
+        agent.extend(always());
+        Self { start, agent, secrets, options }
+    }
+
+    /// What can be had while the control plane has not answered: no template, no secrets.
+    #[must_use]
+    pub fn without_secrets(start: Variables, options: Options) -> Self {
+        let secrets = SecretSet { template: Vec::new(), secrets: Vec::new(), refused: Vec::new() };
+        Self { start, agent: always().into(), secrets, options }
+    }
+
+    /// The exact variables of one launch.
+    #[must_use]
+    pub fn resolve(&self, caller: &Caller) -> Resolved {
+        let mut left_out = Vec::new();
+        loop {
+            let block = self.block(caller, &mut left_out);
+            let total = block.iter().map(|(name, (_, value))| size(name, value) + size_of::<usize>()).sum::<usize>();
+            let largest = || {
+                let ours = |(_, (origin, _)): &(_, &(Origin, _))| matches!(origin, Origin::Template | Origin::Secret);
+                block.iter().filter(ours).max_by_key(|(name, (_, value))| size(name, value))
+            };
+            match largest().filter(|_| total > self.options.total_limit) {
+                Some((name, (origin, value))) => left_out.push(LeftOut {
+                    name: (*name).to_owned(),
+                    origin: *origin,
+                    bytes: size(name, value),
+                    limit: self.options.total_limit,
+                }),
+                None => return Resolved { variables: into_variables(block), left_out },
+            }
+        }
+    }
+
+    /// What must not be printed while this environment is in use, each with the name to speak of it.
+    #[must_use]
+    pub fn values_to_mask(&self) -> Vec<(String, Secret)> {
+        let label = |secret: &crate::manifest::WorkspaceSecret| {
+            secret.env_name.clone().or_else(|| secret.file_path.clone()).unwrap_or_default()
+        };
+        let secrets = self.secrets.secrets.iter().map(|secret| (label(secret), secret.value.copy()));
+        let template = self.secrets.template.iter().map(|(name, value)| (name.clone(), self.expand(value.expose())));
+        secrets.chain(template.filter(|(_, value)| value.len() >= SHORTEST_MASKED_TEMPLATE_VALUE)).collect()
+    }
+
+    fn block<'a>(&'a self, caller: &'a Caller, left_out: &mut Vec<LeftOut>) -> Block<'a> {
+        let mut block = Block::new();
+        for Layered { origin, name, value } in self.layers(caller) {
+            if left_out.iter().any(|it| it.name == *name && it.origin == origin) {
+                continue;
+            }
+            let bytes = size(name, &value);
+            if bytes > self.options.variable_limit {
+                left_out.push(LeftOut { name: name.to_owned(), origin, bytes, limit: self.options.variable_limit });
+            } else {
+                block.insert(name, (origin, value));
+            }
+        }
+        if self.options.agent_token.is_none() {
+            block.remove(OsStr::new(TOKEN));
+        }
+        self.prefix_path(&mut block);
+        block
+    }
+}
+
+type Block<'a> = BTreeMap<&'a OsStr, (Origin, Value<'a>)>;
+
+fn into_variables(block: Block<'_>) -> Vec<Variable> {
+    let variable = |(name, (origin, value)): (&OsStr, (Origin, Value<'_>))| Variable {
+        name: name.into(),
+        value: value.own(),
+        origin,
+    };
+    block.into_iter().map(variable).collect()
+}
+
+fn size(name: &OsStr, value: &Value<'_>) -> usize {
+    name.len() + "=".len() + value.bytes().len() + 1
+}
+
+fn workspace(manifest: &Manifest) -> Vec<(&'static str, OsString)> {
+    let mut variables = vec![
+        ("CODER_WORKSPACE_NAME", manifest.workspace_name.clone().into()),
+        ("CODER_WORKSPACE_AGENT_NAME", manifest.agent_name.clone().into()),
+        ("CODER_WORKSPACE_OWNER_NAME", manifest.owner_username.clone().into()),
+        ("CODER_WORKSPACE_ID", manifest.workspace_id.to_string().into()),
+    ];
+    if !manifest.vs_code_port_proxy_uri.is_empty() {
+        variables.push(("VSCODE_PROXY_URI", manifest.vs_code_port_proxy_uri.clone().into()));
+    }
+    variables
+}
+
+fn always() -> [(&'static str, OsString); 2] {
+    [("CODER", "true".into()), ("CS_DISABLE_GETTING_STARTED_OVERRIDE", "true".into())]
+}
+
+#[cfg(test)]
+mod tests;
