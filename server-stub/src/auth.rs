@@ -14,6 +14,7 @@ use crate::rest::ApiError;
 use crate::serve::AppState;
 use crate::store::Session;
 use crate::store::audit::Actor;
+use crate::store::workspaces::AgentIdentity;
 
 /// Address of the other end of the connection.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +56,33 @@ impl FromRequestParts<AppState> for User {
         let actor = Actor::User { id, name, address: address(parts) };
         admit(parts, state, &actor, Some(&session.token_id))?;
         Ok(Self { session, actor })
+    }
+}
+
+/// The caller is a workspace agent, by a valid agent token.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// Which agent, of which workspace and owner.
+    pub identity: AgentIdentity,
+    /// The same, for audit records.
+    pub actor: Actor,
+}
+
+impl FromRequestParts<AppState> for Agent {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let token = presented(parts);
+        let found = match token.as_ref().and_then(|token| token.expose_str().ok()) {
+            Some(token) => state.store.agent_by_token(token).await?,
+            None => None,
+        };
+        let Some(identity) = found else {
+            return Err(refused(parts, state, "The agent token is missing or not valid."));
+        };
+        let actor = Actor::Agent { id: identity.id, name: identity.path(), address: address(parts) };
+        admit(parts, state, &actor, None)?;
+        Ok(Self { identity, actor })
     }
 }
 

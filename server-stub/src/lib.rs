@@ -5,6 +5,7 @@ pub mod audit;
 pub mod auth;
 pub mod limits;
 pub mod rest;
+pub mod rpc;
 pub mod serve;
 pub mod store;
 pub mod workspaces;

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::audit::TokenUses;
 use crate::limits::Limits;
+use crate::rpc::Monitor;
 use crate::store::{Store, StoreError};
 
 /// What handlers need of the configuration.
@@ -32,6 +33,8 @@ pub struct AppState {
     pub limits: Arc<Limits>,
     /// Uses of tokens, for the audit log.
     pub uses: Arc<TokenUses>,
+    /// The sessions of agents.
+    pub monitor: Arc<Monitor>,
     /// Identifies the deployment.
     pub deployment_id: Uuid,
     /// Cancelled when the server begins to stop; a long session ends on it.
@@ -49,6 +52,7 @@ impl AppState {
             store,
             settings: Arc::new(settings),
             uses: Arc::default(),
+            monitor: Arc::default(),
             shutdown: CancellationToken::new(),
             sessions: TaskTracker::new(),
         })

@@ -8,6 +8,8 @@ mod sources;
 mod view;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use apply::{AppliedAgent, AppliedWorkspace, ApplyError};

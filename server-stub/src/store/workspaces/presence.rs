@@ -120,8 +120,10 @@ impl Store {
             Box::pin(async move {
                 let now = writing.now().as_microsecond();
                 sqlx::query(
+                    // Not an agent whose disconnection overtook this.
                     "UPDATE agent_presence SET last_connected_at = ? \
-                     WHERE agent_id IN (SELECT unhex(value) FROM json_each(?))",
+                     WHERE agent_id IN (SELECT unhex(value) FROM json_each(?)) \
+                       AND (disconnected_at IS NULL OR disconnected_at < last_connected_at)",
                 )
                 .bind(now)
                 .bind(ids)

@@ -4,7 +4,8 @@ use protocol::rest::PostLogSourceRequest;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::super::{Place, Store, StoreError, testing};
+use super::super::{Store, testing};
+use super::testing::{execute, put_secret};
 use super::*;
 use crate::workspaces::Checked;
 use crate::workspaces::definition::parse;
@@ -109,24 +110,15 @@ async fn template_values_are_encrypted_and_bound_to_their_row() {
         let bytes = std::fs::read(store.path().with_file_name(file)).unwrap();
         assert!(!bytes.windows(15).any(|window| window == b"canary-template"), "{file}");
     }
-    copy_value(&store).await;
+    // What someone who can write the file but has no key might do.
+    execute(
+        &store,
+        "UPDATE agent_env SET value = (SELECT value FROM agent_env WHERE name = 'PATH') WHERE name = 'TOKEN'",
+    )
+    .await;
     let sources = store.manifest_sources(&agent).await.unwrap().unwrap();
     assert!(sources.env[0].1.is_ok());
     assert!(sources.env[1].1.is_err(), "a value put into another row must not open");
-}
-
-/// What someone who can write the file but has no key might do.
-async fn copy_value(store: &Store) {
-    let copy = "UPDATE agent_env SET value = (SELECT value FROM agent_env WHERE name = 'PATH') WHERE name = 'TOKEN'";
-    let copied: Result<(), StoreError> = store
-        .write(move |writing| {
-            Box::pin(async move {
-                sqlx::query(copy).execute(writing.connection()).await.unwrap();
-                Ok(())
-            })
-        })
-        .await;
-    copied.unwrap();
 }
 
 #[tokio::test]
@@ -148,33 +140,6 @@ async fn only_enabled_secrets_with_a_target_are_delivered_in_the_order_of_their_
         .map(|secret| (secret.name.as_str(), secret.env_name.as_str(), secret.value.as_ref().unwrap().expose()))
         .collect();
     assert_eq!(delivered, [("a", "A", b"value of a".as_slice()), ("b", "", b"value of b"), ("z", "Z", b"value of z")]);
-}
-
-async fn put_secret(store: &Store, user: Uuid, name: &str, env_name: &str, file_path: &str, enabled: bool) {
-    let (name, env_name, file_path) = (name.to_owned(), env_name.to_owned(), file_path.to_owned());
-    let put: Result<(), StoreError> = store
-        .write(move |writing| {
-            Box::pin(async move {
-                let id = Uuid::new_v4();
-                let place = Place { table: "user_secrets", user, row: id, column: "value" };
-                let sealed = writing.seal(&place, format!("value of {name}").as_bytes())?;
-                sqlx::query("INSERT INTO user_secrets VALUES (?, ?, ?, '', ?, ?, 0, ?, ?, ?, 0, 0)")
-                    .bind(id)
-                    .bind(user)
-                    .bind(name)
-                    .bind(sealed.data)
-                    .bind(sealed.key.as_str().to_owned())
-                    .bind(env_name)
-                    .bind(file_path)
-                    .bind(enabled)
-                    .execute(writing.connection())
-                    .await
-                    .unwrap();
-                Ok(())
-            })
-        })
-        .await;
-    put.unwrap();
 }
 
 #[tokio::test]

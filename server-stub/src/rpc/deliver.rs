@@ -1,0 +1,57 @@
+//! The one call that hands out secrets.
+
+use protocol::agent_api::{Manifest, log::Level};
+use protocol::drpc::Status;
+
+use crate::auth::Agent;
+use crate::serve::AppState;
+use crate::store::audit::Record;
+use crate::store::workspaces::NewLine;
+use crate::store::{StoreError, now};
+use crate::workspaces::manifest::{self, LeftOut};
+
+/// The manifest of an agent. Nothing is handed out that the audit log does not have.
+pub(super) async fn manifest(state: &AppState, agent: &Agent) -> Result<Manifest, Status> {
+    let sources = state.store.manifest_sources(&agent.identity).await.map_err(|error| failed(&error))?;
+    let Some(sources) = sources else {
+        return Err(Status::new("the agent or its token does not exist any more"));
+    };
+    let built = manifest::build(&agent.identity, sources, state.settings.file_paths).map_err(|error| {
+        tracing::error!(agent = %agent.identity.path(), "{error}");
+        Status::new(error.to_string())
+    })?;
+    tell_left_out(state, agent, &built.left_out).await.map_err(|error| failed(&error))?;
+    let delivered = built.manifest.secrets.len();
+    if delivered > 0 {
+        let record = record(agent).diff(serde_json::json!({ "delivered": delivered }));
+        state.store.audit(record).await.map_err(|error| failed(&error))?;
+    }
+    tracing::info!(agent = %agent.identity.path(), secrets = delivered, "manifest delivered");
+    Ok(built.manifest)
+}
+
+fn record(agent: &Agent) -> Record {
+    Record::new(agent.actor.clone(), "deliver", "user_secret").on(agent.identity.owner_id, &agent.identity.owner_name)
+}
+
+/// A value that cannot be read is told to the administrator in the server's log and the audit log, and to the owner in the startup log.
+async fn tell_left_out(state: &AppState, agent: &Agent, left_out: &[LeftOut]) -> Result<(), StoreError> {
+    if left_out.is_empty() {
+        return Ok(());
+    }
+    let mut lines = Vec::with_capacity(left_out.len());
+    for LeftOut { what, reason } in left_out {
+        tracing::error!(agent = %agent.identity.path(), %what, %reason, "a value was not delivered");
+        let diff = serde_json::json!({ "left_out": what, "reason": reason });
+        state.store.audit(record(agent).status(500).diff(diff)).await?;
+        let output = format!("{what} was not delivered, ask the administrator: {reason}");
+        lines.push(NewLine { created_at: now(), level: Level::Error.into(), output });
+    }
+    state.store.append_server_log(agent.identity.id, lines).await
+}
+
+/// What an agent is told of a failure of ours; its log and ours have the operation.
+pub(super) fn failed(error: &(dyn std::error::Error + 'static)) -> Status {
+    tracing::error!(error, "a call failed");
+    Status::new(format!("internal error: {error}"))
+}

@@ -1,0 +1,127 @@
+//! The handshake of the one WebSocket route, and the life of a session.
+
+use std::sync::Arc;
+
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{WebSocket, WebSocketUpgrade};
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use protocol::drpc;
+use protocol::problem::Problem;
+use protocol::session::{Options, Role, Session};
+use serde::Deserialize;
+
+use super::service::AgentService;
+use super::transport::{self, Messages};
+use super::version;
+use crate::auth::Agent;
+use crate::rest::ApiError;
+use crate::serve::AppState;
+
+/// Longest version that is kept and shown.
+const MAX_VERSION: usize = 32;
+
+/// What the address of a dial may say.
+#[derive(Debug, Deserialize)]
+pub(super) struct Wishes {
+    version: Option<String>,
+    role: Option<String>,
+}
+
+/// `GET /workspaceagents/me/rpc`.
+pub(super) async fn dial(
+    agent: Agent,
+    State(state): State<AppState>,
+    Query(wishes): Query<Wishes>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, ApiError> {
+    let version = wishes.version.unwrap_or_else(|| version::DEFAULT.to_owned());
+    version::check(&version[..version.floor_char_boundary(MAX_VERSION)])
+        .map_err(|problem| ApiError::with(StatusCode::BAD_REQUEST, problem))?;
+    check_origin(&headers)?;
+    let upgrade = match upgrade {
+        Ok(upgrade) => transport::sized(upgrade),
+        Err(rejection) => return Err(not_a_websocket(rejection)),
+    };
+    // Held until the session stands; an upgrade that never completes drops it with the callback.
+    let place = state.limits.dial().await?;
+    let running = state.sessions.token();
+    // Another role uses the agent's token without being the agent, such as a log streamer.
+    let is_agent = wishes.role.is_none_or(|role| role == "agent");
+    Ok(upgrade.on_upgrade(async move |socket| {
+        drop(place);
+        run(socket, agent, version, is_agent, state).await;
+        drop(running);
+    }))
+}
+
+/// Browsers send the origin of the page, and a page of another site must not dial with a cookie of ours. Agents send none.
+fn check_origin(headers: &HeaderMap) -> Result<(), ApiError> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
+    let origin = origin.as_ref().and_then(|origin| origin.authority()).map(axum::http::uri::Authority::as_str);
+    match (origin, text(header::HOST)) {
+        (Some(origin), Some(host)) if origin.eq_ignore_ascii_case(host) => Ok(()),
+        _ => Err(ApiError::new(StatusCode::FORBIDDEN, "The origin of the request is not this server.")),
+    }
+}
+
+fn not_a_websocket(rejection: WebSocketUpgradeRejection) -> ApiError {
+    let problem = Problem::new("Failed to accept websocket.").detail(rejection.to_string());
+    ApiError::with(rejection.into_response().status(), problem)
+}
+
+/// One session, from the handshake to its end: by the agent, by its silence, by the loss of its token, or by our stop.
+async fn run(socket: WebSocket, agent: Agent, api_version: String, is_agent: bool, state: AppState) {
+    let id = agent.identity.id;
+    let session = Session::start(Messages(socket), Role::Server, Options::new(Role::Server));
+    let pulse = session.pulse();
+    let watch = state.monitor.watch(&agent.identity, is_agent, pulse.clone());
+    tracing::info!(agent = %agent.identity.path(), %api_version, "agent connected");
+    let connected = async {
+        if is_agent && let Err(error) = state.store.agent_connected(id, api_version).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "cannot record a connection");
+        }
+    };
+    let path = agent.identity.path();
+    let service = Arc::new(AgentService::new(state.clone(), agent));
+    tokio::select! {
+        // Calls are answered while the connection is being recorded, not after it.
+        _ = async { tokio::join!(connected, drpc::serve(session, service)) } => {}
+        () = watch.revoked() => tracing::info!(agent = %path, "token revoked, closing the session"),
+        () = state.shutdown.cancelled() => {}
+    }
+    // Dropping the session has told its driver to close it properly; this waits for that, within the driver's limit.
+    pulse.closed().await;
+    if watch.leave()
+        && let Err(error) = state.store.agent_disconnected(id).await
+    {
+        tracing::error!(error = &error as &dyn std::error::Error, "cannot record a disconnection");
+    }
+    tracing::info!(agent = %path, "agent disconnected");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_origin_must_be_the_host() {
+        let check = |origin: Option<&str>, host: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, host.parse().unwrap());
+            if let Some(origin) = origin {
+                headers.insert(header::ORIGIN, origin.parse().unwrap());
+            }
+            check_origin(&headers).is_ok()
+        };
+        assert!(check(None, "a:7080"));
+        assert!(check(Some("http://A:7080"), "a:7080"));
+        for bad in ["http://b:7080", "http://a", "null", "", "http://a:7080.evil"] {
+            assert!(!check(Some(bad), "a:7080"), "{bad}");
+        }
+    }
+}

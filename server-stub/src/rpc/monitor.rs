@@ -1,0 +1,136 @@
+//! Which agents are connected, and which sessions must end.
+//!
+//! A session tells of its own death: it pings, and gives up after thirty seconds of silence. What is left is the books: one statement a
+//! beat for all agents together, because ten thousand of them must not be ten thousand transactions.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use protocol::session::Pulse;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::store::workspaces::{AgentIdentity, TokenHash};
+use crate::store::{Store, StoreError};
+
+/// How long a revoked token lives on in a session. Admin commands are processes of their own, so nobody calls us.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// Connected agents are written down every third check: 15 s, half of what makes one look disconnected.
+const CHECKS_PER_BEAT: u32 = 3;
+/// An agent that was silent for longer is not written down as seen, though its session may not have ended yet.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// The sessions of this server.
+#[derive(Debug, Default)]
+pub struct Monitor {
+    sessions: Mutex<Sessions>,
+}
+
+#[derive(Debug, Default)]
+struct Sessions {
+    next: u64,
+    open: HashMap<u64, Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    agent: Uuid,
+    token_hash: TokenHash,
+    is_agent: bool,
+    pulse: Pulse,
+    revoked: CancellationToken,
+}
+
+/// A session in the books; dropping it takes it out.
+pub(super) struct Watch {
+    monitor: Arc<Monitor>,
+    key: u64,
+    revoked: CancellationToken,
+}
+
+impl Monitor {
+    /// Puts a session into the books. Only one with `is_agent` makes its agent connected.
+    pub(super) fn watch(self: &Arc<Self>, agent: &AgentIdentity, is_agent: bool, pulse: Pulse) -> Watch {
+        let revoked = CancellationToken::new();
+        let open = Open { agent: agent.id, token_hash: agent.token_hash, is_agent, pulse, revoked: revoked.clone() };
+        let mut sessions = self.sessions();
+        let key = sessions.next;
+        sessions.next += 1;
+        sessions.open.insert(key, open);
+        Watch { monitor: Arc::clone(self), key, revoked }
+    }
+
+    /// Number of open sessions.
+    #[must_use]
+    pub fn sessions_open(&self) -> usize {
+        self.sessions().open.len()
+    }
+
+    /// Keeps the books for as long as the server runs.
+    pub async fn keep(&self, store: Store) {
+        let mut ticks = tokio::time::interval(CHECK_INTERVAL);
+        // After a stall one check is enough.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for tick in 1_u32.. {
+            ticks.tick().await;
+            let checked = async {
+                self.check_tokens(&store).await?;
+                if tick % CHECKS_PER_BEAT == 0 { self.beat(&store).await } else { Ok(()) }
+            };
+            if let Err(error) = checked.await {
+                tracing::error!(error = &error as &dyn std::error::Error, "cannot keep watch on the agents");
+            }
+        }
+    }
+
+    /// Ends the sessions whose token is not the agent's any more.
+    pub(super) async fn check_tokens(&self, store: &Store) -> Result<(), StoreError> {
+        if self.sessions_open() == 0 {
+            return Ok(());
+        }
+        let valid = store.agent_tokens().await?;
+        for open in self.sessions().open.values() {
+            if valid.get(&open.agent) != Some(&open.token_hash) {
+                open.revoked.cancel();
+            }
+        }
+        Ok(())
+    }
+
+    async fn beat(&self, store: &Store) -> Result<(), StoreError> {
+        let seen: HashSet<Uuid> = {
+            let sessions = self.sessions();
+            let alive =
+                sessions.open.values().filter(|open| open.is_agent && open.pulse.last_seen().elapsed() < SILENCE);
+            alive.map(|open| open.agent).collect()
+        };
+        if seen.is_empty() { Ok(()) } else { store.agents_seen(&Vec::from_iter(seen)).await }
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watch {
+    /// Waits until the session's token is no longer valid.
+    pub(super) async fn revoked(&self) {
+        self.revoked.cancelled().await;
+    }
+
+    /// Takes the session out of the books. True when its agent has no other one: an agent that dials again before its old session is
+    /// found dead stays connected.
+    pub(super) fn leave(self) -> bool {
+        let mut sessions = self.monitor.sessions();
+        let Some(left) = sessions.open.remove(&self.key) else { return false };
+        left.is_agent && !sessions.open.values().any(|open| open.is_agent && open.agent == left.agent)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.monitor.sessions().open.remove(&self.key);
+    }
+}

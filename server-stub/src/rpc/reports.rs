@@ -1,0 +1,177 @@
+//! What agents send, checked: an absent sub-message is an error of that call and no more.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use protocol::agent_api::connection::{Action, Type};
+use protocol::agent_api::lifecycle::State;
+use protocol::agent_api::log::Level;
+use protocol::agent_api::startup::Subsystem;
+use protocol::agent_api::timing::{Stage, Status as Outcome};
+use protocol::agent_api::{
+    BatchCreateLogsRequest, BatchUpdateMetadataRequest, Lifecycle, Log, ReportConnectionRequest, Startup,
+    UpdateLifecycleRequest, UpdateStartupRequest, WorkspaceAgentScriptCompletedRequest,
+};
+use protocol::drpc::Status;
+use uuid::Uuid;
+
+use crate::auth::Agent;
+use crate::store::audit::Record;
+use crate::store::now;
+use crate::store::workspaces::{MetadataReport, NewLine, StartupReport, TimingReport};
+use crate::workspaces::definition::MAX_METADATA_KEY_BYTES;
+
+/// A value or an error of metadata is cut here, as in the reference.
+const MAX_METADATA_BYTES: usize = 2048;
+/// What an agent tells of itself, and the reason of a disconnection, are kept up to here.
+const MAX_TEXT_BYTES: usize = 4096;
+
+/// The request, to be echoed, and what of it is kept.
+pub(super) fn startup(request: UpdateStartupRequest) -> Result<(Startup, StartupReport), Status> {
+    let startup = request.startup.ok_or_else(|| absent("startup"))?;
+    if !is_semver(&startup.version) {
+        return Err(Status::new(format!("invalid agent semver version {:?}", cut(&startup.version, 64))));
+    }
+    let subsystems = startup.subsystems.iter().map(|number| match Subsystem::try_from(*number) {
+        Ok(Subsystem::Envbox) => Ok("envbox"),
+        Ok(Subsystem::Envbuilder) => Ok("envbuilder"),
+        Ok(Subsystem::Exectrace) => Ok("exectrace"),
+        Ok(Subsystem::Unspecified) | Err(_) => Err(Status::new(format!("invalid agent subsystem {number}"))),
+    });
+    let mut subsystems = subsystems.collect::<Result<Vec<_>, _>>()?;
+    subsystems.sort_unstable();
+    subsystems.dedup();
+    let report = StartupReport {
+        version: cut(&startup.version, MAX_TEXT_BYTES).to_owned(),
+        expanded_directory: cut(&startup.expanded_directory, MAX_TEXT_BYTES).to_owned(),
+        subsystems,
+    };
+    Ok((startup, report))
+}
+
+/// The request, to be echoed, and what of it is kept.
+pub(super) fn lifecycle(request: UpdateLifecycleRequest) -> Result<(Lifecycle, State, Timestamp), Status> {
+    let lifecycle = request.lifecycle.ok_or_else(|| absent("lifecycle"))?;
+    match State::try_from(lifecycle.state) {
+        Ok(State::Unspecified) | Err(_) => Err(Status::new(format!("unknown lifecycle state {}", lifecycle.state))),
+        Ok(state) => {
+            // An absent time would read as 1970.
+            let changed_at = lifecycle.changed_at.as_ref().and_then(time).unwrap_or_else(now);
+            Ok((lifecycle, state, changed_at))
+        }
+    }
+}
+
+/// The source and its lines.
+pub(super) fn logs(request: BatchCreateLogsRequest) -> Result<(Uuid, Vec<NewLine>), Status> {
+    let source = uuid(&request.log_source_id, "log_source_id")?;
+    let line = |log: Log| NewLine {
+        created_at: log.created_at.as_ref().and_then(time).unwrap_or_else(now),
+        level: match Level::try_from(log.level) {
+            Ok(Level::Unspecified) | Err(_) => Level::Info.into(),
+            Ok(level) => level.into(),
+        },
+        output: log.output,
+    };
+    Ok((source, request.logs.into_iter().map(line).collect()))
+}
+
+/// How a script went.
+pub(super) fn timing(request: WorkspaceAgentScriptCompletedRequest) -> Result<TimingReport, Status> {
+    let timing = request.timing.ok_or_else(|| absent("timing"))?;
+    let moment = |at: &Option<prost_types::Timestamp>, name| at.as_ref().and_then(time).ok_or_else(|| absent(name));
+    let (started_at, ended_at) = (moment(&timing.start, "timing.start")?, moment(&timing.end, "timing.end")?);
+    if started_at > ended_at {
+        return Err(Status::new("a script cannot end before it starts"));
+    }
+    let known = |name, known| if known { Ok(()) } else { Err(Status::new(format!("unknown {name} of a script"))) };
+    known("stage", Stage::try_from(timing.stage).is_ok())?;
+    known("status", Outcome::try_from(timing.status).is_ok())?;
+    Ok(TimingReport {
+        script: uuid(&timing.script_id, "timing.script_id")?,
+        started_at,
+        ended_at,
+        exit_code: timing.exit_code,
+        stage: timing.stage,
+        status: timing.status,
+    })
+}
+
+/// What was collected. The agent's clock does not count.
+pub(super) fn metadata(request: BatchUpdateMetadataRequest) -> Result<Vec<MetadataReport>, Status> {
+    let keys: usize = request.metadata.iter().map(|item| item.key.len()).sum();
+    if keys > MAX_METADATA_KEY_BYTES {
+        return Err(Status::new(format!("metadata keys of {keys} bytes exceed the limit of {MAX_METADATA_KEY_BYTES}")));
+    }
+    let kept = |text: &str| cut(text.trim(), MAX_METADATA_BYTES).replace('\0', "\u{fffd}");
+    request
+        .metadata
+        .into_iter()
+        .map(|item| {
+            let result = item.result.ok_or_else(|| absent("metadata.result"))?;
+            Ok(MetadataReport { key: item.key, value: kept(&result.value), error: kept(&result.error) })
+        })
+        .collect()
+}
+
+/// A session of a user in the workspace, as the audit log has it.
+pub(super) fn connection(request: ReportConnectionRequest, agent: &Agent) -> Result<Record, Status> {
+    let connection = request.connection.ok_or_else(|| absent("connection"))?;
+    let id = uuid(&connection.id, "connection.id")?;
+    if id.is_nil() {
+        return Err(Status::new("connection.id must not be zero"));
+    }
+    let action = match Action::try_from(connection.action) {
+        Ok(Action::Connect) => "connect",
+        Ok(Action::Disconnect) => "disconnect",
+        Ok(Action::Unspecified) | Err(_) => return Err(Status::new("unknown action of a connection")),
+    };
+    let kind = match Type::try_from(connection.r#type) {
+        Ok(Type::Ssh) => "ssh",
+        Ok(Type::Vscode) => "vscode",
+        Ok(Type::Jetbrains) => "jetbrains",
+        Ok(Type::ReconnectingPty) => "reconnecting_pty",
+        Ok(Type::Unspecified) | Err(_) => return Err(Status::new("unknown type of a connection")),
+    };
+    let diff = serde_json::json!({
+        "type": kind,
+        "ip": connection.ip.parse::<IpAddr>().ok(),
+        "reason": connection.reason.as_deref().map(|reason| cut(reason, MAX_TEXT_BYTES)),
+        "exit_code": connection.status_code,
+    });
+    Ok(Record::new(agent.actor.clone(), action, "workspace_session").on(id, &agent.identity.path()).diff(diff))
+}
+
+fn absent(what: &str) -> Status {
+    Status::new(format!("{what} is required"))
+}
+
+fn uuid(bytes: &[u8], what: &str) -> Result<Uuid, Status> {
+    Uuid::from_slice(bytes).map_err(|_| Status::new(format!("{what} must have 16 bytes, and has {}", bytes.len())))
+}
+
+fn time(at: &prost_types::Timestamp) -> Option<Timestamp> {
+    Timestamp::new(at.seconds, at.nanos).ok()
+}
+
+fn cut(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
+
+/// `vMAJOR[.MINOR[.PATCH[-PRERELEASE][+BUILD]]]`, as Go reads it.
+fn is_semver(version: &str) -> bool {
+    let Some(version) = version.strip_prefix('v') else { return false };
+    let (version, build) = version.split_once('+').map_or((version, None), |(rest, build)| (rest, Some(build)));
+    let (core, pre) = version.split_once('-').map_or((version, None), |(rest, pre)| (rest, Some(pre)));
+    let words = |text: &str| {
+        text.split('.').all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'))
+    };
+    let number = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'))
+    };
+    let numbers = core.split('.').count();
+    core.split('.').all(number)
+        && numbers <= 3
+        && (numbers == 3 || (pre.is_none() && build.is_none()))
+        && [pre, build].into_iter().flatten().all(words)
+}

@@ -1,0 +1,150 @@
+//! Which call does what.
+
+use std::time::Duration;
+
+use protocol::agent_api::{
+    BannerConfig, BatchCreateLogsResponse, BatchUpdateMetadataResponse, CoordinateRequest, Empty,
+    GetAnnouncementBannersRequest, GetAnnouncementBannersResponse, GetManifestRequest,
+    GetResourcesMonitoringConfigurationRequest, GetResourcesMonitoringConfigurationResponse, GetServiceBannerRequest,
+    Lifecycle, Startup, StreamDerpMapsRequest, UpdateStatsRequest, UpdateStatsResponse,
+    WorkspaceAgentScriptCompletedResponse, get_resources_monitoring_configuration_response::Config, path,
+};
+use protocol::drpc::{Call, Service, Status};
+
+use super::deliver::{self, failed};
+use super::reports;
+use crate::auth::Agent;
+use crate::serve::AppState;
+use crate::store::workspaces::{LogError, ReportError};
+use crate::workspaces::manifest;
+
+/// How often agents report statistics.
+const STATS_INTERVAL: Duration = Duration::from_mins(5);
+/// Samples of resource use that an agent gathers for a report, and the seconds between them; as in the reference.
+const MONITORED_DATAPOINTS: i32 = 20;
+const MONITORED_SECONDS: i32 = 10;
+
+/// Answers the calls of one session.
+pub(super) struct AgentService {
+    state: AppState,
+    agent: Agent,
+}
+
+impl Service for AgentService {
+    async fn handle(&self, path: &str, call: &mut Call) -> Result<(), Status> {
+        tracing::debug!(agent = %self.agent.identity.path(), path, "call");
+        match path {
+            path::GET_MANIFEST => self.manifest(call).await,
+            path::UPDATE_STARTUP => self.startup(call).await,
+            path::UPDATE_LIFECYCLE => self.lifecycle(call).await,
+            path::BATCH_CREATE_LOGS => self.logs(call).await,
+            path::SCRIPT_COMPLETED => self.script_completed(call).await,
+            path::BATCH_UPDATE_METADATA => self.metadata(call).await,
+            path::REPORT_CONNECTION => self.connection(call).await,
+            path::UPDATE_STATS => stats(call).await,
+            path::GET_ANNOUNCEMENT_BANNERS => announcements(call).await,
+            path::GET_SERVICE_BANNER => service_banner(call).await,
+            path::GET_RESOURCES_MONITORING_CONFIGURATION => monitoring(call).await,
+            path::COORDINATE => coordinate(call).await,
+            path::STREAM_DERP_MAPS => derp_maps(call).await,
+            _ => Err(Status::unimplemented()),
+        }
+    }
+}
+
+impl AgentService {
+    pub(super) fn new(state: AppState, agent: Agent) -> Self {
+        Self { state, agent }
+    }
+
+    async fn manifest(&self, call: &mut Call) -> Result<(), Status> {
+        call.request::<GetManifestRequest>().await?;
+        let manifest = deliver::manifest(&self.state, &self.agent).await?;
+        call.answer(&manifest)
+    }
+
+    async fn startup(&self, call: &mut Call) -> Result<(), Status> {
+        let (echo, report): (Startup, _) = reports::startup(call.request().await?)?;
+        self.state.store.report_startup(self.agent.identity.id, report).await.map_err(|error| failed(&error))?;
+        call.answer(&echo)
+    }
+
+    async fn lifecycle(&self, call: &mut Call) -> Result<(), Status> {
+        let (echo, state, changed_at): (Lifecycle, _, _) = reports::lifecycle(call.request().await?)?;
+        let id = self.agent.identity.id;
+        self.state.store.report_lifecycle(id, state, changed_at).await.map_err(|error| failed(&error))?;
+        call.answer(&echo)
+    }
+
+    async fn logs(&self, call: &mut Call) -> Result<(), Status> {
+        let (source, lines) = reports::logs(call.request().await?)?;
+        let kept = self.state.store.append_logs(self.agent.identity.id, source, lines).await;
+        let log_limit_exceeded = kept.map_err(|error| match error {
+            LogError::Store(error) => failed(&error),
+            refused => Status::new(refused.to_string()),
+        })?;
+        call.answer(&BatchCreateLogsResponse { log_limit_exceeded })
+    }
+
+    async fn script_completed(&self, call: &mut Call) -> Result<(), Status> {
+        let report = reports::timing(call.request().await?)?;
+        let kept = self.state.store.report_timing(self.agent.identity.id, report).await;
+        kept.map_err(|error| match error {
+            ReportError::Store(error) => failed(&error),
+            refused @ ReportError::UnknownScript(_) => Status::new(refused.to_string()),
+        })?;
+        call.answer(&WorkspaceAgentScriptCompletedResponse {})
+    }
+
+    async fn metadata(&self, call: &mut Call) -> Result<(), Status> {
+        let reports = reports::metadata(call.request().await?)?;
+        self.state.store.report_metadata(self.agent.identity.id, reports).await.map_err(|error| failed(&error))?;
+        call.answer(&BatchUpdateMetadataResponse {})
+    }
+
+    async fn connection(&self, call: &mut Call) -> Result<(), Status> {
+        let record = reports::connection(call.request().await?, &self.agent)?;
+        self.state.store.audit(record).await.map_err(|error| failed(&error))?;
+        call.answer(&Empty {})
+    }
+}
+
+/// Statistics are for dashboards, which we have not; the agent needs the interval.
+async fn stats(call: &mut Call) -> Result<(), Status> {
+    call.request::<UpdateStatsRequest>().await?;
+    call.answer(&UpdateStatsResponse { report_interval: STATS_INTERVAL.try_into().ok() })
+}
+
+async fn announcements(call: &mut Call) -> Result<(), Status> {
+    call.request::<GetAnnouncementBannersRequest>().await?;
+    call.answer(&GetAnnouncementBannersResponse::default())
+}
+
+async fn service_banner(call: &mut Call) -> Result<(), Status> {
+    call.request::<GetServiceBannerRequest>().await?;
+    call.answer(&BannerConfig::default())
+}
+
+/// Nothing is monitored, but a Go agent dereferences the configuration.
+async fn monitoring(call: &mut Call) -> Result<(), Status> {
+    call.request::<GetResourcesMonitoringConfigurationRequest>().await?;
+    let config = Config { num_datapoints: MONITORED_DATAPOINTS, collection_interval_seconds: MONITORED_SECONDS };
+    call.answer(&GetResourcesMonitoringConfigurationResponse { config: Some(config) })
+}
+
+/// There is no network to coordinate. A Go agent dials again and again unless this stays open until it says goodbye.
+async fn coordinate(call: &mut Call) -> Result<(), Status> {
+    while let Some(request) = call.next::<CoordinateRequest>().await? {
+        if request.disconnect.is_some() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// One map without regions; then the stream stays open, as a Go agent demands, until the agent or the session goes.
+async fn derp_maps(call: &mut Call) -> Result<(), Status> {
+    call.request::<StreamDerpMapsRequest>().await?;
+    call.reply(&manifest::empty_derp_map()).await?;
+    std::future::pending().await
+}

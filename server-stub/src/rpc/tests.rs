@@ -1,0 +1,343 @@
+//! Every call through the client of `protocol`, over a real WebSocket on loopback.
+
+use std::time::Duration;
+
+use prost::Message;
+use protocol::agent_api::{lifecycle, log, path, startup, *};
+use protocol::drpc::{CallError, Client, Status};
+use protocol::session::Session;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Error;
+use uuid::Uuid;
+
+use super::testing::{World, apply};
+use crate::store::workspaces::testing::{execute, put_secret};
+use crate::store::workspaces::{Agent, Connection as Seen};
+
+/// Longest wait for what must happen; on a loaded machine nothing here takes a second.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn world() -> (World, Session, Client) {
+    let world = World::new(super::routes()).await;
+    let session = world.dial("?version=2.4").await;
+    let client = Client::new(session.opener());
+    (world, session, client)
+}
+
+async fn refused<Q: Message, R: Message + Default>(client: &Client, path: &str, request: &Q) -> Status {
+    match client.call::<Q, R>(path, request).await {
+        Err(CallError::Refused(status)) => status,
+        other => panic!("{path}: {:?}", other.err()),
+    }
+}
+
+async fn shown(world: &World) -> Agent {
+    world.state.store.workspace(world.agent.workspace_id).await.unwrap().unwrap().agents.remove(0)
+}
+
+/// Waits for what another task does.
+async fn until(world: &World, what: &str, holds: impl Fn(&Agent) -> bool) {
+    let waiting = async {
+        while !holds(&shown(world).await) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+fn at(seconds: i64) -> Option<prost_types::Timestamp> {
+    Some(prost_types::Timestamp { seconds, nanos: 0 })
+}
+
+#[tokio::test]
+async fn the_manifest_is_delivered_and_the_delivery_audited() {
+    let (world, _session, client) = world().await;
+    put_secret(&world.state.store, world.agent.owner_id, "token", "TOKEN", "", true).await;
+    let manifest: Manifest = client.call(path::GET_MANIFEST, &GetManifestRequest {}).await.unwrap();
+    assert_eq!(manifest.secrets[0].value, b"value of token");
+    assert_eq!((manifest.directory.as_str(), manifest.scripts.len(), manifest.metadata.len()), ("~/project", 1, 1));
+    assert_eq!(manifest.environment_variables["API"], "$HOSTNAME/api");
+    let audit = world.state.store.audit_entries(10).await.unwrap();
+    let delivery = audit.iter().find(|entry| entry.action == "deliver").unwrap();
+    assert_eq!((delivery.actor_kind.as_str(), delivery.actor_name.as_str()), ("agent", "alice/dev/main"));
+    assert_eq!((delivery.target.as_str(), delivery.address.as_str()), ("alice", "127.0.0.1"));
+    assert_eq!(delivery.diff["delivered"], 1);
+    assert!(!serde_json::to_string(&audit).unwrap().contains("value of"));
+}
+
+#[tokio::test]
+async fn a_value_that_does_not_decrypt_is_told_and_the_others_arrive() {
+    let (world, _session, client) = world().await;
+    let store = &world.state.store;
+    for name in ["good", "spoilt"] {
+        put_secret(store, world.agent.owner_id, name, &name.to_uppercase(), "", true).await;
+    }
+    execute(store, "UPDATE user_secrets SET value = zeroblob(40) WHERE name = 'spoilt'").await;
+    let manifest: Manifest = client.call(path::GET_MANIFEST, &GetManifestRequest {}).await.unwrap();
+    assert_eq!(manifest.secrets.iter().map(|secret| secret.env_name.as_str()).collect::<Vec<_>>(), ["GOOD"]);
+    let log = store.logs(world.agent.id, 0).await.unwrap();
+    assert!(log[0].output.starts_with("secret spoilt was not delivered"), "{log:?}");
+    let audit = store.audit_entries(10).await.unwrap();
+    assert!(audit.iter().any(|entry| entry.status == 500 && entry.diff["left_out"] == "secret spoilt"));
+}
+
+#[tokio::test]
+async fn startup_is_echoed_and_kept() {
+    let (world, _session, client) = world().await;
+    let startup = Startup {
+        version: "v2.4.0-rc.1+5f".into(),
+        expanded_directory: "/home/alice/project".into(),
+        subsystems: vec![startup::Subsystem::Exectrace.into(), startup::Subsystem::Envbox.into()],
+    };
+    let request = UpdateStartupRequest { startup: Some(startup.clone()) };
+    let echo: Startup = client.call(path::UPDATE_STARTUP, &request).await.unwrap();
+    assert_eq!(echo, startup);
+    let agent = shown(&world).await;
+    assert_eq!((agent.version.as_str(), agent.expanded_directory.as_str()), ("v2.4.0-rc.1+5f", "/home/alice/project"));
+    assert_eq!(agent.subsystems, ["envbox", "exectrace"]);
+    for (version, subsystems) in [("2.4.0", vec![]), ("v2.4.0", vec![0]), ("v2.4.0", vec![99])] {
+        let startup = Some(Startup { version: version.into(), subsystems, ..Startup::default() });
+        refused::<_, Startup>(&client, path::UPDATE_STARTUP, &UpdateStartupRequest { startup }).await;
+    }
+}
+
+#[tokio::test]
+async fn lifecycle_states_are_echoed_and_kept_in_order() {
+    let (world, _session, client) = world().await;
+    for (state, second) in [(lifecycle::State::Starting, 10), (lifecycle::State::Ready, 20)] {
+        let lifecycle = Lifecycle { state: state.into(), changed_at: at(second) };
+        let request = UpdateLifecycleRequest { lifecycle: Some(lifecycle.clone()) };
+        assert_eq!(client.call::<_, Lifecycle>(path::UPDATE_LIFECYCLE, &request).await.unwrap(), lifecycle);
+    }
+    let history = world.state.store.lifecycle(world.agent.id).await.unwrap();
+    let states: Vec<_> = history.iter().map(|(state, at)| (*state, at.as_second())).collect();
+    assert_eq!(states, [(lifecycle::State::Starting, 10), (lifecycle::State::Ready, 20)]);
+    let unspecified = UpdateLifecycleRequest { lifecycle: Some(Lifecycle::default()) };
+    refused::<_, Lifecycle>(&client, path::UPDATE_LIFECYCLE, &unspecified).await;
+}
+
+#[tokio::test]
+async fn log_lines_are_kept_until_the_limit() {
+    let (world, _session, client) = world().await;
+    let source = world.state.store.scripts(world.agent.id).await.unwrap()[0].log_source_id;
+    let line = |output: &str, level: log::Level| Log { created_at: at(1), output: output.into(), level: level.into() };
+    let send = async |source: &[u8], logs: Vec<Log>| {
+        let request = BatchCreateLogsRequest { log_source_id: source.to_vec(), logs };
+        client.call::<_, BatchCreateLogsResponse>(path::BATCH_CREATE_LOGS, &request).await
+    };
+    let lines = vec![line("one", log::Level::Error), line("two", log::Level::Unspecified)];
+    assert!(!send(source.as_bytes(), lines).await.unwrap().log_limit_exceeded);
+    assert!(!send(&[0; 16], vec![line("three", log::Level::Info)]).await.unwrap().log_limit_exceeded);
+    let kept = world.state.store.logs(world.agent.id, 0).await.unwrap();
+    let kept: Vec<_> = kept.iter().map(|line| (line.output.as_str(), line.level)).collect();
+    assert_eq!(kept, [("one", 5), ("two", 3), ("three", 3)]);
+    assert!(send(Uuid::new_v4().as_bytes(), vec![line("x", log::Level::Info)]).await.is_err());
+    assert!(send(b"short", vec![]).await.is_err());
+    let large = "x".repeat(1 << 20);
+    assert!(send(source.as_bytes(), vec![line(&large, log::Level::Info)]).await.unwrap().log_limit_exceeded);
+}
+
+#[tokio::test]
+async fn script_results_and_metadata_are_kept() {
+    let (world, _session, client) = world().await;
+    let store = &world.state.store;
+    let script = store.scripts(world.agent.id).await.unwrap()[0].id;
+    let timing = |start, end| WorkspaceAgentScriptCompletedRequest {
+        timing: Some(Timing {
+            script_id: script.as_bytes().to_vec(),
+            start: at(start),
+            end: at(end),
+            exit_code: 3,
+            stage: timing::Stage::Start.into(),
+            status: timing::Status::ExitFailure.into(),
+        }),
+    };
+    type Done = WorkspaceAgentScriptCompletedResponse;
+    client.call::<_, Done>(path::SCRIPT_COMPLETED, &timing(1, 2)).await.unwrap();
+    refused::<_, Done>(&client, path::SCRIPT_COMPLETED, &timing(2, 1)).await;
+    assert_eq!(store.scripts(world.agent.id).await.unwrap()[0].last.unwrap().exit_code, 3);
+
+    let result = |key: &str, value: String| Metadata {
+        key: key.into(),
+        result: Some(workspace_agent_metadata::Result { value, ..Default::default() }),
+    };
+    let report = |metadata| BatchUpdateMetadataRequest { metadata };
+    let long = format!("  {}é  ", "x".repeat(2047));
+    let request = report(vec![result("disk", long)]);
+    client.call::<_, BatchUpdateMetadataResponse>(path::BATCH_UPDATE_METADATA, &request).await.unwrap();
+    assert_eq!(store.metadata(world.agent.id).await.unwrap()[0].value, "x".repeat(2047));
+    let request = report(vec![result(&"k".repeat(6145), String::new())]);
+    refused::<_, BatchUpdateMetadataResponse>(&client, path::BATCH_UPDATE_METADATA, &request).await;
+}
+
+#[tokio::test]
+async fn connections_of_users_are_audited() {
+    let (world, _session, client) = world().await;
+    let connection = |id: Vec<u8>, kind: i32| ReportConnectionRequest {
+        connection: Some(Connection {
+            id,
+            action: connection::Action::Connect.into(),
+            r#type: kind,
+            timestamp: at(1),
+            ip: "192.0.2.7".into(),
+            ..Connection::default()
+        }),
+    };
+    let ssh = connection::Type::Ssh.into();
+    client.call::<_, Empty>(path::REPORT_CONNECTION, &connection(vec![7; 16], ssh)).await.unwrap();
+    let audit = world.state.store.audit_entries(10).await.unwrap();
+    let entry = audit.iter().find(|entry| entry.resource == "workspace_session").unwrap();
+    assert_eq!((entry.action.as_str(), entry.diff["ip"].as_str()), ("connect", Some("192.0.2.7")));
+    for bad in [connection(vec![0; 16], ssh), connection(vec![7; 15], ssh), connection(vec![7; 16], 0)] {
+        refused::<_, Empty>(&client, path::REPORT_CONNECTION, &bad).await;
+    }
+}
+
+#[tokio::test]
+async fn settings_that_a_go_agent_needs_are_answered() {
+    let (_world, _session, client) = world().await;
+    let stats: UpdateStatsResponse = client.call(path::UPDATE_STATS, &UpdateStatsRequest::default()).await.unwrap();
+    assert_eq!(stats.report_interval, Some(prost_types::Duration { seconds: 300, nanos: 0 }));
+    let banners: GetAnnouncementBannersResponse =
+        client.call(path::GET_ANNOUNCEMENT_BANNERS, &GetAnnouncementBannersRequest {}).await.unwrap();
+    assert!(banners.announcement_banners.is_empty());
+    let banner: BannerConfig = client.call(path::GET_SERVICE_BANNER, &GetServiceBannerRequest {}).await.unwrap();
+    assert!(!banner.enabled);
+    let monitoring: GetResourcesMonitoringConfigurationResponse = client
+        .call(path::GET_RESOURCES_MONITORING_CONFIGURATION, &GetResourcesMonitoringConfigurationRequest {})
+        .await
+        .unwrap();
+    assert_eq!(monitoring.config.unwrap().num_datapoints, 20);
+}
+
+#[tokio::test]
+async fn absent_messages_and_unknown_calls_are_errors_of_one_call() {
+    let (_world, _session, client) = world().await;
+    refused::<_, Startup>(&client, path::UPDATE_STARTUP, &UpdateStartupRequest::default()).await;
+    refused::<_, Lifecycle>(&client, path::UPDATE_LIFECYCLE, &UpdateLifecycleRequest::default()).await;
+    let timing = WorkspaceAgentScriptCompletedRequest::default();
+    refused::<_, Empty>(&client, path::SCRIPT_COMPLETED, &timing).await;
+    let metadata = BatchUpdateMetadataRequest { metadata: vec![Metadata { key: "disk".into(), result: None }] };
+    refused::<_, Empty>(&client, path::BATCH_UPDATE_METADATA, &metadata).await;
+    refused::<_, Empty>(&client, path::REPORT_CONNECTION, &ReportConnectionRequest::default()).await;
+    for path in ["/coder.agent.v2.Agent/PushContextState", "/coder.agent.v2.Agent/Nope", ""] {
+        assert!(refused::<_, Empty>(&client, path, &Empty {}).await.is_unimplemented(), "{path}");
+    }
+    client.call::<_, Manifest>(path::GET_MANIFEST, &GetManifestRequest {}).await.unwrap();
+}
+
+#[tokio::test]
+async fn both_places_of_a_token_and_nothing_that_was_not_asked_for() {
+    let world = World::new(super::routes()).await;
+    let cookie = format!("coder_session_token={}", world.token);
+    let offers = ("Sec-WebSocket-Protocol", "coder");
+    let extension = ("Sec-WebSocket-Extensions", "permessage-deflate");
+    for headers in [[("Cookie", cookie.as_str()), extension], [("Coder-Session-Token", &world.token), extension]] {
+        let (_, response) = world.handshake("?role=agent&version=2.10", &headers).await.unwrap();
+        assert_eq!(response.status(), 101);
+        assert!(response.headers().get("sec-websocket-extensions").is_none());
+    }
+    // The client library refuses an answer without the protocol it offered, which is the point here.
+    let error = world.handshake("", &[("Coder-Session-Token", &world.token), offers]).await.unwrap_err();
+    assert!(matches!(error, Error::Protocol(_)), "{error}");
+}
+
+#[tokio::test]
+async fn dials_that_are_refused() {
+    let world = World::new(super::routes()).await;
+    let good = world.token.clone();
+    let unknown = Uuid::new_v4().to_string();
+    let cases: [(&str, &[(&'static str, &str)], u16, &str); 6] = [
+        ("", &[], 401, "token"),
+        ("", &[("Coder-Session-Token", "no uuid")], 401, "token"),
+        ("", &[("Coder-Session-Token", &unknown)], 401, "token"),
+        ("?version=3.0", &[("Coder-Session-Token", &good)], 400, "server is at version 2.10"),
+        ("?version=x", &[("Coder-Session-Token", &good)], 400, "invalid version string: x"),
+        ("", &[("Coder-Session-Token", &good), ("Origin", "http://evil.example")], 403, "origin"),
+    ];
+    for (query, headers, status, word) in cases {
+        let Err(Error::Http(response)) = world.handshake(query, headers).await else { panic!("{query} accepted") };
+        assert_eq!(response.status(), status, "{query}");
+        let body = String::from_utf8(response.into_body().unwrap_or_default()).unwrap();
+        assert!(body.contains(word), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn the_tailnet_streams_stay_open_until_goodbye() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (_world, session, _client) = world().await;
+    let invoke = |path: &str, request: &[u8]| {
+        let length = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
+        let head = [&[0x03, 1, 1, length(path.as_bytes())], path.as_bytes()].concat();
+        [head, [&[0x05, 1, 2, length(request)], request].concat()].concat()
+    };
+    let mut maps = session.opener().open().await.unwrap();
+    maps.write_all(&[invoke(path::STREAM_DERP_MAPS, &[]), vec![0x0d, 1, 3, 0]].concat()).await.unwrap();
+    let mut coordinate = session.opener().open().await.unwrap();
+    coordinate.write_all(&invoke(path::COORDINATE, &[0x0a, 0])).await.unwrap();
+
+    let mut map = [0; 6];
+    timeout(PATIENCE, maps.read_exact(&mut map)).await.unwrap().unwrap();
+    assert_eq!(map, [0x05, 1, 1, 2, 0x0a, 0], "one map with home_params");
+    coordinate.write_all(&[0x05, 1, 3, 2, 0x12, 0]).await.unwrap();
+    let mut goodbye = [0; 4];
+    timeout(PATIENCE, coordinate.read_exact(&mut goodbye)).await.unwrap().unwrap();
+    assert_eq!(goodbye, [0x0d, 1, 1, 0], "CloseSend after Disconnect, and nothing before it");
+    let more = tokio::time::timeout(Duration::from_millis(50), maps.read(&mut map)).await;
+    assert!(more.is_err(), "the stream of maps must stay open");
+}
+
+#[tokio::test]
+async fn only_an_agent_makes_its_workspace_connected() {
+    let world = World::new(super::routes()).await;
+    let streamer = world.dial("?role=logstream-kube").await;
+    let client = Client::new(streamer.opener());
+    client.call::<_, Manifest>(path::GET_MANIFEST, &GetManifestRequest {}).await.unwrap();
+    assert_eq!(shown(&world).await.connection(), Seen::Connecting);
+
+    let agent = world.dial("?role=agent&version=2.4").await;
+    until(&world, "connected", |agent| agent.connection() == Seen::Connected).await;
+    assert_eq!(shown(&world).await.api_version, "2.4");
+    // A second session of the same agent, as after a lost network: the end of the first must not show as the end of the agent.
+    let again = world.dial("?role=agent&version=2.4").await;
+    let client = Client::new(again.opener());
+    client.call::<_, Manifest>(path::GET_MANIFEST, &GetManifestRequest {}).await.unwrap();
+    agent.close().await;
+    let monitor = &world.state.monitor;
+    timeout(PATIENCE, async {
+        while monitor.sessions_open() > 2 {
+            tokio::task::yield_now().await
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(shown(&world).await.connection(), Seen::Connected);
+    again.close().await;
+    until(&world, "disconnected", |agent| agent.connection() == Seen::Disconnected).await;
+}
+
+#[tokio::test]
+async fn a_revoked_token_ends_the_session() {
+    let (world, session, client) = world().await;
+    client.call::<_, Manifest>(path::GET_MANIFEST, &GetManifestRequest {}).await.unwrap();
+    world.state.monitor.check_tokens(&world.state.store).await.unwrap();
+    client.call::<_, Manifest>(path::GET_MANIFEST, &GetManifestRequest {}).await.unwrap();
+    apply(&world.state, true).await.unwrap();
+    // Even before the session ends, no secret goes to the old token.
+    refused::<_, Manifest>(&client, path::GET_MANIFEST, &GetManifestRequest {}).await;
+    world.state.monitor.check_tokens(&world.state.store).await.unwrap();
+    timeout(PATIENCE, session.closed()).await.unwrap();
+    until(&world, "disconnected", |agent| agent.connection() == Seen::Disconnected).await;
+}
+
+#[tokio::test]
+async fn a_stop_of_the_server_ends_sessions_and_writes_it_down() {
+    let (world, session, client) = world().await;
+    client.call::<_, Manifest>(path::GET_MANIFEST, &GetManifestRequest {}).await.unwrap();
+    world.state.shutdown.cancel();
+    world.state.sessions.close();
+    timeout(PATIENCE, world.state.sessions.wait()).await.unwrap();
+    timeout(PATIENCE, session.closed()).await.unwrap();
+    assert_eq!(shown(&world).await.connection(), Seen::Disconnected);
+}
