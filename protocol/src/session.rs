@@ -1,7 +1,7 @@
 //! WebSocket messages as a byte stream, and yamux over it.
 //!
 //! [`Session::start`] takes a WebSocket connection of any library and spawns one driver task, which alone reads and
-//! writes it. What a session costs while it is idle is a few kibibytes, its task included: buffers exist only while
+//! writes it. What a session costs while it is idle is about 6 KiB, its task included: buffers exist only while
 //! something is in them. What a hostile peer can make it hold is [`Options::max_inbound_streams`] windows of 256 KiB.
 
 mod driver;

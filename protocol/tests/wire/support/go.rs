@@ -1,0 +1,395 @@
+//! A strict model of hashicorp's yamux as it behaves below Go's dRPC: what would end a Go session, lose a Go call or write
+//! an error line into Go's log is recorded as a violation.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use protocol::session::Message;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::mpsc;
+
+use super::Pipe;
+use super::frames::{ACK, DATA, FIN, Frame, GO_AWAY, PING, RST, SYN, WINDOW, take_frame};
+
+const WINDOW_SIZE: u32 = 256 * 1024;
+const BACKLOG: usize = 256;
+/// Go's `StreamOpenTimeout`, which is 75 s, as the integration suite of the reference sets it.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[derive(Clone)]
+pub struct Go {
+    shared: Arc<Shared>,
+    inbound: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<GoStream>>>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    out: mpsc::UnboundedSender<Frame>,
+}
+
+#[derive(Default)]
+struct State {
+    streams: HashMap<u32, Entry>,
+    next_id: u32,
+    violations: Vec<String>,
+    /// Frames that came in, in order.
+    seen: Vec<Frame>,
+    pongs: Vec<u32>,
+    /// Streams of the peer are not acknowledged.
+    hold_acks: bool,
+    early_fin_allowed: bool,
+    closed: Option<u16>,
+    over: bool,
+}
+
+#[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "hashicorp's states are these")]
+struct Entry {
+    ours: bool,
+    acked: bool,
+    local_fin: bool,
+    remote_fin: bool,
+    reset: bool,
+    handle_dropped: bool,
+    buffer: VecDeque<u8>,
+    receive_window: u32,
+    consumed: u32,
+    send_window: u32,
+    waker: Vec<Waker>,
+}
+
+impl Entry {
+    fn new(ours: bool) -> Self {
+        Self { ours, receive_window: WINDOW_SIZE, send_window: WINDOW_SIZE, ..Self::default() }
+    }
+
+    fn wake(&mut self) {
+        self.waker.drain(..).for_each(Waker::wake);
+    }
+}
+
+impl State {
+    fn violation(&mut self, what: String) {
+        self.violations.push(what);
+    }
+
+    fn entry(&mut self, id: u32) -> &mut Entry {
+        self.streams.get_mut(&id).expect("a handle keeps its entry")
+    }
+
+    fn unacknowledged(&self) -> usize {
+        self.streams.values().filter(|stream| stream.ours && !stream.acked).count()
+    }
+
+    /// Go forgets a stream that both have closed.
+    fn forget_if_over(&mut self, id: u32) {
+        if self.streams.get(&id).is_some_and(|s| s.handle_dropped && (s.reset || s.local_fin && s.remote_fin)) {
+            self.streams.remove(&id);
+        }
+    }
+}
+
+impl Go {
+    /// The client is the agent's end.
+    pub fn start(end: Pipe, client: bool) -> Self {
+        let (out, outgoing) = mpsc::unbounded_channel();
+        let (accepted, inbound) = mpsc::unbounded_channel();
+        let state = State { next_id: if client { 1 } else { 2 }, ..State::default() };
+        let shared = Arc::new(Shared { state: Mutex::new(state), out });
+        tokio::spawn(run(end, shared.clone(), outgoing, accepted));
+        Self { shared, inbound: Arc::new(tokio::sync::Mutex::new(inbound)) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap()
+    }
+
+    pub fn open(&self) -> GoStream {
+        let mut state = self.state();
+        let id = state.next_id;
+        state.next_id += 2;
+        assert!(state.unacknowledged() < BACKLOG, "Go would wait here");
+        state.streams.insert(id, Entry::new(true));
+        drop(state);
+        self.shared.send(Frame::new(WINDOW, SYN, id, 0));
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(OPEN_TIMEOUT).await;
+            let mut state = shared.state.lock().unwrap();
+            if !state.over && state.streams.get(&id).is_some_and(|s| !s.acked) {
+                state.violation(format!("stream {id} was not acknowledged in time"));
+            }
+        });
+        GoStream { id, shared: self.shared.clone() }
+    }
+
+    /// Streams of the model that the peer has not acknowledged.
+    pub fn unacknowledged(&self) -> usize {
+        self.state().unacknowledged()
+    }
+
+    pub async fn accept(&self) -> Option<GoStream> {
+        self.inbound.lock().await.recv().await
+    }
+
+    pub fn ping(&self, id: u32) {
+        self.shared.send(Frame::new(PING, SYN, 0, id));
+    }
+
+    pub fn pongs(&self) -> Vec<u32> {
+        self.state().pongs.clone()
+    }
+
+    pub fn hold_acks(&self) {
+        self.state().hold_acks = true;
+    }
+
+    /// For tests that break the protocol, which a server answers with its FIN.
+    pub fn allow_early_fin(&self) {
+        self.state().early_fin_allowed = true;
+    }
+
+    pub fn seen(&self) -> Vec<Frame> {
+        self.state().seen.clone()
+    }
+
+    /// Streams that are not over for both sides.
+    pub fn open_streams(&self) -> usize {
+        self.state().streams.len()
+    }
+
+    /// The code of the close frame that came.
+    pub fn close_code(&self) -> Option<u16> {
+        self.state().closed
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.state().over
+    }
+
+    #[track_caller]
+    pub fn assert_content(&self) {
+        let state = self.state();
+        assert!(state.violations.is_empty(), "Go would complain: {:#?}", state.violations);
+        assert!(!state.over, "the session has ended");
+    }
+}
+
+impl Shared {
+    fn send(&self, frame: Frame) {
+        // A session that is over takes nothing.
+        let _ = self.out.send(frame);
+    }
+}
+
+async fn run(
+    mut end: Pipe,
+    shared: Arc<Shared>,
+    mut outgoing: mpsc::UnboundedReceiver<Frame>,
+    accepted: mpsc::UnboundedSender<GoStream>,
+) {
+    let mut bytes = Vec::new();
+    loop {
+        tokio::select! {
+            message = end.next() => match message {
+                Some(Ok(Message::Binary(part))) => {
+                    assert!(part.len() <= 64 * 1024 + 12, "a message of {} bytes", part.len());
+                    bytes.extend(part);
+                    while let Some(frame) = take_frame(&mut bytes) {
+                        on_frame(&shared, &frame, &accepted);
+                    }
+                }
+                Some(Ok(Message::Ping(payload))) => end.send(Message::Pong(payload)).await.unwrap_or(()),
+                Some(Ok(Message::Close(code))) => {
+                    shared.state.lock().unwrap().closed = Some(code);
+                    let _ = end.send(Message::Close(code)).await;
+                    break;
+                }
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => break,
+            },
+            // Go writes a header and a body as messages of their own.
+            Some(frame) = outgoing.recv() => {
+                let _ = end.send(Message::Binary(Bytes::from(frame.header()))).await;
+                if !frame.body.is_empty() {
+                    let _ = end.send(Message::Binary(Bytes::from(frame.body))).await;
+                }
+            }
+        }
+    }
+    let mut state = shared.state.lock().unwrap();
+    state.over = true;
+    state.streams.values_mut().for_each(|stream| {
+        stream.reset = true;
+        stream.wake();
+    });
+}
+
+fn on_frame(shared: &Arc<Shared>, frame: &Frame, accepted: &mpsc::UnboundedSender<GoStream>) {
+    let state = &mut *shared.state.lock().unwrap();
+    state.seen.push(frame.clone());
+    match frame.kind {
+        DATA | WINDOW => on_stream_frame(shared, state, frame, accepted),
+        PING if frame.has(SYN) => shared.send(Frame::new(PING, ACK, 0, frame.value)),
+        PING => state.pongs.push(frame.value),
+        GO_AWAY if frame.value == 0 => {}
+        _ => state.violation(format!("{frame:?}")),
+    }
+}
+
+fn on_stream_frame(shared: &Arc<Shared>, state: &mut State, frame: &Frame, accepted: &mpsc::UnboundedSender<GoStream>) {
+    let id = frame.id;
+    let mut faults = Vec::new();
+    if frame.has(SYN) {
+        if state.streams.contains_key(&id) || id % 2 == state.next_id % 2 {
+            return state.violation(format!("SYN of stream {id}"));
+        }
+        if state.streams.values().filter(|s| !s.ours && !s.acked).count() >= BACKLOG {
+            return state.violation(format!("stream {id} exceeds the backlog"));
+        }
+        let mut entry = Entry::new(false);
+        entry.acked = !state.hold_acks;
+        state.streams.insert(id, entry);
+        if !state.hold_acks {
+            shared.send(Frame::new(WINDOW, ACK, id, 0));
+        }
+        let _ = accepted.send(GoStream { id, shared: shared.clone() });
+    }
+    let early_fin_allowed = state.early_fin_allowed;
+    let Some(stream) = state.streams.get_mut(&id) else {
+        return state.violation(format!("a frame for no stream: {frame:?}"));
+    };
+    if frame.has(ACK) {
+        if !stream.ours || stream.acked {
+            faults.push("a second ACK");
+        }
+        stream.acked = true;
+    }
+    if frame.has(RST) {
+        if !stream.local_fin {
+            faults.push("RST while data may be unread");
+        }
+        stream.reset = true;
+    }
+    if frame.kind == WINDOW {
+        stream.send_window += frame.value;
+    } else if !frame.body.is_empty() {
+        if stream.remote_fin {
+            faults.push("data after FIN");
+        }
+        match stream.receive_window.checked_sub(frame.value) {
+            Some(rest) => stream.receive_window = rest,
+            None => faults.push("window overrun"),
+        }
+        stream.buffer.extend(&frame.body);
+    }
+    if frame.has(FIN) {
+        if stream.remote_fin {
+            faults.push("a second FIN");
+        }
+        if stream.ours && !stream.local_fin && !early_fin_allowed {
+            faults.push("FIN before the client's");
+        }
+        stream.remote_fin = true;
+    }
+    stream.wake();
+    for fault in faults {
+        state.violation(format!("stream {id}: {fault}"));
+    }
+    state.forget_if_over(id);
+}
+
+/// A stream of the model. Shutting it down sends FIN.
+pub struct GoStream {
+    pub id: u32,
+    shared: Arc<Shared>,
+}
+
+impl GoStream {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap()
+    }
+
+    pub fn peer_has_finished(&self) -> bool {
+        self.state().entry(self.id).remote_fin
+    }
+}
+
+impl AsyncRead for GoStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.state();
+        let stream = state.entry(self.id);
+        // After an RST Go gives nothing away of what it has buffered.
+        if stream.reset {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        if stream.buffer.is_empty() {
+            if stream.remote_fin {
+                return Poll::Ready(Ok(()));
+            }
+            stream.waker.push(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let (front, _) = stream.buffer.as_slices();
+        let n = buf.remaining().min(front.len());
+        buf.put_slice(&front[..n]);
+        stream.buffer.drain(..n);
+        stream.consumed += u32::try_from(n).unwrap();
+        if stream.consumed >= WINDOW_SIZE / 2 {
+            let credit = std::mem::take(&mut stream.consumed);
+            stream.receive_window += credit;
+            self.shared.send(Frame::new(WINDOW, 0, self.id, credit));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for GoStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let mut state = self.state();
+        let stream = state.entry(self.id);
+        if stream.reset || stream.local_fin {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if stream.send_window == 0 {
+            stream.waker.push(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let n = buf.len().min(stream.send_window as usize).min(68 * 1024);
+        stream.send_window -= u32::try_from(n).unwrap();
+        self.shared.send(Frame::data(0, self.id, &buf[..n]));
+        Poll::Ready(Ok(n))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.state();
+        let stream = state.entry(self.id);
+        if !std::mem::replace(&mut stream.local_fin, true) {
+            self.shared.send(Frame::new(WINDOW, FIN, self.id, 0));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for GoStream {
+    fn drop(&mut self) {
+        if let Ok(mut state) = self.shared.state.lock() {
+            let entry = state.entry(self.id);
+            entry.handle_dropped = true;
+            if !std::mem::replace(&mut entry.local_fin, true) {
+                self.shared.send(Frame::new(WINDOW, FIN, self.id, 0));
+            }
+            state.forget_if_over(self.id);
+        }
+    }
+}
