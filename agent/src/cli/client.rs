@@ -1,6 +1,7 @@
 //! The HTTP client of the commands: one server, one token, bounded in time and size.
 
 use std::error::Error;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -140,7 +141,12 @@ impl Client {
             token.set_sensitive(true);
             headers.insert(SESSION_TOKEN_HEADER, token);
         }
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder();
+        if is_loopback(&base) {
+            // A proxy for the outside cannot reach this machine's own server, and would only get to see the token.
+            http = http.no_proxy();
+        }
+        let http = http
             .tls_backend_preconfigured(tls::client_config(base.scheme())?)
             .user_agent(format!("coder-cli/{VERSION}"))
             .default_headers(headers)
@@ -268,6 +274,11 @@ fn is_json(headers: &HeaderMap) -> bool {
     content_type(headers).eq_ignore_ascii_case("application/json")
 }
 
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host.parse::<IpAddr>().map_or(host == "localhost", |address| address.is_loopback())
+}
+
 /// The address of a route, below the path that the server may have.
 fn route(base: &Url, path: &[&str]) -> Url {
     let mut url = base.clone();
@@ -287,43 +298,4 @@ fn shown(url: &Url) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_one_segment_of_the_route() {
-        let base = Url::parse("https://example.com").unwrap();
-        for (name, expected) in [
-            ("api-key", "https://example.com/api/v2/users/me/secrets/api-key"),
-            ("two words", "https://example.com/api/v2/users/me/secrets/two%20words"),
-            ("100%", "https://example.com/api/v2/users/me/secrets/100%25"),
-            ("é", "https://example.com/api/v2/users/me/secrets/%C3%A9"),
-        ] {
-            assert_eq!(route(&base, &["users", "me", "secrets", name]).as_str(), expected);
-        }
-        let below = Url::parse("https://example.com/coder/").unwrap();
-        assert_eq!(route(&below, &["users", "me"]).as_str(), "https://example.com/coder/api/v2/users/me");
-    }
-
-    #[test]
-    fn an_address_is_shown_without_credentials() {
-        let url = Url::parse("https://me:hunter2@example.com:8443/?token=hunter2").unwrap();
-        assert_eq!(shown(&url), "https://example.com:8443");
-    }
-
-    #[test]
-    fn only_major_and_minor_version_have_to_match() {
-        for (theirs, same) in [("v0.1.0", true), ("0.1.7+abc", true), ("v0.1", true), ("v0.2.0", false), ("", false)] {
-            assert_eq!(versions_match("v0.1.0", theirs), same, "{theirs:?}");
-        }
-    }
-
-    #[test]
-    fn json_is_told_from_a_page() {
-        let typed = |value: &'static str| HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(value))]);
-        assert!(is_json(&typed("application/json; charset=utf-8")));
-        assert!(!is_json(&typed("text/html; charset=utf-8")));
-        assert!(!is_json(&HeaderMap::new()));
-        assert_eq!(content_type(&typed("text/html; charset=utf-8")), "text/html");
-    }
-}
+mod tests;

@@ -22,7 +22,8 @@ Examples:
   # Take it from a file, as a script does.
   coder login https://coder.example.com < token.txt
 
-The administrator of the server makes a token with `coder-server token create`.")]
+The administrator of the server makes a token with `coder-server token create`. A Coder deployment shows you one at
+https://coder.example.com/cli-auth.")]
 pub(crate) struct LoginArgs {
     /// Address of the server [default: the one of the last sign-in]
     #[arg(value_name = "URL")]

@@ -20,6 +20,8 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use error::CliError;
 use server::ServerArgs;
 
+use crate::sys;
+
 /// Store secrets once, and have them in every workspace you own.
 #[derive(Parser)]
 #[command(name = "coder", version = client::VERSION, arg_required_else_help = true, after_help = GETTING_STARTED)]
@@ -107,7 +109,10 @@ impl Cli {
     }
 }
 
+/// Runs a command that holds a session token, and perhaps values.
 fn block_on(command: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+    // No core and no debugger shows them. A kernel that cannot do that is no reason to do nothing.
+    let _ = sys::process::harden();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Runtime)?;
     runtime.block_on(command)
 }
