@@ -76,7 +76,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match cli.run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             error.report(&path);
             error.exit_code()
@@ -97,15 +97,17 @@ fn command_path(matches: &ArgMatches) -> String {
 }
 
 impl Cli {
-    fn run(self) -> Result<(), CliError> {
+    /// The exit code is the command's own: those that run a program return the program's.
+    fn run(self) -> Result<ExitCode, CliError> {
         let server = self.server;
-        match self.command {
+        let done = match self.command {
             Command::Secret(args) => block_on(args.run(&server)),
             Command::Login(args) => block_on(args.run(&server)),
             Command::Logout(args) => args.run(&server),
             Command::Whoami(args) => block_on(args.run(&server)),
             Command::Completion(args) => args.run(),
-        }
+        };
+        done.map(|()| ExitCode::SUCCESS)
     }
 }
 
