@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use protocol::problem::Problem;
 use protocol::rest::{BUILD_VERSION_HEADER, SESSION_TOKEN_HEADER};
 use protocol::secret::Secret;
@@ -26,6 +27,9 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// Longest answer: a full list of secrets, with descriptions of a size that nobody writes.
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+
+/// What a segment of an address may not hold as it is.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Why a request gave nothing.
 #[derive(Debug, thiserror::Error)]
@@ -280,11 +284,16 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 /// The address of a route, below the path that the server may have.
+///
+/// Not by `path_segments_mut`, which drops tabs and line breaks: the secret `a\tb` would be `ab`, another one.
 fn route(base: &Url, path: &[&str]) -> Url {
-    let mut url = base.clone();
-    if let Ok(mut segments) = url.path_segments_mut() {
-        segments.pop_if_empty().extend(["api", "v2"]).extend(path);
+    let mut full = format!("{}/api/v2", base.path().trim_end_matches('/'));
+    for segment in path {
+        full.push('/');
+        full.extend(utf8_percent_encode(segment, RESERVED));
     }
+    let mut url = base.clone();
+    url.set_path(&full);
     url
 }
 

@@ -129,6 +129,10 @@ fn a_name_is_one_segment_of_the_route() {
         ("api-key", "https://example.com/api/v2/users/me/secrets/api-key"),
         ("two words", "https://example.com/api/v2/users/me/secrets/two%20words"),
         ("100%", "https://example.com/api/v2/users/me/secrets/100%25"),
+        ("a\tb\nc", "https://example.com/api/v2/users/me/secrets/a%09b%0Ac"),
+        ("%2e%2e", "https://example.com/api/v2/users/me/secrets/%252e%252e"),
+        ("...", "https://example.com/api/v2/users/me/secrets/..."),
+        ("a\\b;c&d=e", "https://example.com/api/v2/users/me/secrets/a%5Cb%3Bc%26d%3De"),
         ("é", "https://example.com/api/v2/users/me/secrets/%C3%A9"),
     ] {
         assert_eq!(route(&base, &["users", "me", "secrets", name]).as_str(), expected);
