@@ -7,6 +7,7 @@ pub mod control;
 pub mod environment;
 pub mod files;
 pub mod manifest;
+pub mod mask;
 pub mod plan;
 pub mod report;
 pub mod sys;
