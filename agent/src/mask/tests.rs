@@ -166,8 +166,8 @@ proptest! {
         pieces in proptest::collection::vec((word(0..20), any::<proptest::sample::Index>()), 0..6),
         sizes in proptest::collection::vec(1usize..40, 1..200),
     ) {
-        let text = pieces.iter().flat_map(|(filler, index)| [filler.as_str(), index.get(&values)]).collect::<String>();
         let names: Vec<&str> = values.iter().map(String::as_str).collect();
+        let text = pieces.iter().flat_map(|(filler, index)| [filler.as_str(), *index.get(&names)]).collect::<String>();
         let masker = masker(&names);
         let mut stream = masker.stream();
         let mut output = Vec::new();
