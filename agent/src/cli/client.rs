@@ -109,6 +109,10 @@ impl ClientError {
     /// What the user can do about it.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
+            // What `openssl req -x509` makes by default.
+            Self::Unreachable { source, .. } if source.0.contains("CaUsedAsEndEntity") => {
+                Some("Its certificate is one of an authority; a server's has basicConstraints=CA:FALSE.".into())
+            }
             Self::Unreachable { source, .. } if source.0.contains("certificate") => {
                 Some("Add the authority that signed its certificate to the system, or name it in SSL_CERT_FILE.".into())
             }
