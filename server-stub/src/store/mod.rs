@@ -6,6 +6,7 @@ mod error;
 mod key_file;
 mod keyring;
 mod schema;
+mod secrets;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tokens;
@@ -29,6 +30,7 @@ pub(crate) use error::Doing;
 pub use error::StoreError;
 pub(crate) use keyring::random;
 pub use keyring::{KEYS_VARIABLE, KeyError, KeyId, KeySource, Keyring, Place, Sealed};
+pub use secrets::{FilePaths, SecretError};
 pub use tokens::{NewToken, Session, TokenInfo, TokenUse};
 pub use users::UserError;
 pub use writer::Writing;
