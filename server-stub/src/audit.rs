@@ -12,16 +12,19 @@ use crate::store::audit::Actor;
 use crate::store::{Store, StoreError, TokenUse, now};
 
 /// Uses are written once in this time, not once a request.
-const FLUSH_INTERVAL: Duration = Duration::from_secs(60);
+const FLUSH_INTERVAL: Duration = Duration::from_mins(1);
 /// Records older than the retention are looked for this often.
-const PURGE_INTERVAL: Duration = Duration::from_secs(3600);
+const PURGE_INTERVAL: Duration = Duration::from_hours(1);
 /// Pairs of token and address remembered between two flushes; uses of further ones are counted as unrecorded.
 const MAX_PENDING: usize = 16_384;
+
+/// Who, with which session token, from where.
+type Key = (Uuid, Option<String>, Option<IpAddr>);
 
 /// Uses of tokens that are not written yet.
 #[derive(Debug, Default)]
 pub struct TokenUses {
-    pending: Mutex<HashMap<(Uuid, Option<String>, Option<IpAddr>), TokenUse>>,
+    pending: Mutex<HashMap<Key, TokenUse>>,
     unrecorded: AtomicU64,
     refused: AtomicU64,
 }

@@ -25,7 +25,7 @@ const DIAL_WAIT: Duration = Duration::from_secs(25);
 /// Large request bodies in memory at a time.
 const LARGE_BODIES: usize = 8;
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// When a caller who asked for too much may come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

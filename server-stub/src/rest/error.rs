@@ -16,7 +16,12 @@ pub struct ApiError {
     /// The body.
     pub problem: Problem,
     retry_after: Option<RetryAfter>,
+    about: Option<String>,
 }
+
+/// The name of what was refused, for the audit record; left in the extensions of the answer.
+#[derive(Clone, Debug)]
+pub(super) struct About(pub(super) String);
 
 impl ApiError {
     /// A refusal with a message.
@@ -27,7 +32,14 @@ impl ApiError {
     /// A refusal with a whole body.
     #[must_use]
     pub fn with(status: StatusCode, problem: Problem) -> Self {
-        Self { status, problem, retry_after: None }
+        Self { status, problem, retry_after: None, about: None }
+    }
+
+    /// Names what was refused where the path does not.
+    #[must_use]
+    pub fn about(mut self, name: String) -> Self {
+        self.about = Some(name);
+        self
     }
 
     /// The one answer for what is not there and for what is none of the caller's business.
@@ -62,7 +74,7 @@ impl From<RetryAfter> for ApiError {
     fn from(after: RetryAfter) -> Self {
         let problem = Problem::new("You've been rate limited for sending too many requests!")
             .detail(format!("Try again in {} seconds.", after.0));
-        Self { status: StatusCode::TOO_MANY_REQUESTS, problem, retry_after: Some(after) }
+        Self { status: StatusCode::TOO_MANY_REQUESTS, problem, retry_after: Some(after), about: None }
     }
 }
 
@@ -71,6 +83,9 @@ impl IntoResponse for ApiError {
         let mut response = (self.status, Json(self.problem)).into_response();
         if let Some(RetryAfter(seconds)) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(name) = self.about {
+            response.extensions_mut().insert(About(name));
         }
         response
     }

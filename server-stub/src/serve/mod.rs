@@ -1,60 +1,165 @@
-//! The server: what its handlers share, and how it listens.
+//! The server, from its configuration to its orderly end.
 
-use std::sync::Arc;
+mod listen;
+pub(crate) mod process;
+mod state;
+mod tls;
 
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use uuid::Uuid;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use crate::audit::TokenUses;
-use crate::limits::Limits;
-use crate::rpc::Monitor;
-use crate::store::{Store, StoreError};
-
-/// What handlers need of the configuration.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The address users and agents reach the server at, where it is configured.
-    pub access_url: Option<String>,
-    /// False when the administrator has turned file targets off.
-    pub file_paths: bool,
-    /// Requests a minute and principal; 0 for no limit.
-    pub rate_limit: u32,
-}
-
-/// What every handler shares.
-#[derive(Clone)]
-pub struct AppState {
-    /// The database.
-    pub store: Store,
-    /// The configuration.
-    pub settings: Arc<Settings>,
-    /// How much a caller may ask for.
-    pub limits: Arc<Limits>,
-    /// Uses of tokens, for the audit log.
-    pub uses: Arc<TokenUses>,
-    /// The sessions of agents.
-    pub monitor: Arc<Monitor>,
-    /// Identifies the deployment.
-    pub deployment_id: Uuid,
-    /// Cancelled when the server begins to stop; a long session ends on it.
-    pub shutdown: CancellationToken,
-    /// Sessions that outlive their request; a stop waits for them, within bounds.
-    pub sessions: TaskTracker,
-}
-
-impl AppState {
-    /// The state of a server that has just started.
-    pub async fn new(store: Store, settings: Settings) -> Result<Self, StoreError> {
-        Ok(Self {
-            deployment_id: store.deployment_id().await?,
-            limits: Arc::new(Limits::new(settings.rate_limit)),
-            store,
-            settings: Arc::new(settings),
-            uses: Arc::default(),
-            monitor: Arc::default(),
-            shutdown: CancellationToken::new(),
-            sessions: TaskTracker::new(),
-        })
+impl ServeError {
+    /// Whether nothing was served yet.
+    #[must_use]
+    pub fn is_before_the_first_request(&self) -> bool {
+        !matches!(self, Self::Signals(_))
     }
 }
+
+impl From<OpenError> for ServeError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Config(error) => Self::Config(error),
+            OpenError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// Runs the server until SIGTERM or SIGINT.
+pub async fn serve(config: ServeConfig, store: &StoreArgs, environment: Environment<'_>) -> Result<(), ServeError> {
+    let data_dir = store.data_dir()?;
+    let source = store.key_source(&data_dir, environment)?;
+    let server = Server::bind(config, &data_dir, source).await?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+    server.welcome(&data_dir).await?;
+    tracing::info!("listening on {}", server.url());
+    // Fails where no service manager asked to be told.
+    drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
+    server
+        .run(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("stopping");
+            drop(sd_notify::notify(&[sd_notify::NotifyState::Stopping]));
+        })
+        .await;
+    Ok(())
+}
+
+/// A server that is bound and can be run.
+pub struct Server {
+    listener: listen::Listener,
+    url: String,
+    state: AppState,
+    retention: Option<Duration>,
+    // One server for a data directory: two would each believe that the other's agents are gone.
+    _lock: std::fs::File,
+}
+
+impl Server {
+    /// Opens the store and binds the address.
+    pub async fn bind(config: ServeConfig, data_dir: &DataDir, keys: KeySource) -> Result<Self, ServeError> {
+        let lock = data_dir
+            .serve()
+            .map_err(ConfigError::from)?
+            .map_err(|pid| ServeError::Served { dir: data_dir.clone(), pid })?;
+        let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
+        let listening = |source| ServeError::Listen { address: config.listen.clone(), source };
+        let tcp = TcpListener::bind(&config.listen).await.map_err(listening)?;
+        let address = tcp.local_addr().map_err(listening)?;
+        let allowed = process::raise_open_files();
+        let url = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });
+        if tls.is_none() && !address.ip().is_loopback() {
+            tracing::warn!(
+                "{address} can be reached from other machines without TLS: tokens and values cross in clear"
+            );
+        }
+        let store = Store::open(data_dir, keys).await?;
+        let settings = Settings {
+            access_url: config.access_url.unwrap_or_else(|| reachable(&url, address)),
+            file_paths: config.file_paths,
+            rate_limit: config.rate_limit,
+        };
+        Ok(Self {
+            listener: listen::Listener { tcp, tls, max_connections: config.max_connections.unwrap_or(allowed).max(1) },
+            state: AppState::new(store, settings).await?,
+            url,
+            retention: config.audit_retention,
+            _lock: lock,
+        })
+    }
+
+    /// The address it listens on, with the port it got.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What the handlers share.
+    #[must_use]
+    pub fn state(&self) -> &AppState {
+        &self.state
+    }
+
+    /// Serves until `stop`, then ends in order: requests, sessions, what is still to be written.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let state = self.state;
+        let serving = self.listener.serve(rest::router(state.clone()), state.shutdown.clone());
+        let stopping = async {
+            stop.await;
+            state.shutdown.cancel();
+            // The last word is the listener's.
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = serving => {}
+            () = stopping => {}
+            () = audit::keep(state.store.clone(), &state.uses, self.retention) => {}
+            () = state.monitor.keep(state.store.clone()) => {}
+        }
+        state.sessions.close();
+        if timeout(SESSIONS_END, state.sessions.wait()).await.is_err() {
+            tracing::warn!("sessions of agents were still open at the stop");
+        }
+        if let Err(error) = state.uses.flush(&state.store).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "cannot record the last uses of tokens");
+        }
+        state.store.close().await;
+    }
+
+    /// For whoever starts it for the first time: where things are, and what comes next.
+    async fn welcome(&self, data_dir: &DataDir) -> Result<(), ServeError> {
+        if self.state.store.has_users().await? {
+            return Ok(());
+        }
+        let text = format!(
+            "\nA new server, with no users yet.\n\n  \
+             data     {}\n  \
+             keys     {}   (copy them to a safe place: without them nothing can be decrypted)\n\n\
+             Next, in another terminal:\n\n  \
+             coder-server user create NAME{}   prints a session token\n  \
+             coder login {}   asks for that token\n\n",
+            data_dir.path().display(),
+            self.state.store.keys().source(),
+            match DataDir::default_path() {
+                Ok(default) if default == data_dir.path() => String::new(),
+                _ => format!(" --data-dir {}", data_dir.path().display()),
+            },
+            self.state.settings.access_url,
+        );
+        // Advice that nobody can read is not worth failing for.
+        drop(io::stderr().write_all(text.as_bytes()));
+        Ok(())
+    }
+}
+
+/// 0.0.0.0 is an address to listen on and none to dial.
+fn reachable(url: &str, address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        url.replace(&address.ip().to_string(), "localhost").replace("[localhost]", "localhost")
+    } else {
+        url.to_owned()

@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(entries.iter().map(|entry| entry.status).collect::<Vec<_>>(), [201, 409]);
         assert_eq!((entries[0].address.as_str(), entries[0].target.as_str()), ("127.0.0.1", "token"));
         assert_eq!(store.audit_entries(1).await.unwrap()[0].status, 409);
-        assert_eq!(store.purge_audit(Duration::from_secs(3600)).await.unwrap(), 0);
+        assert_eq!(store.purge_audit(Duration::from_hours(1)).await.unwrap(), 0);
         assert_eq!(store.purge_audit(Duration::ZERO).await.unwrap(), 2);
     }
 }

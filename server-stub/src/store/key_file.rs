@@ -96,6 +96,8 @@ pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
     use super::*;
 
     #[test]
@@ -123,7 +125,6 @@ mod tests {
     fn a_fifo_in_its_place_does_not_hold_the_start() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("k");
-        use rustix::fs::{CWD, FileType, Mode, mknodat};
         mknodat(CWD, &path, FileType::Fifo, Mode::RUSR, 0).unwrap();
         assert!(matches!(read(&path), Err(KeyError::File { .. })));
     }

@@ -1,10 +1,12 @@
 //! Everything the server knows, in one SQLite database: all SQL and all encryption at rest live here.
 
 pub mod audit;
+mod backup;
 mod data_dir;
 mod error;
 mod key_file;
 mod keyring;
+mod rotation;
 mod schema;
 mod secrets;
 #[cfg(test)]
@@ -25,11 +27,13 @@ use protocol::secret::Secret;
 use sqlx::sqlite::SqlitePoolOptions;
 use sqlx::{Connection, Row, SqliteConnection, SqlitePool};
 
+pub use backup::{BackupError, restore};
 pub use data_dir::{DataDir, DataDirError};
 pub(crate) use error::Doing;
 pub use error::StoreError;
 pub(crate) use keyring::random;
 pub use keyring::{KEYS_VARIABLE, KeyError, KeyId, KeySource, Keyring, Place, Sealed};
+pub use rotation::{RotateError, Rotated};
 pub use secrets::{FilePaths, SecretError};
 pub use tokens::{NewToken, Session, TokenInfo, TokenUse};
 pub use users::UserError;

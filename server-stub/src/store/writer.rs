@@ -54,6 +54,11 @@ impl Writing {
         self.active.as_ref()
     }
 
+    /// For what follows in this transaction, once the database names another key.
+    pub(super) fn set_active_key(&mut self, key: KeyId) {
+        self.active = Some(key);
+    }
+
     pub(super) fn keys(&self) -> &Arc<Keyring> {
         &self.keys
     }
@@ -78,8 +83,10 @@ impl Writing {
 /// What a finished operation still has to do: tell its caller, once the fate of the transaction is known.
 struct Done {
     keep: bool,
-    answer: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
+    answer: Answer,
 }
+
+type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 trait Operation: Send {
     fn run(self: Box<Self>, writing: &mut Writing) -> BoxFuture<'_, Done>;
@@ -129,9 +136,9 @@ pub(super) struct Writer {
 impl Writer {
     /// Starts the task that owns the writing connection. It ends with [`Writer::close`] or with the last handle.
     pub(super) fn start(path: PathBuf, connection: SqliteConnection, keys: Arc<Keyring>) -> Self {
-        let (queue, waiting) = mpsc::channel(QUEUE);
+        let (queue, messages) = mpsc::channel(QUEUE);
         let writing = Writing { connection, keys, active: None, now: Timestamp::UNIX_EPOCH };
-        tokio::spawn(Task { path, waiting, writing }.run());
+        tokio::spawn(Task { path, messages, writing }.run());
         Self { queue }
     }
 
@@ -157,13 +164,13 @@ impl Writer {
 
 struct Task {
     path: PathBuf,
-    waiting: mpsc::Receiver<Message>,
+    messages: mpsc::Receiver<Message>,
     writing: Writing,
 }
 
 impl Task {
     async fn run(mut self) {
-        while let Some(message) = self.waiting.recv().await {
+        while let Some(message) = self.messages.recv().await {
             match message {
                 Message::Write(first) => self.group(first).await,
                 Message::Close => break,
@@ -204,21 +211,17 @@ impl Task {
     }
 
     fn next_waiting(&mut self) -> Option<Box<dyn Operation>> {
-        match self.waiting.try_recv().ok()? {
+        match self.messages.try_recv().ok()? {
             Message::Write(operation) => Some(operation),
             Message::Close => {
-                self.waiting.close();
+                self.messages.close();
                 self.next_waiting()
             }
         }
     }
 
     /// Fails only when the transaction itself is gone.
-    async fn one(
-        &mut self,
-        operation: Box<dyn Operation>,
-        answers: &mut Vec<Box<dyn FnOnce(Result<(), StoreError>) + Send>>,
-    ) -> Result<(), sqlx::Error> {
+    async fn one(&mut self, operation: Box<dyn Operation>, answers: &mut Vec<Answer>) -> Result<(), sqlx::Error> {
         self.writing.run("SAVEPOINT operation").await?;
         // A panic ends its own operation, whose caller sees its answer dropped; the queue lives on.
         let done = AssertUnwindSafe(operation.run(&mut self.writing)).catch_unwind().await;

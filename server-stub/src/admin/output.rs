@@ -1,0 +1,37 @@
+//! Data on standard output: a table for people, JSON for programs.
+
+use std::io::{self, Write};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use super::AdminError;
+
+/// One line.
+pub(super) fn line(text: &str) -> Result<(), AdminError> {
+    writeln!(io::stdout(), "{text}").map_err(AdminError::Output)
+}
+
+/// JSON, one document.
+pub(super) fn json(value: &impl Serialize) -> Result<(), AdminError> {
+    let mut out = io::stdout();
+    serde_json::to_writer_pretty(&mut out, value)
+        .map_err(io::Error::from)
+        .and_then(|()| writeln!(out))
+        .map_err(AdminError::Output)
+}
+
+/// A plain table, as wide as the terminal.
+pub(super) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<(), AdminError> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(head);
+    table.add_rows(rows);
+    line(&table.trim_fmt())
+}
+
+/// A time for people: theirs, to the second.
+pub(super) fn local(time: Timestamp) -> String {
+    time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}

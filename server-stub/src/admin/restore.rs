@@ -1,0 +1,31 @@
+//! `coder-server restore`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{AdminError, output};
+use crate::config::{Environment, StoreArgs};
+use crate::store::audit::{Actor, Record};
+use crate::store::{self, Store};
+
+/// Flags of `restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// What `backup` wrote
+    file: PathBuf,
+    /// Also over a database that has users; it is kept beside the new one
+    #[arg(long)]
+    force: bool,
+}
+
+pub(super) async fn run(args: &RestoreArgs, at: &StoreArgs, environment: Environment<'_>) -> Result<(), AdminError> {
+    let data_dir = at.data_dir()?;
+    let keys = || at.key_source(&data_dir, environment);
+    store::restore(&args.file, &data_dir, keys()?, args.force).await?;
+    let store = Store::open(&data_dir, keys()?).await?;
+    let target = args.file.display().to_string();
+    store.audit(Record::new(Actor::Administrator, "restore", "database").on(None, &target)).await?;
+    store.close().await;
+    output::line(&format!("Restored {} to {}.", args.file.display(), data_dir.path().display()))
+}

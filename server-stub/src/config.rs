@@ -1,0 +1,330 @@
+//! The command line and the environment: flags, then `CODER_SERVER_…`, then Coder's own variable, then the default.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::builder::BoolishValueParser;
+use clap::{Args, Parser, Subcommand};
+use jiff::{Span, SpanRelativeTo};
+use protocol::secret::Secret;
+
+use crate::admin;
+use crate::limits::DEFAULT_RATE;
+use crate::store::{DataDir, DataDirError, KEYS_VARIABLE, KeySource, Store, StoreError};
+
+/// Port 7080 on loopback: reachable from elsewhere only when somebody says so.
+const DEFAULT_LISTEN: &str = "127.0.0.1:7080";
+/// A quarter.
+const DEFAULT_AUDIT_RETENTION: &str = "90d";
+
+/// A small self-hosted control plane: keeps user secrets encrypted and delivers them to workspaces.
+#[derive(Debug, Parser)]
+#[command(name = "coder-server", version, propagate_version = true)]
+pub struct Cli {
+    /// Where data and keys are.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server
+    Serve(ServeArgs),
+    /// Manage users
+    #[command(subcommand)]
+    User(admin::UserCommand),
+    /// Manage session tokens
+    #[command(subcommand)]
+    Token(admin::TokenCommand),
+    /// Manage encryption keys
+    #[command(subcommand)]
+    Keys(admin::KeysCommand),
+    /// Show the audit log, newest last
+    Audit(admin::AuditArgs),
+    /// Write a consistent copy of the database to FILE, also while the server runs
+    Backup(admin::BackupArgs),
+    /// Put a backup in place of the database; the server must be stopped
+    Restore(admin::RestoreArgs),
+}
+
+/// Where data and keys are; the same for every command.
+#[derive(Debug, Args)]
+pub struct StoreArgs {
+    /// Directory of the database [default: $XDG_DATA_HOME/coder-server, /var/lib/coder-server for root]
+    #[arg(long, global = true, value_name = "DIR", env = "CODER_SERVER_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// File with the encryption keys, better kept elsewhere than the database [default: encryption.key in the data directory]
+    #[arg(long, global = true, value_name = "FILE", env = "CODER_SERVER_ENCRYPTION_KEY_FILE")]
+    pub encryption_key_file: Option<PathBuf>,
+}
+
+/// Flags of `serve`.
+#[derive(Debug, Default, Args)]
+pub struct ServeArgs {
+    /// Address to listen on; port 0 picks a free one [default: 127.0.0.1:7080]
+    #[arg(long, value_name = "HOST:PORT", env = "CODER_SERVER_LISTEN")]
+    pub listen: Option<String>,
+    /// Address users and agents reach the server at [default: the one it listens on]
+    #[arg(long, value_name = "URL", env = "CODER_SERVER_ACCESS_URL")]
+    pub access_url: Option<String>,
+    /// Certificate chain, PEM; turns TLS on, together with --tls-key
+    #[arg(long, value_name = "FILE", env = "CODER_SERVER_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key of the certificate, PEM
+    #[arg(long, value_name = "FILE", env = "CODER_SERVER_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
+    /// Take no new file targets and deliver no secret as a file
+    #[arg(
+        long, value_name = "BOOL", env = "CODER_SERVER_DISABLE_USER_SECRET_FILE_PATH",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new()
+    )]
+    pub disable_user_secret_file_path: Option<bool>,
+    /// How long audit records are kept, such as 90d or 12h; 0 keeps them for ever [default: 90d]
+    #[arg(long, value_name = "TIME", env = "CODER_SERVER_AUDIT_RETENTION")]
+    pub audit_retention: Option<String>,
+    /// Requests a minute for each user and agent; 0 for no limit [default: 512]
+    #[arg(long, value_name = "N", env = "CODER_SERVER_RATE_LIMIT")]
+    pub rate_limit: Option<u32>,
+    /// Connections at a time [default: what the open-file limit allows]
+    #[arg(long, value_name = "N", env = "CODER_SERVER_MAX_CONNECTIONS")]
+    pub max_connections: Option<usize>,
+}
+
+/// The server's configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServeConfig {
+    /// Host and port.
+    pub listen: String,
+    /// Address from outside, without a slash at the end.
+    pub access_url: Option<String>,
+    /// Certificate chain and private key.
+    pub tls: Option<TlsFiles>,
+    /// Whether file targets are taken and delivered.
+    pub file_paths: bool,
+    /// None keeps audit records for ever.
+    pub audit_retention: Option<Duration>,
+    /// Requests a minute and principal; 0 for no limit.
+    pub rate_limit: u32,
+    /// Connections at a time; none for what the open-file limit allows.
+    pub max_connections: Option<usize>,
+}
+
+/// Files of the server's identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Certificate chain.
+    pub cert: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+}
+
+/// What is wrong with flags or variables.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A variable or flag does not parse.
+    #[error("{name} is \"{text}\", which is not {wanted}")]
+    Malformed {
+        /// Its name.
+        name: &'static str,
+        /// What it holds; none of these holds a secret.
+        text: String,
+        /// What it should be.
+        wanted: &'static str,
+    },
+    /// One half of TLS.
+    #[error("--tls-cert and --tls-key go together; one of them is missing")]
+    HalfTls,
+    /// Keys in two places.
+    #[error("encryption keys are given twice, by the variable {0} and by a key file; use one of them")]
+    TwoKeySources(&'static str),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+}
+
+/// How variables are looked up; tests give their own.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+impl ServeArgs {
+    /// Adds Coder's own variables and the defaults.
+    pub fn resolve(self, environment: Environment<'_>) -> Result<ServeConfig, ConfigError> {
+        let env = |name| environment(name).filter(|value| !value.is_empty());
+        let text = |name| env(name).map(|value| value.to_string_lossy().into_owned());
+        let cert = self.tls_cert.or_else(|| env("CODER_TLS_CERT_FILE").map(PathBuf::from));
+        let key = self.tls_key.or_else(|| env("CODER_TLS_KEY_FILE").map(PathBuf::from));
+        let disabled = match self.disable_user_secret_file_path {
+            Some(given) => given,
+            None => {
+                boolean("CODER_DISABLE_USER_SECRET_FILE_PATH", text("CODER_DISABLE_USER_SECRET_FILE_PATH").as_deref())?
+            }
+        };
+        let rate_limit = match self.rate_limit {
+            Some(given) => given,
+            None => number("CODER_API_RATE_LIMIT", text("CODER_API_RATE_LIMIT"))?.unwrap_or(DEFAULT_RATE),
+        };
+        Ok(ServeConfig {
+            listen: self.listen.or_else(|| text("CODER_HTTP_ADDRESS")).unwrap_or_else(|| DEFAULT_LISTEN.into()),
+            access_url: access_url(self.access_url.or_else(|| text("CODER_ACCESS_URL")))?,
+            tls: match (cert, key) {
+                (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+                (None, None) => None,
+                _ => return Err(ConfigError::HalfTls),
+            },
+            file_paths: !disabled,
+            audit_retention: retention(self.audit_retention.as_deref().unwrap_or(DEFAULT_AUDIT_RETENTION))?,
+            rate_limit,
+            max_connections: self.max_connections,
+        })
+    }
+}
+
+fn boolean(name: &'static str, text: Option<&str>) -> Result<bool, ConfigError> {
+    match text.map(str::to_ascii_lowercase).as_deref() {
+        None | Some("false" | "0" | "no" | "off" | "f" | "n") => Ok(false),
+        Some("true" | "1" | "yes" | "on" | "t" | "y") => Ok(true),
+        Some(text) => Err(ConfigError::Malformed { name, text: text.to_owned(), wanted: "true or false" }),
+    }
+}
+
+fn number(name: &'static str, text: Option<String>) -> Result<Option<u32>, ConfigError> {
+    let parse = |text: String| {
+        u32::from_str(&text).map_err(|_| ConfigError::Malformed { name, text, wanted: "a number from 0 on" })
+    };
+    text.map(parse).transpose()
+}
+
+fn access_url(text: Option<String>) -> Result<Option<String>, ConfigError> {
+    let Some(text) = text else { return Ok(None) };
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    if host.is_none_or(str::is_empty) {
+        let wanted = "a URL with http:// or https://";
+        return Err(ConfigError::Malformed { name: "--access-url", text, wanted });
+    }
+    Ok(Some(text.trim_end_matches('/').to_owned()))
+}
+
+fn retention(text: &str) -> Result<Option<Duration>, ConfigError> {
+    let malformed = || ConfigError::Malformed {
+        name: "--audit-retention",
+        text: text.to_owned(),
+        wanted: "a time such as 90d or 12h, or 0",
+    };
+    if text == "0" {
+        return Ok(None);
+    }
+    let span = Span::from_str(text).map_err(|_| malformed())?;
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| malformed())?;
+    let duration = Duration::try_from(duration).map_err(|_| malformed())?;
+    Ok((!duration.is_zero()).then_some(duration))
+}
+
+impl StoreArgs {
+    /// The data directory, checked and made where it is missing.
+    pub fn data_dir(&self) -> Result<DataDir, ConfigError> {
+        let path = self.data_dir.clone().map_or_else(DataDir::default_path, Ok)?;
+        Ok(DataDir::open(&path)?)
+    }
+
+    /// Where the encryption keys come from.
+    pub fn key_source(&self, data_dir: &DataDir, environment: Environment<'_>) -> Result<KeySource, ConfigError> {
+        let given = [KEYS_VARIABLE, "CODER_EXTERNAL_TOKEN_ENCRYPTION_KEYS"]
+            .into_iter()
+            .find_map(|name| Some((name, environment(name).filter(|value| !value.is_empty())?)));
+        match (given, &self.encryption_key_file) {
+            (Some((name, _)), Some(_)) => Err(ConfigError::TwoKeySources(name)),
+            (Some((name, text)), None) => {
+                Ok(KeySource::Variable { name, text: Secret::new(text.into_encoded_bytes()) })
+            }
+            (None, Some(path)) => Ok(KeySource::File(path.clone())),
+            (None, None) => Ok(KeySource::File(data_dir.key_file())),
+        }
+    }
+
+    /// Opens the store, as every command does.
+    pub async fn open(&self, environment: Environment<'_>) -> Result<Store, OpenError> {
+        let data_dir = self.data_dir()?;
+        let source = self.key_source(&data_dir, environment)?;
+        Ok(Store::open(&data_dir, source).await?)
+    }
+}
+
+/// Why the store was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Flags, variables or the data directory.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The database or its keys.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn resolve(args: ServeArgs, variables: &[(&str, &str)]) -> Result<ServeConfig, ConfigError> {
+        args.resolve(&|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults() {
+        let config = resolve(ServeArgs::default(), &[]).unwrap();
+        assert_eq!(config.listen, "127.0.0.1:7080");
+        assert_eq!(config.audit_retention, Some(Duration::from_hours(90 * 24)));
+        assert_eq!((config.rate_limit, config.file_paths, config.tls), (512, true, None));
+    }
+
+    #[test]
+    fn coders_own_variables_count_after_ours() {
+        let variables = [
+            ("CODER_HTTP_ADDRESS", "0.0.0.0:80"),
+            ("CODER_DISABLE_USER_SECRET_FILE_PATH", "TRUE"),
+            ("CODER_TLS_CERT_FILE", "/c"),
+            ("CODER_TLS_KEY_FILE", "/k"),
+            ("CODER_ACCESS_URL", "https://coder.example/"),
+        ];
+        let config = resolve(ServeArgs::default(), &variables).unwrap();
+        assert_eq!(config.listen, "0.0.0.0:80");
+        assert!(!config.file_paths);
+        assert_eq!(config.tls, Some(TlsFiles { cert: "/c".into(), key: "/k".into() }));
+        assert_eq!(config.access_url.as_deref(), Some("https://coder.example"));
+        let args = ServeArgs {
+            listen: Some("[::1]:1".into()),
+            disable_user_secret_file_path: Some(false),
+            ..ServeArgs::default()
+        };
+        let config = resolve(args, &variables).unwrap();
+        assert_eq!((config.listen.as_str(), config.file_paths), ("[::1]:1", true));
+    }
+
+    #[test]
+    fn nonsense_is_refused_by_name() {
+        let args =
+            |audit_retention: &str| ServeArgs { audit_retention: Some(audit_retention.into()), ..ServeArgs::default() };
+        assert_eq!(resolve(args("0"), &[]).unwrap().audit_retention, None);
+        assert_eq!(resolve(args("36h"), &[]).unwrap().audit_retention, Some(Duration::from_hours(36)));
+        for bad in ["90", "-1d", "soon", ""] {
+            assert!(resolve(args(bad), &[]).unwrap_err().to_string().starts_with("--audit-retention"), "{bad}");
+        }
+        let only_cert = [("CODER_TLS_CERT_FILE", "/c")];
+        assert!(matches!(resolve(ServeArgs::default(), &only_cert), Err(ConfigError::HalfTls)));
+        for (name, text) in [("CODER_ACCESS_URL", "example.org"), ("CODER_DISABLE_USER_SECRET_FILE_PATH", "maybe")] {
+            let error = resolve(ServeArgs::default(), &[(name, text)]).unwrap_err().to_string();
+            assert!(error.contains(text), "{error}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! User secrets. No answer holds a value.
+//!
+//! Nobody acts on another user's secrets, administrators included: what would write is forbidden, all else finds nothing.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use protocol::problem::Problem;
+use protocol::rest::{CreateUserSecretRequest, ImportUserSecretsRequest, UpdateUserSecretRequest, UserSecret};
+use uuid::Uuid;
+
+use super::{ApiError, JsonBody, LargeJsonBody, Target};
+use crate::auth::User;
+use crate::serve::AppState;
+use crate::store::SecretError;
+
+/// The caller, who is also the user of the path; to read or delete.
+pub(super) struct Reading(User);
+
+/// The same, to write.
+pub(super) struct Writing(User);
+
+mod extract {
+    use axum::extract::FromRequestParts;
+    use axum::http::request::Parts;
+
+    use super::{ApiError, AppState, Reading, Target, User, Writing};
+
+    #[derive(serde::Deserialize)]
+    struct Owner {
+        user: String,
+    }
+
+    async fn caller(parts: &mut Parts, state: &AppState, refusal: fn() -> ApiError) -> Result<User, ApiError> {
+        let user = User::from_request_parts(parts, state).await?;
+        let Target(owner) = Target::<Owner>::from_request_parts(parts, state).await?;
+        if user.is(&owner.user) { Ok(user) } else { Err(refusal()) }
+    }
+
+    impl FromRequestParts<AppState> for Reading {
+        type Rejection = ApiError;
+
+        async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+            caller(parts, state, ApiError::not_found).await.map(Self)
+        }
+    }
+
+    impl FromRequestParts<AppState> for Writing {
+        type Rejection = ApiError;
+
+        async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+            caller(parts, state, ApiError::forbidden).await.map(Self)
+        }
+    }
+}
+
+impl Reading {
+    fn id(&self) -> Uuid {
+        self.0.session.user.id
+    }
+}
+
+impl Writing {
+    fn id(&self) -> Uuid {
+        self.0.session.user.id
+    }
+}
+
+pub(super) async fn list(user: Reading, State(state): State<AppState>) -> Result<Json<Vec<UserSecret>>, ApiError> {
+    let secrets = state.store.secrets(user.id()).await;
+    secrets.map(Json).map_err(|error| ApiError::internal("Internal error listing secrets.", &error))
+}
+
+pub(super) async fn get(
+    user: Reading,
+    Target((_, name)): Target<(String, String)>,
+    State(state): State<AppState>,
+) -> Result<Json<UserSecret>, ApiError> {
+    let found = state.store.secret(user.id(), &name).await;
+    let found = found.map_err(|error| ApiError::internal("Internal error fetching secret.", &error))?;
+    found.map(Json).ok_or_else(ApiError::not_found)
+}
+
+pub(super) async fn create(
+    user: Writing,
+    State(state): State<AppState>,
+    JsonBody(request): JsonBody<CreateUserSecretRequest>,
+) -> Result<(StatusCode, Json<UserSecret>), ApiError> {
+    let (id, name) = (user.id(), request.name.clone());
+    let made = state.store.create_secret(user.0.actor, id, request, state.settings.file_policy()).await;
+    let made = made.map_err(|error| refusal(error, "Internal error creating secret.").about(name))?;
+    Ok((StatusCode::CREATED, Json(made)))
+}
+
+pub(super) async fn update(
+    user: Writing,
+    Target((_, name)): Target<(String, String)>,
+    State(state): State<AppState>,
+    JsonBody(request): JsonBody<UpdateUserSecretRequest>,
+) -> Result<Json<UserSecret>, ApiError> {
+    let id = user.id();
+    let changed = state.store.update_secret(user.0.actor, id, &name, request, state.settings.file_policy()).await;
+    changed.map(Json).map_err(|error| refusal(error, "Internal error updating secret."))
+}
+
+pub(super) async fn delete(
+    user: Reading,
+    Target((_, name)): Target<(String, String)>,
+    State(state): State<AppState>,
+) -> Result<StatusCode, ApiError> {
+    let id = user.id();
+    let deleted = state.store.delete_secret(user.0.actor, id, &name).await;
+    deleted.map(|()| StatusCode::NO_CONTENT).map_err(|error| refusal(error, "Internal error deleting secret."))
+}
+
+pub(super) async fn import(
+    user: Writing,
+    State(state): State<AppState>,
+    LargeJsonBody(request): LargeJsonBody<ImportUserSecretsRequest>,
+) -> Result<(StatusCode, Json<Vec<UserSecret>>), ApiError> {
+    let id = user.id();
+    let made = state.store.import_secrets(user.0.actor, id, request).await;
+    let made = made.map_err(|error| refusal(error, "Internal error importing secrets."))?;
+    Ok((StatusCode::CREATED, Json(made)))
+}
+
+fn refusal(error: SecretError, internal: &str) -> ApiError {
+    let bad_request = |problem| ApiError::with(StatusCode::BAD_REQUEST, problem);
+    let unreadable = |detail: String| bad_request(Problem::new("Failed to parse secrets file.").detail(detail));
+    match error {
+        SecretError::Invalid(problems) => bad_request(Problem::validation(problems)),
+        SecretError::Conflict { message, problems } => {
+            let problem = Problem { validations: problems, ..Problem::new(message) };
+            ApiError::with(StatusCode::CONFLICT, problem)
+        }
+        SecretError::Cap(problem) => bad_request(problem),
+        SecretError::NoFields => bad_request(Problem::new("At least one field must be provided.")),
+        SecretError::NotFound => ApiError::not_found(),
+        SecretError::Format(error) => unreadable(error.to_string()),
+        SecretError::Parse(error) => unreadable(error.to_string()),
+        SecretError::Store(error) => ApiError::internal(internal, &error),
+    }
+}

@@ -1,0 +1,165 @@
+//! Accepting connections, and bounds on what one may take.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use crate::auth::Peer;
+
+/// Longest TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Longest wait for the head of a request, and so the longest idle connection between two.
+const HEAD: Duration = Duration::from_secs(30);
+/// Longest head of a request.
+const HEAD_BYTES: usize = 32 * 1024;
+/// Pause after the kernel had no file for a connection; trying at once would only burn the processor.
+const OUT_OF_FILES: Duration = Duration::from_millis(100);
+/// Longest wait for requests in progress at a stop.
+const STOP: Duration = Duration::from_secs(10);
+
+/// A bound socket.
+pub(super) struct Listener {
+    pub(super) tcp: TcpListener,
+    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) max_connections: usize,
+}
+
+impl Listener {
+    /// Serves until `stop` is cancelled; requests in progress are finished, within bounds.
+    pub(super) async fn serve(self, app: Router, stop: CancellationToken) {
+        // Where all places are taken, further connections wait in the kernel.
+        let places = Arc::new(Semaphore::new(self.max_connections));
+        let connections = TaskTracker::new();
+        loop {
+            let accepted = async {
+                let place = Arc::clone(&places).acquire_owned().await.ok();
+                (place, self.tcp.accept().await)
+            };
+            let (place, accepted) = tokio::select! {
+                accepted = accepted => accepted,
+                () = stop.cancelled() => break,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let connection = Connection { peer, app: app.clone(), stop: stop.clone() };
+                    connections.spawn(connection.run(Counted { stream, _place: place }, self.tls.clone()));
+                }
+                // The client gave up while it waited for us.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    sleep(OUT_OF_FILES).await;
+                }
+            }
+        }
+        drop(self.tcp);
+        connections.close();
+        if timeout(STOP, connections.wait()).await.is_err() {
+            tracing::warn!("requests were still in progress at the stop");
+        }
+    }
+}
+
+struct Connection {
+    peer: SocketAddr,
+    app: Router,
+    stop: CancellationToken,
+}
+
+impl Connection {
+    async fn run(self, counted: Counted, tls: Option<TlsAcceptor>) {
+        // With Nagle's algorithm, small frames in both directions wait for acknowledgements: twenty calls a second.
+        drop(counted.stream.set_nodelay(true));
+        let peer = self.peer;
+        match tls {
+            None => self.http(counted).await,
+            Some(tls) => match timeout(HANDSHAKE, tls.accept(counted)).await {
+                Ok(Ok(stream)) => self.http(stream).await,
+                Ok(Err(error)) => tracing::debug!(%error, %peer, "TLS handshake"),
+                Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
+            },
+        }
+    }
+
+    async fn http(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let Self { peer, app, stop } = self;
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(Peer(peer.ip()));
+            app.clone().oneshot(request)
+        });
+        let served = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD)
+            .max_buf_size(HEAD_BYTES)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        let mut served = std::pin::pin!(served);
+        let ended = tokio::select! {
+            ended = &mut served => ended,
+            () = stop.cancelled() => {
+                served.as_mut().graceful_shutdown();
+                served.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, %peer, "connection");
+        }
+    }
+}
+
+/// A connection with its place among the allowed ones. It keeps the place when a WebSocket session takes it over.
+struct Counted {
+    stream: TcpStream,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,68 @@
+//! What handlers share.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::audit::TokenUses;
+use crate::limits::Limits;
+use crate::rpc::Monitor;
+use crate::store::{FilePaths, Store, StoreError};
+
+/// What handlers need of the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The address users and agents reach the server at.
+    pub access_url: String,
+    /// False when the administrator has turned file targets off.
+    pub file_paths: bool,
+    /// Requests a minute and principal; 0 for no limit.
+    pub rate_limit: u32,
+}
+
+impl Settings {
+    /// The same, as the rules of secrets take it.
+    #[must_use]
+    pub fn file_policy(&self) -> FilePaths {
+        if self.file_paths { FilePaths::Allowed } else { FilePaths::Disabled }
+    }
+}
+
+/// What every handler shares.
+#[derive(Clone)]
+pub struct AppState {
+    /// The database.
+    pub store: Store,
+    /// The configuration.
+    pub settings: Arc<Settings>,
+    /// How much a caller may ask for.
+    pub limits: Arc<Limits>,
+    /// Uses of tokens, for the audit log.
+    pub uses: Arc<TokenUses>,
+    /// The sessions of agents.
+    pub monitor: Arc<Monitor>,
+    /// Identifies the deployment.
+    pub deployment_id: Uuid,
+    /// Cancelled when the server begins to stop; a long session ends on it.
+    pub shutdown: CancellationToken,
+    /// Sessions that outlive their request; a stop waits for them, within bounds.
+    pub sessions: TaskTracker,
+}
+
+impl AppState {
+    /// The state of a server that has just started.
+    pub async fn new(store: Store, settings: Settings) -> Result<Self, StoreError> {
+        Ok(Self {
+            deployment_id: store.deployment_id().await?,
+            limits: Arc::new(Limits::new(settings.rate_limit)),
+            store,
+            settings: Arc::new(settings),
+            uses: Arc::default(),
+            monitor: Arc::default(),
+            shutdown: CancellationToken::new(),
+            sessions: TaskTracker::new(),
+        })
+    }
+}
