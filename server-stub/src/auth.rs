@@ -60,12 +60,129 @@ impl FromRequestParts<AppState> for User {
     }
 }
 
-    }
-}
-
 impl User {
     /// Whether a path parameter means this user: `me`, the id, or the name in whatever letter case.
     #[must_use]
     pub fn is(&self, named: &str) -> bool {
         let user = &self.session.user;
         named == "me" || named.eq_ignore_ascii_case(&user.username) || Uuid::try_parse(named) == Ok(user.id)
+    }
+}
+
+/// The caller is a workspace agent, by a valid agent token.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// Which agent, of which workspace and owner.
+    pub identity: AgentIdentity,
+    /// The same, for audit records.
+    pub actor: Actor,
+}
+
+impl FromRequestParts<AppState> for Agent {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let token = presented(parts);
+        let found = match token.as_ref().and_then(|token| token.expose_str().ok()) {
+            Some(token) => state.store.agent_by_token(token).await?,
+            None => None,
+        };
+        let Some(identity) = found else {
+            return Err(refused(parts, state, "The agent token is missing or not valid."));
+        };
+        let actor = Actor::Agent { id: identity.id, name: identity.path(), address: address(parts) };
+        admit(parts, state, &actor, None)?;
+        Ok(Self { identity, actor })
+    }
+}
+
+/// Where the request comes from.
+#[must_use]
+pub fn address(parts: &Parts) -> Option<IpAddr> {
+    parts.extensions.get::<Peer>().map(|peer| peer.0)
+}
+
+/// The token of a request, from the first place that has one: cookie, query, header, bearer, and the query again under another name.
+///
+/// Agents up to 2.31.0 dial with the cookie, newer ones with the header.
+#[must_use]
+pub fn presented(parts: &Parts) -> Option<Secret> {
+    let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map(|query| query.0).unwrap_or_default();
+    let parameter = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    let cookies = parts.headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let cookie = cookies
+        .flat_map(|line| line.split(';'))
+        .filter_map(|cookie| cookie.trim().split_once('='))
+        .find_map(|(name, value)| (name == SESSION_TOKEN_COOKIE).then_some(value));
+    let bearer = text("authorization")
+        .and_then(|value| value.split_once(' '))
+        .and_then(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer").then_some(token));
+    [cookie, parameter(SESSION_TOKEN_COOKIE), text(SESSION_TOKEN_HEADER), bearer, parameter("access_token")]
+        .into_iter()
+        .flatten()
+        .map(str::trim)
+        .find(|token| !token.is_empty())
+        .map(|token| Secret::from(token.to_owned()))
+}
+
+/// One body for a missing, a malformed and an unknown token. Past the limit of failures it is 429 instead.
+#[must_use]
+pub fn refused(parts: &Parts, state: &AppState, message: &str) -> ApiError {
+    state.uses.note_refused();
+    match state.limits.failed_authentication(address(parts)) {
+        Ok(()) => ApiError::with(
+            StatusCode::UNAUTHORIZED,
+            Problem::new(message).detail(format!("Send a valid token in the header {SESSION_TOKEN_HEADER}.")),
+        ),
+        Err(after) => after.into(),
+    }
+}
+
+/// Counts the request of an authenticated caller and makes the caller known to the layers around the handler.
+pub fn admit(parts: &Parts, state: &AppState, actor: &Actor, token_id: Option<&str>) -> Result<(), ApiError> {
+    if let Some(admitted) = parts.extensions.get::<Admitted>() {
+        // Set already where a handler asks twice.
+        drop(admitted.0.set(actor.clone()));
+    }
+    state.uses.note(actor, token_id);
+    actor.id().map_or(Ok(()), |id| state.limits.request(id))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+
+    fn token(uri: &str, headers: &[(&str, &str)]) -> Option<String> {
+        let mut request = Request::get(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let parts = request.body(()).unwrap().into_parts().0;
+        presented(&parts).map(|token| token.expose_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn the_first_place_with_a_token_counts() {
+        let everywhere = [
+            ("Cookie", "a=b; coder_session_token=cookie"),
+            ("Coder-Session-Token", "header"),
+            ("Authorization", "bEaReR bearer"),
+        ];
+        let uri = "/?coder_session_token=query&access_token=access";
+        let rest = &everywhere[1..];
+        assert_eq!(token(uri, &everywhere).unwrap(), "cookie");
+        assert_eq!(token(uri, rest).unwrap(), "query");
+        assert_eq!(token("/?access_token=access", rest).unwrap(), "header");
+        assert_eq!(token("/?access_token=access", &rest[1..]).unwrap(), "bearer");
+        assert_eq!(token("/?access_token=acc%65ss", &[]).unwrap(), "access");
+        assert_eq!(
+            token("/", &[("Cookie", "coder_session_token="), ("Coder-Session-Token", "header")]).unwrap(),
+            "header"
+        );
+        assert_eq!(token("/", &[("Authorization", "Basic abc")]), None);
+    }
+}

@@ -16,4 +16,10 @@ pub mod auth;
 pub mod config;
 pub mod limits;
 pub mod rest;
+pub mod rpc;
 mod run;
+pub mod serve;
+pub mod store;
+pub mod workspaces;
+
+pub use run::{RunError, run};

@@ -9,6 +9,8 @@ use crate::store::{DataDir, KeyId, Store};
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum KeysCommand {
     /// Re-encrypt everything with a new key, also while the server runs, and drop the old key
+    ///
+    /// Backups made before need the old key: copy the key file first if you may want to restore one.
     Rotate,
 }
 

@@ -9,6 +9,53 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+
+pub use state::{AppState, Settings};
+pub use tls::TlsError;
+
+use crate::config::{ConfigError, Environment, OpenError, ServeConfig, StoreArgs};
+use crate::store::{DataDir, KeySource, Store, StoreError};
+use crate::{audit, rest};
+
+/// Longest wait for sessions of agents to end at a stop.
+const SESSIONS_END: Duration = Duration::from_secs(5);
+
+/// Why the server did not start, or how it broke down.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Flags, variables or the data directory.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The database or its keys.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The same data directory is served already.
+    #[error("data directory {} is already served by process {pid}", dir.path().display())]
+    Served {
+        /// The directory.
+        dir: DataDir,
+        /// The process.
+        pid: String,
+    },
+    /// The certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The address.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// As configured.
+        address: String,
+        /// Why: in use, not ours, not allowed.
+        source: io::Error,
+    },
+    /// The runtime would not hand out signals.
+    #[error("cannot wait for signals")]
+    Signals(#[source] io::Error),
+}
+
 impl ServeError {
     /// Whether nothing was served yet.
     #[must_use]
@@ -163,3 +210,5 @@ fn reachable(url: &str, address: SocketAddr) -> String {
         url.replace(&address.ip().to_string(), "localhost").replace("[localhost]", "localhost")
     } else {
         url.to_owned()
+    }
+}
