@@ -1,5 +1,6 @@
 mod faults;
 mod matrix;
+mod mounts;
 mod properties;
 
 use std::ffi::OsString;
