@@ -4,12 +4,16 @@
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod daemon;
 pub mod environment;
+pub mod errors;
 pub mod files;
 pub mod manifest;
 pub mod mask;
 pub mod plan;
 pub mod report;
+pub mod scripts;
+pub mod sessions;
 pub mod sys;
 pub mod tls;
 

@@ -250,6 +250,3 @@ impl fmt::Display for Target {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

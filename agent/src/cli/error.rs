@@ -1,6 +1,5 @@
 //! What a command can fail with: one place decides the exit code, the hint and how it looks.
 
-use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
@@ -10,6 +9,7 @@ use super::secret::import::ImportError;
 use super::secret::value::ValueError;
 use super::server::ServerError;
 use super::ui;
+use crate::errors::chain;
 
 /// The failure of a command.
 #[derive(Debug, thiserror::Error)]
@@ -94,16 +94,4 @@ impl CliError {
             ui::note(&hint);
         }
     }
-}
-
-/// An error and its sources on one line: no Display repeats its source.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
 }

@@ -20,7 +20,8 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use error::CliError;
 use server::ServerArgs;
 
-use crate::sys;
+use crate::config::AgentArgs;
+use crate::{daemon, sys};
 
 /// Store secrets once, and have them in every workspace you own.
 #[derive(Parser)]
@@ -50,6 +51,8 @@ enum Command {
     Logout(logout::LogoutArgs),
     /// Show where and as whom you are signed in
     Whoami(whoami::WhoamiArgs),
+    /// Deliver your secrets in this workspace, run its scripts and, after `--`, its main process
+    Agent(AgentArgs),
     /// Print a script that completes these commands in your shell
     Completion(completion::CompletionArgs),
 }
@@ -106,6 +109,7 @@ impl Cli {
             Command::Logout(args) => args.run(&server),
             Command::Whoami(args) => block_on(args.run(&server)),
             Command::Completion(args) => args.run(),
+            Command::Agent(args) => return Ok(daemon::run(args)),
         };
         done.map(|()| ExitCode::SUCCESS)
     }

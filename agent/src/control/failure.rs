@@ -1,4 +1,3 @@
-use std::error::Error;
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -13,8 +12,10 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::handshake::client::Response;
 use tracing::{debug, info, warn};
 
+use crate::errors::chain;
+
 /// More of a server's words than this helps nobody, and a hostile server must not fill the log.
-const MAX_DETAIL: usize = 300;
+const MAX_DETAIL: usize = 500;
 
 /// Why a dial failed.
 #[derive(Debug, thiserror::Error)]
@@ -119,7 +120,7 @@ pub(super) struct Trouble {
 
 impl Trouble {
     pub(super) fn failed(&mut self, failure: &Failure, pause: Duration) -> String {
-        let text = chain(failure);
+        let text = printable(&chain(failure));
         if self.last.as_deref() == Some(&text) {
             debug!("{text}; next attempt in {pause:?}");
         } else {
@@ -133,21 +134,6 @@ impl Trouble {
         info!("connected to {server}");
         self.last = None;
     }
-}
-
-/// An error and what caused it, in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        // Libraries often repeat their source in their own words.
-        let cause = printable(&error.to_string());
-        if !text.ends_with(&cause) {
-            text = format!("{text}: {cause}");
-        }
-        source = error.source();
-    }
-    text
 }
 
 /// The message and the first validation of an error body, as far as it arrived with the header.

@@ -6,7 +6,7 @@ mod dial;
 mod failure;
 mod rest;
 mod retry;
-mod websocket;
+pub mod websocket;
 
 use std::time::Duration;
 
@@ -45,6 +45,13 @@ pub struct Link {
     pub manifests: mpsc::Receiver<Manifest>,
     /// How the connection is.
     pub state: watch::Receiver<Connection>,
+    /// What the connection is asked to do.
+    pub handle: Handle,
+}
+
+/// Asks the connection to do something.
+#[derive(Clone, Debug)]
+pub struct Handle {
     refetch: mpsc::Sender<()>,
     stop: CancellationToken,
 }
@@ -60,7 +67,7 @@ pub enum Connection {
     Failed(String),
 }
 
-impl Link {
+impl Handle {
     /// Asks for the manifest again. Without a connection the next one brings it anyway.
     pub fn refetch(&self) {
         // A request that waits already asks for the same.
@@ -82,11 +89,12 @@ impl Control {
         let (request, refetch) = mpsc::channel(1);
         let (state, observed) = watch::channel(Connection::Dialing);
         let stop = CancellationToken::new();
-        let link = Link { manifests: taken, state: observed, refetch: request, stop: stop.clone() };
+        let handle = Handle { refetch: request, stop: stop.clone() };
+        let link = Link { manifests: taken, state: observed, handle };
         (Self { endpoint, reporter, manifests, refetch, state, stop }, link)
     }
 
-    /// Keeps the connection until [`Link::close`].
+    /// Keeps the connection until [`Handle::close`].
     pub async fn run(mut self) {
         let stop = self.stop.clone();
         let mut retry = Retry::new();
@@ -142,20 +150,22 @@ async fn fetch(
     refetch: &mut mpsc::Receiver<()>,
     mut connected: impl FnMut(),
 ) -> Failure {
-    loop {
+    // An agent that ends takes no manifest any more, but its last reports still need the connection.
+    while !manifests.is_closed() {
         match client.call(path::GET_MANIFEST, &GetManifestRequest {}).await {
             Ok(manifest) => {
                 connected();
                 if manifests.send(manifest).await.is_err() {
-                    return Failure::Ended;
+                    break;
                 }
             }
             Err(error) => return Failure::Manifest(error),
         }
         if refetch.recv().await.is_none() {
-            return Failure::Ended;
+            break;
         }
     }
+    std::future::pending().await
 }
 
 /// A server has no calls to make to an agent. Resolves when the session has ended.

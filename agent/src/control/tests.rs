@@ -120,7 +120,7 @@ async fn a_manifest_comes_after_each_connection_and_each_refetch_and_reports_go_
 
     manifest(&mut link).await;
     fake.manifest.lock().unwrap().workspace_name = "changed".into();
-    link.refetch();
+    link.handle.refetch();
     assert_eq!(manifest(&mut link).await.workspace_name, "changed");
 
     reporter.lifecycle(State::Starting);
@@ -206,7 +206,7 @@ async fn each_kind_of_wrong_server_has_a_message_of_its_own() {
         let (mut link, _reporter) = start(url, token());
         let server = async {
             let mut tcp = accept(&listener).await;
-            tcp.read(&mut [0; 4096]).await.unwrap();
+            assert!(tcp.read(&mut [0; 4096]).await.unwrap() > 0);
             tcp.write_all(answer.as_bytes()).await.unwrap();
         };
         let ((), text) = tokio::join!(server, failure(&mut link));
@@ -271,6 +271,6 @@ async fn closing_the_link_ends_the_task_with_a_websocket_close() {
     let fake = Arc::new(Fake::default());
     serve_next(&listener, &fake).await;
     manifest(&mut link).await;
-    link.close();
+    link.handle.close();
     timeout(LIMIT, task).await.unwrap().unwrap();
 }

@@ -1,3 +1,5 @@
+//! A WebSocket of tungstenite's as a [`protocol::session`] wants it.
+
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -14,7 +16,8 @@ use tokio_tungstenite::tungstenite::{Error, Message as Native};
 const NO_CODE: u16 = 1005;
 
 /// Small buffers: an idle agent holds them for ever, and yamux frames are seldom longer.
-pub(super) fn limits() -> WebSocketConfig {
+#[must_use]
+pub fn limits() -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(8 * 1024)
         .write_buffer_size(8 * 1024)
@@ -25,8 +28,9 @@ pub(super) fn limits() -> WebSocketConfig {
         .max_frame_size(Some(512 * 1024))
 }
 
-/// A connection of tungstenite's as a session wants it.
-pub(super) struct WebSocket<S>(pub(super) WebSocketStream<S>);
+/// A connection after its handshake.
+#[derive(Debug)]
+pub struct WebSocket<S>(pub WebSocketStream<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
     type Item = io::Result<Message>;

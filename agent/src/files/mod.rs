@@ -166,6 +166,3 @@ fn outcome(path: PathBuf, value: Guarded, result: Result<Settled, Failure>) -> T
 fn split(path: &Path) -> Option<(&Path, &std::ffi::OsStr)> {
     Some((path.parent()?, path.file_name()?))
 }
-
-#[cfg(test)]
-mod tests;

@@ -50,8 +50,8 @@ async fn lines_wait_a_second_for_others_unless_there_are_many_or_the_end_is_near
     assert_eq!(start.elapsed().as_secs(), 1);
     reporter.lines_done(source, 1);
 
-    reporter.line(SOURCE, Level::Info, &[b'x'; 100 * 1024]);
-    reporter.line(SOURCE, Level::Info, &[b'y'; 100 * 1024]);
+    reporter.line(SOURCE, Level::Info, &vec![b'x'; 100 * 1024]);
+    reporter.line(SOURCE, Level::Info, &vec![b'y'; 100 * 1024]);
     let (_, lines) = reporter.next_lines().now_or_never().expect("due by size");
     assert_eq!(lines.len(), 1, "a batch is bounded");
     reporter.lines_done(SOURCE, 1);
@@ -72,7 +72,7 @@ async fn lines_wait_a_second_for_others_unless_there_are_many_or_the_end_is_near
 async fn what_finds_no_room_is_counted_and_the_gap_is_told() {
     let reporter = Reporter::default();
     for _ in 0..40 {
-        reporter.line(SOURCE, Level::Info, &[b'x'; 64 * 1024]);
+        reporter.line(SOURCE, Level::Info, &vec![b'x'; 64 * 1024]);
     }
     let mut sent = Vec::new();
     while let Ok((source, lines)) = tokio::time::timeout(Duration::from_secs(5), reporter.next_lines()).await {

@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::cli::error::chain;
+use crate::errors::chain;
 
 /// A server that gives one connection this answer, and gives back what it was asked.
 async fn answering(answer: impl Into<Vec<u8>>) -> (Client, SocketAddr, JoinHandle<String>) {

@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn what_the_server_would_refuse_is_refused_here() {
         let message = |bytes: &[u8]| {
-            crate::cli::error::chain(&check("a.env", Format::Env, &Secret::new(bytes.to_vec())).unwrap_err())
+            crate::errors::chain(&check("a.env", Format::Env, &Secret::new(bytes.to_vec())).unwrap_err())
         };
         assert_eq!(message(b"hunter2"), "parse \"a.env\": line 1: expected KEY=VALUE but found no '='");
         assert_eq!(message(b"A=\xff"), "secrets file must contain valid UTF-8");

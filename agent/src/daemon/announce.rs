@@ -1,0 +1,41 @@
+use std::convert::Infallible;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::boot::Boot;
+use super::notify;
+use crate::control::Connection;
+
+/// Tells the service manager when the agent is ready, and how it is from then on.
+///
+/// A server that is away must not make the start fail: after `ready_after` the agent is ready whatever has arrived.
+pub(super) async fn announce(
+    boot: &Boot,
+    mut connection: watch::Receiver<Connection>,
+    ready_after: Duration,
+) -> Infallible {
+    let mut status = boot.status.subscribe();
+    let settled = status.wait_for(|status| status.settled);
+    // Both ends of the channel live as long as this future.
+    let _ = timeout(ready_after, settled).await;
+    notify::ready(&describe(boot, &connection));
+    loop {
+        tokio::select! {
+            Ok(()) = status.changed() => {}
+            Ok(()) = connection.changed() => {}
+            else => std::future::pending().await,
+        }
+        notify::status(&describe(boot, &connection));
+    }
+}
+
+fn describe(boot: &Boot, connection: &watch::Receiver<Connection>) -> String {
+    let delivered = boot.status.borrow().text.clone();
+    match &*connection.borrow() {
+        Connection::Connected => delivered,
+        Connection::Dialing => format!("{delivered}; connecting"),
+        Connection::Failed(reason) => format!("{delivered}; no connection: {reason}"),
+    }
+}

@@ -1,0 +1,194 @@
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use protocol::agent_api;
+use protocol::agent_api::lifecycle::State;
+use protocol::agent_api::timing::Stage;
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use super::FAILURE;
+use super::delivery::{Delivery, Workspace};
+use crate::control::Handle;
+use crate::errors::chain;
+use crate::manifest::Script;
+use crate::report::{Level, Reporter};
+use crate::scripts::{Runner, Summary};
+use crate::sessions::{self, Sessions};
+
+/// A manifest that cannot be used is asked for again, in case the server corrects it.
+const RETRY_MANIFEST: Duration = Duration::from_secs(10);
+
+/// How the delivery went, for people.
+#[derive(Clone, Debug)]
+pub(super) struct Status {
+    /// The first boot has come to its end, good or bad; scripts may still run.
+    pub(super) settled: bool,
+    pub(super) text: String,
+}
+
+/// Delivers manifests: files, environment, and, with the first of them, startup scripts.
+pub(super) struct Boot {
+    workspace: Workspace,
+    /// Whether a secret that cannot be delivered is a start error.
+    strict: bool,
+    /// Whether there is a main process.
+    command: bool,
+    pub(super) reporter: Reporter,
+    pub(super) sessions: Sessions,
+    pub(super) status: watch::Sender<Status>,
+    /// The startup scripts, while they run.
+    pub(super) startup: TaskTracker,
+    /// Ends the startup scripts.
+    pub(super) stop: CancellationToken,
+    latest: Mutex<Option<Delivery>>,
+}
+
+impl Boot {
+    pub(super) fn new(workspace: Workspace, strict: bool, command: bool, reporter: Reporter) -> Self {
+        Self {
+            workspace,
+            strict,
+            command,
+            reporter,
+            sessions: Sessions::default(),
+            status: watch::Sender::new(Status { settled: false, text: "waiting for the secrets".to_owned() }),
+            startup: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            latest: Mutex::default(),
+        }
+    }
+
+    /// Delivers each manifest that comes; the first one also starts the workspace. Ends only where the user wants no
+    /// main process without all of its secrets.
+    pub(super) async fn follow(&self, mut manifests: mpsc::Receiver<agent_api::Manifest>, handle: &Handle) -> u8 {
+        let mut started = false;
+        while let Some(wire) = manifests.recv().await {
+            let delivered = self.latest().as_ref().map(Delivery::delivered).unwrap_or_default();
+            let delivery = match self.workspace.deliver(wire, delivered, &self.reporter).await {
+                Ok(delivery) => delivery,
+                Err(error) => {
+                    error!("the manifest cannot be used: {}", chain(&error));
+                    sleep(RETRY_MANIFEST).await;
+                    handle.refetch();
+                    continue;
+                }
+            };
+            self.tell(&delivery);
+            let refuse = self.strict && !started && !delivery.problems.is_empty();
+            if refuse {
+                self.reporter.lifecycle(State::StartError);
+                if self.command {
+                    error!("not every secret could be delivered (--strict): the main process is not started");
+                    return FAILURE;
+                }
+            }
+            self.publish(delivery, refuse);
+            if !started && !refuse {
+                self.start_scripts();
+            }
+            started = true;
+        }
+        std::future::pending().await
+    }
+
+    /// What failed is in the agent's log, in the log that the server keeps, and in the status line.
+    fn tell(&self, delivery: &Delivery) {
+        for problem in &delivery.problems {
+            warn!("{problem}");
+            self.reporter.own_line(Level::Error, problem);
+        }
+        if !delivery.unmasked.is_empty() && self.latest().is_none() {
+            info!("too short to be masked in script output, whole or in part: {}", delivery.unmasked.join(", "));
+        }
+        let text = delivery.to_string();
+        info!("{text}");
+        self.status.send_replace(Status { settled: true, text });
+    }
+
+    fn publish(&self, delivery: Delivery, refused: bool) {
+        let environment = delivery.runner.environment.clone();
+        self.sessions.publish(if refused {
+            sessions::Workspace::Degraded(environment, "not every secret could be delivered".to_owned())
+        } else {
+            sessions::Workspace::Ready(environment)
+        });
+        *self.latest() = Some(delivery);
+    }
+
+    /// Once in the life of the agent; a new manifest does not run them again.
+    fn start_scripts(&self) {
+        let Some((runner, scripts)) = self.scripts(|script| script.run_on_start) else { return };
+        let (reporter, stop) = (self.reporter.clone(), self.stop.clone());
+        self.startup.spawn(async move {
+            let summary = runner.run_all(&scripts, Stage::Start, &stop).await;
+            info!(?summary, "startup scripts ended");
+            reporter.lifecycle(start_state(summary));
+        });
+    }
+
+    /// Scripts of the last manifest, with what runs them.
+    pub(super) fn scripts(&self, wanted: impl Fn(&Script) -> bool) -> Option<(Arc<Runner>, Vec<Script>)> {
+        let latest = self.latest();
+        let delivery = latest.as_ref()?;
+        let scripts = delivery.scripts.iter().filter(|script| wanted(script)).cloned().collect();
+        Some((delivery.runner.clone(), scripts))
+    }
+
+    /// Somebody wants the workspace to end. The server hears of it only where it has heard of the start.
+    pub(super) fn ending(&self) {
+        if self.reporter.state().is_some() {
+            self.reporter.lifecycle(State::ShuttingDown);
+        }
+    }
+
+    /// Whether somebody wants the workspace to end, rather than its main process being done.
+    pub(super) fn is_ending(&self) -> bool {
+        self.reporter.state() == Some(State::ShuttingDown)
+    }
+
+    /// After `after`, launches no longer wait for the secrets.
+    pub(super) async fn give_up_waiting(&self, after: Option<Duration>) -> Infallible {
+        if let Some(after) = after {
+            sleep(after).await;
+            if matches!(self.sessions.current(), sessions::Workspace::Booting) {
+                let reason = format!("no secrets after {after:?}");
+                warn!("{reason}: starting without them");
+                let environment = self.workspace.without_secrets().into();
+                self.sessions.publish(sessions::Workspace::Degraded(environment, reason));
+            }
+        }
+        std::future::pending().await
+    }
+
+    fn latest(&self) -> MutexGuard<'_, Option<Delivery>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A failure weighs more than a timeout.
+fn start_state(summary: Summary) -> State {
+    match summary {
+        Summary { failed: 1.., .. } => State::StartError,
+        Summary { timed_out: 1.., .. } => State::StartTimeout,
+        Summary { .. } => State::Ready,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_after_the_scripts_is_the_worst_of_them() {
+        for (failed, timed_out, expected) in
+            [(0, 0, State::Ready), (0, 1, State::StartTimeout), (1, 0, State::StartError), (2, 3, State::StartError)]
+        {
+            assert_eq!(start_state(Summary { count: 5, failed, timed_out }), expected);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use protocol::agent_api;
+use protocol::agent_api::lifecycle::State;
+use protocol::secret::Secret;
+use tokio::task::spawn_blocking;
+
+use super::start::Own;
+use crate::config::TOKEN_VARIABLE;
+use crate::environment::{Caller, Environment, Options, Variables};
+use crate::errors::chain;
+use crate::files::disk::Disk;
+use crate::files::{self, FilesApplied};
+use crate::manifest::{self, Manifest, ManifestError, Script, SecretSet};
+use crate::mask::{MaskError, Masker};
+use crate::plan::{Plan, Policy};
+use crate::report::Reporter;
+use crate::scripts::{Places, Runner};
+use crate::sys::memory::Guarded;
+
+/// Servers want semver with a leading `v`.
+pub(super) const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
+
+/// What every delivery depends on besides its manifest.
+pub(super) struct Workspace {
+    pub(super) own: Own,
+    pub(super) log_dir: PathBuf,
+    /// Masked wherever it shows.
+    pub(super) agent_token: Secret,
+    /// Whether children get it.
+    pub(super) pass_agent_token: bool,
+}
+
+/// Why a manifest could not be carried out at all.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DeliveryError {
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error(transparent)]
+    Mask(#[from] MaskError),
+}
+
+/// A manifest that was carried out: the files are settled and the environment is built.
+pub(super) struct Delivery {
+    /// Runs scripts in the new environment.
+    pub(super) runner: Arc<Runner>,
+    /// All of the template's.
+    pub(super) scripts: Vec<Script>,
+    /// What could not be delivered, without values.
+    pub(super) problems: Vec<String>,
+    /// Names of values that are too short to be masked.
+    pub(super) unmasked: Vec<String>,
+    files: FilesApplied,
+    variables: usize,
+}
+
+impl Workspace {
+    /// Manifest and secrets → plan → files → environment. `delivered`: what need not be written again.
+    pub(super) async fn deliver(
+        &self,
+        wire: agent_api::Manifest,
+        delivered: Vec<(PathBuf, Guarded)>,
+        reporter: &Reporter,
+    ) -> Result<Delivery, DeliveryError> {
+        let (manifest, secrets) = manifest::split(wire)?;
+        let places = self.places();
+        reporter.set_agent(manifest.agent_id);
+        reporter.startup(VERSION.to_owned(), places.directory(&manifest.directory).display().to_string());
+        reporter.lifecycle(State::Starting);
+
+        let mut problems: Vec<_> = secrets.refused.iter().map(ToString::to_string).collect();
+        let variables = secrets.secrets.iter().filter(|secret| secret.env_name.is_some()).count();
+        let (secrets, files) = apply(secrets, Policy { home: self.own.home.clone(), delivered }).await;
+        problems.extend(files.errors().map(|error| chain(error)));
+        let environment = self.environment(&manifest, secrets, &files);
+        let left_out = environment.resolve(&Caller::Agent(Vec::new())).left_out;
+        problems.extend(left_out.iter().map(ToString::to_string));
+
+        let (masker, unmasked) = self.masker(&environment)?;
+        let runner = Runner {
+            masker,
+            environment: Arc::new(environment),
+            directory: manifest.directory,
+            shell: self.own.shell.clone(),
+            places,
+            reporter: reporter.clone(),
+        };
+        Ok(Delivery { runner: Arc::new(runner), scripts: manifest.scripts, problems, unmasked, files, variables })
+    }
+
+    /// For launches that cannot wait for the server.
+    pub(super) fn without_secrets(&self) -> Environment {
+        Environment::without_secrets(self.start_variables(), self.options())
+    }
+
+    fn environment(&self, manifest: &Manifest, secrets: SecretSet, files: &FilesApplied) -> Environment {
+        Environment::build(self.start_variables(), manifest, secrets, files, self.options())
+    }
+
+    fn start_variables(&self) -> Variables {
+        let owned =
+            |(name, value): &(OsString, OsString)| (name.clone(), Secret::new(value.as_encoded_bytes().to_vec()));
+        self.own.inherited.iter().map(owned).collect()
+    }
+
+    fn options(&self) -> Options {
+        let agent_token = self.pass_agent_token.then(|| Secret::new(self.agent_token.expose().to_vec()));
+        Options { account: self.own.account.clone(), agent_token, ..Options::default() }
+    }
+
+    fn masker(&self, environment: &Environment) -> Result<(Masker, Vec<String>), MaskError> {
+        let mut values = environment.values_to_mask();
+        values.push((TOKEN_VARIABLE.to_owned(), Secret::new(self.agent_token.expose().to_vec())));
+        Masker::new(&values)
+    }
+
+    fn places(&self) -> Places {
+        let Own { home, inherited, .. } = &self.own;
+        Places { log_dir: self.log_dir.clone(), home: home.clone(), variables: inherited.clone() }
+    }
+}
+
+impl Delivery {
+    /// What the next delivery need not write again.
+    pub(super) fn delivered(&self) -> Vec<(PathBuf, Guarded)> {
+        self.files.delivered()
+    }
+}
+
+impl fmt::Display for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let files = self.files.outcomes().len() - self.files.errors().count();
+        write!(f, "delivered {} variables and {files} files", self.variables)?;
+        match self.problems.as_slice() {
+            [] => Ok(()),
+            [one] => write!(f, "; 1 problem: {one}"),
+            [first, ..] => write!(f, "; {} problems, the first: {first}", self.problems.len()),
+        }
+    }
+}
+
+/// On a thread of its own: a disk may take its time, and the server is told of the start meanwhile.
+async fn apply(secrets: SecretSet, policy: Policy) -> (SecretSet, FilesApplied) {
+    let work = move || {
+        let plan = Plan::new(&secrets, &Disk, &policy);
+        (secrets, files::apply(plan))
+    };
+    match spawn_blocking(work).await {
+        Ok(done) => done,
+        // A fault in this program, and not one to live with: it ends the agent.
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}

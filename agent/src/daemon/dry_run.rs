@@ -1,0 +1,40 @@
+use std::io::{self, Write};
+
+use super::start::Start;
+use super::{FAILURE, OK, complain};
+use crate::control::{self, Endpoint, Role};
+use crate::files::disk::Disk;
+use crate::manifest::{self, Manifest, SecretSet};
+use crate::plan::{Plan, Policy};
+
+/// Fetches the manifest and prints what a start would do.
+pub(super) async fn dry_run(start: Start) -> u8 {
+    let endpoint = Endpoint::new(start.config.url, start.config.token, Role::Observer);
+    let wire = match control::fetch_once(&endpoint).await {
+        Ok(wire) => wire,
+        Err(error) => return complain(&error, FAILURE),
+    };
+    let (manifest, secrets) = match manifest::split(wire) {
+        Ok(split) => split,
+        Err(error) => return complain(&error, FAILURE),
+    };
+    let plan = Plan::new(&secrets, &Disk, &Policy { home: start.own.home, delivered: Vec::new() });
+    match print(&mut io::stdout().lock(), &plan, &secrets, &manifest) {
+        Ok(()) => OK,
+        Err(error) => complain(&error, FAILURE),
+    }
+}
+
+fn print(out: &mut impl Write, plan: &Plan, secrets: &SecretSet, manifest: &Manifest) -> io::Result<()> {
+    write!(out, "{plan}")?;
+    for name in secrets.secrets.iter().filter_map(|secret| secret.env_name.as_ref()) {
+        writeln!(out, "set {name}")?;
+    }
+    for refused in &secrets.refused {
+        writeln!(out, "refuse {refused}")?;
+    }
+    for script in manifest.scripts.iter().filter(|script| script.run_on_start) {
+        writeln!(out, "run {:?}", script.display_name)?;
+    }
+    out.flush()
+}

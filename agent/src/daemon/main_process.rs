@@ -1,0 +1,109 @@
+use std::ffi::OsString;
+use std::io::{IsTerminal, stdin};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, getpgrp};
+use tracing::{debug, error, info, warn};
+
+use super::signals::{Signals, is_stop};
+use crate::environment::{Caller, Environment};
+use crate::errors::chain;
+use crate::sessions::Sessions;
+use crate::sys::spawn::{Child, Launch};
+
+/// What a shell reports for a process that a signal ended, and what cannot be told otherwise.
+const SIGNAL_BASE: i32 = 128;
+const UNKNOWN: u8 = 255;
+
+/// Runs the main process as soon as there is an environment for it, passes every signal on to it, and returns its exit
+/// code. `stop_asked` is called when somebody asks it to end.
+pub(super) async fn run(command: &[OsString], sessions: &Sessions, signals: &mut Signals, stop_asked: impl Fn()) -> u8 {
+    let environment = tokio::select! {
+        environment = sessions.environment() => environment,
+        signal = stopped(signals) => return code_of_signal(signal as i32),
+    };
+    let mut child = match launch(command, &environment) {
+        Ok(child) => child,
+        Err(code) => return code,
+    };
+    // Its own copy of the variables is with the kernel now.
+    drop(environment);
+    loop {
+        tokio::select! {
+            status = child.process.wait() => return status.map_or(UNKNOWN, code),
+            signal = signals.next() => {
+                if is_stop(signal) {
+                    stop_asked();
+                }
+                forward(&child, signal);
+            }
+        }
+    }
+}
+
+/// Before the main process runs there is nobody to pass a signal on to.
+async fn stopped(signals: &mut Signals) -> Signal {
+    loop {
+        let signal = signals.next().await;
+        if is_stop(signal) {
+            return signal;
+        }
+    }
+}
+
+fn launch(command: &[OsString], environment: &Environment) -> Result<Child, u8> {
+    let Some((program, arguments)) = command.split_first() else { return Ok(0).and(Err(0)) };
+    let mut launch = Launch::new(program);
+    launch.arguments = arguments.to_vec();
+    launch.environment = environment.resolve(&Caller::Agent(Vec::new())).into_variables();
+    launch.stdin = Stdio::inherit();
+    launch.stdout = Stdio::inherit();
+    launch.stderr = Stdio::inherit();
+    launch.foreground = owns_terminal();
+    let child = launch.spawn().map_err(|failure| {
+        error!("{}", chain(&failure));
+        failure.exit_code()
+    })?;
+    info!(pid = child.group(), "main process started");
+    Ok(child)
+}
+
+/// Whether the terminal is ours to give: a background job must not take it from the shell.
+fn owns_terminal() -> bool {
+    stdin().is_terminal()
+        && rustix::termios::tcgetpgrp(stdin()).is_ok_and(|owner| owner.as_raw_nonzero().get() == getpgrp().as_raw())
+}
+
+/// To the process alone: what it started is its own to tell, as it would be without the agent.
+fn forward(child: &Child, signal: Signal) {
+    debug!(%signal, "signal passed on to the main process");
+    if let Err(error) = kill(Pid::from_raw(child.group()), signal) {
+        warn!(%signal, %error, "cannot pass a signal on to the main process");
+    }
+}
+
+fn code(status: ExitStatus) -> u8 {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => u8::try_from(code).unwrap_or(UNKNOWN),
+        (None, Some(signal)) => code_of_signal(signal),
+        (None, None) => UNKNOWN,
+    }
+}
+
+fn code_of_signal(signal: i32) -> u8 {
+    u8::try_from(SIGNAL_BASE + signal).unwrap_or(UNKNOWN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_code_is_the_childs_or_128_and_the_signal() {
+        for (raw, expected) in [(0, 0), (7 << 8, 7), (255 << 8, 255), (15, 143), (9, 137), (139, 139)] {
+            assert_eq!(code(ExitStatus::from_raw(raw)), expected, "{raw}");
+        }
+    }
+}

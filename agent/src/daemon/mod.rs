@@ -1,0 +1,123 @@
+//! The composition root: the life of one workspace, from the start of the process to its end.
+#![forbid(unsafe_code)]
+
+mod announce;
+mod boot;
+mod delivery;
+mod dry_run;
+mod logging;
+mod main_process;
+mod notify;
+mod shutdown;
+mod signals;
+mod start;
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use nix::sys::signal::Signal;
+use protocol::secret::Secret;
+use tokio::task::JoinError;
+use tracing::{error, info};
+
+use crate::config::AgentArgs;
+use crate::control::{Control, Endpoint, Handle, Link, Role};
+use crate::errors::chain;
+use crate::report::Reporter;
+use boot::Boot;
+use delivery::Workspace;
+use signals::Signals;
+use start::Start;
+
+const OK: u8 = 0;
+const FAILURE: u8 = 1;
+/// Wrong before the first request.
+const USAGE: u8 = 2;
+
+/// Runs `coder agent` until the workspace ends, and gives its exit code. To be called before any thread exists.
+#[must_use]
+pub fn run(args: AgentArgs) -> ExitCode {
+    let start = match Start::prepare(args) {
+        Ok(start) => start,
+        Err(error) => return complain(&error, USAGE).into(),
+    };
+    // One thread: the agent waits most of its life, and every thread costs memory.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&error, FAILURE).into(),
+    };
+    let code = runtime
+        .block_on(async { if start.config.dry_run { dry_run::dry_run(start).await } else { live(start).await } });
+    // A disk or a name server that does not answer must not keep the process.
+    runtime.shutdown_background();
+    code.into()
+}
+
+/// The boot story. Each part waits for what it needs from the one before it: nothing starts before the environment is
+/// there, the environment comes after the files, the files come with the manifest.
+async fn live(start: Start) -> u8 {
+    let config = start.config;
+    let mut signals = match if config.command.is_empty() { Signals::for_agent() } else { Signals::for_command() } {
+        Ok(signals) => signals,
+        Err(error) => return complain(&error, FAILURE),
+    };
+    info!(version = delivery::VERSION, server = %config.url, "agent starts");
+    let reporter = Reporter::default();
+    let workspace = Workspace {
+        own: start.own,
+        log_dir: config.log_dir,
+        agent_token: Secret::new(config.token.last().expose().to_vec()),
+        pass_agent_token: config.pass_agent_token,
+    };
+    let (control, link) = Control::new(Endpoint::new(config.url, config.token, Role::Agent), reporter.clone());
+    let Link { manifests, state, handle } = link;
+    let boot = Boot::new(workspace, config.strict, !config.command.is_empty(), reporter);
+
+    let mut connection = tokio::spawn(control.run());
+    let code = tokio::select! {
+        code = boot.follow(manifests, &handle) => code,
+        code = serve(&config.command, &boot, &mut signals, &handle) => code,
+        never = boot.give_up_waiting(config.start_without_secrets) => match never {},
+        never = announce::announce(&boot, state, config.ready_after) => match never {},
+        ended = &mut connection => return crash(ended),
+    };
+    shutdown::shut_down(&boot, &mut signals, &handle, connection, code).await
+}
+
+/// What the agent does besides delivering: it runs the main process, or waits to be told to end.
+async fn serve(command: &[OsString], boot: &Boot, signals: &mut Signals, handle: &Handle) -> u8 {
+    if !command.is_empty() {
+        return main_process::run(command, &boot.sessions, signals, || boot.ending()).await;
+    }
+    loop {
+        match signals.next().await {
+            Signal::SIGHUP => {
+                info!("asked to fetch the manifest again");
+                handle.refetch();
+            }
+            signal => {
+                info!(%signal, "asked to end");
+                boot.ending();
+                return OK;
+            }
+        }
+    }
+}
+
+/// The connection is kept for ever; its end is a fault in this program.
+fn crash(ended: Result<(), JoinError>) -> u8 {
+    match ended {
+        Ok(()) => error!("the connection task has ended by itself"),
+        Err(panic) => error!("the connection task failed: {panic}"),
+    }
+    FAILURE
+}
+
+/// Tells the user why there is no agent.
+fn complain(error: &dyn Error, code: u8) -> u8 {
+    // Where standard error is closed there is nobody to tell.
+    let _ = writeln!(io::stderr(), "error: {}", chain(error));
+    code
+}

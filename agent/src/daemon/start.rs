@@ -1,0 +1,138 @@
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use crate::config::{AgentArgs, Config, ConfigError, TOKEN_VARIABLE};
+use crate::sys::process;
+use crate::sys::users::{self, Account, UserError};
+
+use super::logging::{self, LogError};
+
+/// What the agent knows before it makes its first request; all of it is found while there is a single thread.
+pub(super) struct Start {
+    pub(super) config: Config,
+    pub(super) own: Own,
+}
+
+/// What the agent found about its own process.
+pub(super) struct Own {
+    /// The environment it was started with, without the agent's token; with the home and names of the user it became.
+    pub(super) inherited: Vec<(OsString, OsString)>,
+    /// What `~` stands for.
+    pub(super) home: Option<PathBuf>,
+    /// Runs scripts.
+    pub(super) shell: PathBuf,
+    /// Whom it runs as; `None` where the passwd database has no entry, as for arbitrary ids in containers.
+    pub(super) account: Option<Account>,
+}
+
+/// Wrong before the first request.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StartError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(
+        "the agent would run everything as root: name the workspace's user with --user, or allow it with --allow-root"
+    )]
+    Root,
+    #[error(transparent)]
+    User(#[from] UserError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl Start {
+    /// Reads the configuration, becomes the user, wipes the token from this process's environment, and opens the log.
+    pub(super) fn prepare(args: AgentArgs) -> Result<Self, StartError> {
+        let mut inherited: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+        let config = Config::load(args, &inherited)?;
+        inherited.retain(|(name, _)| name != TOKEN_VARIABLE);
+        let wiped = process::take_variable(TOKEN_VARIABLE).map(drop);
+        let account = become_user(&config)?;
+        if let (Some(_), Some(account)) = (&config.user, &account) {
+            overwrite(&mut inherited, account);
+        }
+        let hardened = process::harden();
+        logging::init(&config.log_dir, config.log_levels.as_deref(), !config.command.is_empty())?;
+        if let Err(error) = wiped.and(hardened) {
+            tracing::warn!(%error, "other processes of the same user may read the agent's token from this one");
+        }
+        let home = users::home(variable(&inherited, "HOME").map(OsStr::to_owned), account.as_ref());
+        let shell = shell(account.as_ref(), variable(&inherited, "SHELL"));
+        Ok(Self { config, own: Own { inherited, home, shell, account } })
+    }
+}
+
+/// The account the agent runs as from now on; `None` where the passwd database does not know it.
+fn become_user(config: &Config) -> Result<Option<Account>, StartError> {
+    match &config.user {
+        Some(user) => {
+            let account = Account::find(user)?;
+            account.take_on()?;
+            Ok(Some(account))
+        }
+        None if nix::unistd::geteuid().is_root() && !config.allow_root => Err(StartError::Root),
+        None => Ok(Account::current()?),
+    }
+}
+
+fn overwrite(variables: &mut Vec<(OsString, OsString)>, account: &Account) {
+    let own: [(&str, OsString); 4] = [
+        ("HOME", account.home.clone().into()),
+        ("USER", account.name.clone().into()),
+        ("LOGNAME", account.name.clone().into()),
+        ("SHELL", account.shell.clone().into()),
+    ];
+    variables.retain(|(name, _)| own.iter().all(|(own, _)| name != own));
+    variables.extend(own.map(|(name, value)| (name.into(), value)));
+}
+
+fn variable<'v>(variables: &'v [(OsString, OsString)], name: &str) -> Option<&'v OsStr> {
+    variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_os_str())
+}
+
+/// The login shell of the account, else `$SHELL`, else `/bin/sh`. Service accounts have a login shell that only says no.
+fn shell(account: Option<&Account>, variable: Option<&OsStr>) -> PathBuf {
+    let login = account.map(|account| account.shell.clone());
+    let named = variable.map(PathBuf::from);
+    let usable = |shell: &PathBuf| {
+        let name = shell.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        shell.is_absolute() && !matches!(name, "nologin" | "false" | "true" | "sync") && shell.exists()
+    };
+    login.into_iter().chain(named).find(usable).unwrap_or_else(|| "/bin/sh".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(shell: &str) -> Account {
+        Account { uid: 1, gid: 1, name: "alice".into(), home: "/home/alice".into(), shell: shell.into() }
+    }
+
+    #[test]
+    fn the_shell_is_the_accounts_then_the_variables_then_sh() {
+        for (login, variable, expected) in [
+            (Some("/bin/sh"), Some("/bin/bash"), "/bin/sh"),
+            (Some("/usr/sbin/nologin"), Some("/bin/bash"), "/bin/bash"),
+            (Some("/nonexistent/zsh"), Some("bash"), "/bin/sh"),
+            (None, Some("/bin/bash"), "/bin/bash"),
+            (None, None, "/bin/sh"),
+        ] {
+            let account = login.map(account);
+            assert_eq!(shell(account.as_ref(), variable.map(OsStr::new)), PathBuf::from(expected));
+        }
+    }
+
+    #[test]
+    fn the_variables_of_the_user_that_was_left_are_replaced() {
+        let mut variables: Vec<(OsString, OsString)> =
+            [("HOME", "/root"), ("LANG", "C"), ("USER", "root")].map(|(n, v)| (n.into(), v.into())).into();
+        overwrite(&mut variables, &account("/bin/sh"));
+        for (name, value) in
+            [("HOME", "/home/alice"), ("USER", "alice"), ("LOGNAME", "alice"), ("SHELL", "/bin/sh"), ("LANG", "C")]
+        {
+            assert_eq!(variable(&variables, name), Some(OsStr::new(value)), "{name}");
+        }
+        assert_eq!(variables.len(), 5);
+    }
+}

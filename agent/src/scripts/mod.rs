@@ -1,0 +1,62 @@
+//! Startup and stop scripts: their shell, their environment, their output, their time, and what is reported of them.
+#![forbid(unsafe_code)]
+
+mod invocation;
+mod log_file;
+mod output;
+mod run;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use protocol::agent_api::timing::{Stage, Status};
+use tokio_util::sync::CancellationToken;
+
+use crate::environment::Environment;
+use crate::manifest::Script;
+use crate::mask::Masker;
+use crate::report::Reporter;
+
+pub use log_file::Places;
+pub use run::Outcome;
+
+/// Runs scripts in one environment. It takes an [`Environment`], so no script can run before the files are written.
+#[derive(Debug)]
+pub struct Runner {
+    /// What scripts see.
+    pub environment: Arc<Environment>,
+    /// What their output must not show.
+    pub masker: Masker,
+    /// Where they start, as the template says it; see [`Places::directory`].
+    pub directory: String,
+    /// Runs those that name no interpreter.
+    pub shell: PathBuf,
+    /// Where their log files are.
+    pub places: Places,
+    /// Who is told of them.
+    pub reporter: Reporter,
+}
+
+/// How a set of scripts ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Scripts that were run.
+    pub count: usize,
+    /// Those that failed, the ones that ran out of time not counted.
+    pub failed: usize,
+    /// Those that ran out of time.
+    pub timed_out: usize,
+}
+
+impl Runner {
+    /// Runs `scripts` side by side until the last has ended, or `stop` has ended them.
+    pub async fn run_all(&self, scripts: &[Script], stage: Stage, stop: &CancellationToken) -> Summary {
+        let outcomes = join_all(scripts.iter().map(|script| self.run(script, stage, stop))).await;
+        let count = |status| outcomes.iter().filter(|outcome| outcome.status == status).count();
+        Summary { count: outcomes.len(), failed: count(Status::ExitFailure), timed_out: count(Status::TimedOut) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+use std::future::Future;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use nix::sys::signal::Signal;
+use protocol::agent_api::Timing;
+use protocol::agent_api::timing::{Stage, Status};
+use tokio::io::AsyncRead;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::Runner;
+use super::invocation::Invocation;
+use super::output::Output;
+use crate::environment::Caller;
+use crate::errors::chain;
+use crate::manifest::Script;
+use crate::report::Level;
+use crate::sys::spawn::{Child, Launch};
+
+/// Between the request to end and the end.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long the output is waited for after a script has ended. What comes later is still read and sent.
+const PIPE_GRACE: Duration = Duration::from_secs(2);
+/// The exit code of what has none: ended by a signal, or never begun.
+const UNKNOWN: i32 = 255;
+
+/// How one script ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// As it is reported.
+    pub status: Status,
+    /// The script's own, or 255.
+    pub exit_code: i32,
+}
+
+/// Why a script was not left to itself.
+enum Cut {
+    TimedOut(Duration),
+    Stopped,
+}
+
+impl Runner {
+    /// Runs one script to its end and reports it.
+    pub(super) async fn run(&self, script: &Script, stage: Stage, stop: &CancellationToken) -> Outcome {
+        let (wall, start) = (SystemTime::now(), Instant::now());
+        let output = Arc::new(self.output(script));
+        let outcome = self.execute(script, &output, stop).await.unwrap_or_else(|failure| {
+            warn!(script = %script.id, name = script.display_name, "{failure}");
+            output.note(&failure.text);
+            Outcome { status: Status::ExitFailure, exit_code: failure.exit_code }
+        });
+        debug!(script = %script.id, ?outcome, "script ended");
+        self.reporter.script(Timing {
+            script_id: script.id.as_bytes().to_vec(),
+            start: Some(wall.into()),
+            // By the monotonic clock: an end before the start, because somebody set the time, is refused by servers.
+            end: Some((wall + start.elapsed()).into()),
+            exit_code: outcome.exit_code,
+            stage: stage.into(),
+            status: outcome.status.into(),
+        });
+        outcome
+    }
+
+    fn output(&self, script: &Script) -> Output {
+        let file = self.places.open(&script.log_path, script.log_source_id);
+        let file = file.inspect_err(|error| {
+            let text = format!("{}; the script runs without it", chain(error));
+            warn!("{text}");
+            self.reporter.own_line(Level::Warn, &text);
+        });
+        Output::new(file.ok(), self.reporter.clone(), script.log_source_id)
+    }
+
+    async fn execute(
+        &self,
+        script: &Script,
+        output: &Arc<Output>,
+        stop: &CancellationToken,
+    ) -> Result<Outcome, Failure> {
+        let mut child = self.spawn(script)?;
+        let mut pumps = [
+            self.pump(output, child.process.stdout.take(), Level::Info),
+            self.pump(output, child.process.stderr.take(), Level::Error),
+        ];
+        let (ended, cut) = match first_cut(child.process.wait(), script.timeout, stop).await {
+            Ok(ended) => (ended, None),
+            Err(cut) => (terminate(&mut child, &mut pumps).await, Some(cut)),
+        };
+        let piped = timeout(PIPE_GRACE, ended_all(&mut pumps)).await;
+        let exit_code = ended.ok().and_then(|status| status.code()).unwrap_or(UNKNOWN);
+        let status = match cut {
+            Some(Cut::TimedOut(limit)) => {
+                output.note(&format!("(ended by the agent after its timeout of {limit:?})"));
+                Status::TimedOut
+            }
+            Some(Cut::Stopped) => Status::ExitFailure,
+            None if exit_code != 0 => Status::ExitFailure,
+            None if piped.is_err() => {
+                output.note("(the script has ended, but a process it started still holds its output open)");
+                Status::PipesLeftOpen
+            }
+            None => Status::Ok,
+        };
+        Ok(Outcome { status, exit_code })
+    }
+
+    fn spawn(&self, script: &Script) -> Result<Child, Failure> {
+        let invocation = Invocation::of(&script.script, &self.shell)
+            .map_err(|error| Failure { text: format!("cannot prepare the script: {error}"), exit_code: UNKNOWN })?;
+        let mut launch = Launch::new(invocation.program);
+        launch.arguments = invocation.arguments;
+        launch.inherit = invocation.inherit;
+        launch.environment = self.environment.resolve(&Caller::Agent(Vec::new())).into_variables();
+        launch.directory = Some(self.places.directory(&self.directory));
+        launch.stdout = Stdio::piped();
+        launch.stderr = Stdio::piped();
+        launch.spawn().map_err(|error| Failure { text: chain(&error), exit_code: error.exit_code().into() })
+    }
+
+    /// A task of its own, so that a background process which keeps the pipe is still logged after the script's end,
+    /// rather than killed by writing into a closed pipe.
+    fn pump(
+        &self,
+        output: &Arc<Output>,
+        stream: Option<impl AsyncRead + Unpin + Send + 'static>,
+        level: Level,
+    ) -> JoinHandle<()> {
+        let output = output.clone();
+        let mask = self.masker.stream();
+        tokio::spawn(async move {
+            if let Some(stream) = stream {
+                output.pump(stream, level, mask).await;
+            }
+        })
+    }
+}
+
+/// A script that did not begin.
+#[derive(Debug)]
+struct Failure {
+    text: String,
+    exit_code: i32,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// The end of the script, unless its time or the agent's is over first.
+async fn first_cut<T>(
+    ended: impl Future<Output = T>,
+    limit: Option<Duration>,
+    stop: &CancellationToken,
+) -> Result<T, Cut> {
+    let out_of_time = async {
+        match limit {
+            Some(limit) => {
+                sleep(limit).await;
+                limit
+            }
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        ended = ended => Ok(ended),
+        () = stop.cancelled() => Err(Cut::Stopped),
+        limit = out_of_time => Err(Cut::TimedOut(limit)),
+    }
+}
+
+/// Asks the whole group to end, and after a while makes it.
+async fn terminate(child: &mut Child, pumps: &mut [JoinHandle<()>]) -> std::io::Result<ExitStatus> {
+    signal(child, Signal::SIGTERM);
+    // The shell often ends at once; what it started may need the time. It is gone when the pipes are closed.
+    let all = async {
+        let status = child.process.wait().await;
+        ended_all(pumps).await;
+        status
+    };
+    let ended = timeout(GRACE, all).await;
+    signal(child, Signal::SIGKILL);
+    match ended {
+        Ok(status) => status,
+        Err(_) => child.process.wait().await,
+    }
+}
+
+fn signal(child: &Child, signal: Signal) {
+    if let Err(error) = child.signal(signal) {
+        warn!(%signal, %error, "cannot signal a script");
+    }
+}
+
+/// Waits for all, also when asked again for those that have ended.
+async fn ended_all(pumps: &mut [JoinHandle<()>]) {
+    for pump in pumps.iter_mut().filter(|pump| !pump.is_finished()) {
+        // A panic there has been told by the panic hook; the output ends with it.
+        let _ = pump.await;
+    }
+}
