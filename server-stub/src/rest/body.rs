@@ -31,7 +31,7 @@ impl<T: DeserializeOwned> FromRequest<AppState> for JsonBody<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &AppState) -> Result<Self, ApiError> {
-        parse(&read(request, MAX_BYTES).await?).map(Self)
+        parse(&read(request, MAX_BYTES, ARRIVAL).await?).map(Self)
     }
 }
 
@@ -40,11 +40,11 @@ impl<T: DeserializeOwned> FromRequest<AppState> for LargeJsonBody<T> {
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let _place = state.limits.large_body().await?;
-        parse(&read(request, MAX_LARGE_BYTES).await?).map(Self)
+        parse(&read(request, MAX_LARGE_BYTES, ARRIVAL).await?).map(Self)
     }
 }
 
-async fn read(request: Request, limit: usize) -> Result<Bytes, ApiError> {
+async fn read(request: Request, limit: usize, arrival: Duration) -> Result<Bytes, ApiError> {
     // Also keeps web pages out: without this type a browser may send a form, with our cookie, from any site.
     if !is_json(request.headers()) {
         let message = "Request body must have the content type application/json.";
@@ -56,7 +56,7 @@ async fn read(request: Request, limit: usize) -> Result<Bytes, ApiError> {
     if announced.is_some_and(|length: usize| length > limit) {
         return Err(too_large());
     }
-    let body = tokio::time::timeout(ARRIVAL, to_bytes(request.into_body(), limit));
+    let body = tokio::time::timeout(arrival, to_bytes(request.into_body(), limit));
     let slow = || ApiError::new(StatusCode::REQUEST_TIMEOUT, "Request body took too long to arrive.");
     body.await.map_err(|_| slow())?.map_err(|error| {
         let mut source = std::error::Error::source(&error);
@@ -77,17 +77,35 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 /// The parser's own message repeats what it found, which may be a value: only the place is told.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let refused = |detail: String| {
+        let problem = Problem::new("Request body must be valid JSON.").detail(detail);
+        ApiError::with(StatusCode::BAD_REQUEST, problem)
+    };
+    // serde would also fill the fields from an array, by their order.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(refused("an object is expected".into()));
+    }
     serde_json::from_slice(body).map_err(|error| {
         let what = match error.classify() {
             Category::Data => "a field has the wrong type",
             Category::Eof => "the text ends too early",
             Category::Syntax | Category::Io => "syntax error",
         };
-        let problem = Problem::new("Request body must be valid JSON.").detail(format!(
-            "{what} at line {} column {}",
-            error.line(),
-            error.column()
-        ));
-        ApiError::with(StatusCode::BAD_REQUEST, problem)
+        refused(format!("{what} at line {} column {}", error.line(), error.column()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_does_not_arrive_is_given_up() {
+        let never = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+        let request = Request::post("/").header(header::CONTENT_TYPE, "application/json").body(never).unwrap();
+        let error = read(request, 10, Duration::from_millis(1)).await.unwrap_err();
+        assert_eq!(error.status, StatusCode::REQUEST_TIMEOUT);
+    }
 }

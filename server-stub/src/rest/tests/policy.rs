@@ -1,0 +1,73 @@
+use serde_json::json;
+
+use super::*;
+
+const REFUSED: &str = "file paths are disabled by the deployment administrator; clear file_path or use env_name";
+
+/// A file secret from before the administrator turned files off.
+async fn legacy() -> World {
+    let world = World::new().await;
+    world.create(json!({ "name": "f", "value": "v", "file_path": "~/f" })).await.is(201);
+    world.create(json!({ "name": "both", "value": "v", "env_name": "B", "file_path": "~/b" })).await.is(201);
+    world.policy(false).await
+}
+
+#[tokio::test]
+async fn post_user_secret_file_path_disabled() {
+    let world = World::with(|settings| settings.file_paths = false).await;
+    for enabled in [true, false] {
+        let body = json!({ "name": "a", "value": "v", "env_name": "A", "file_path": "~/a", "enabled": enabled });
+        assert_eq!(world.create(body).await.is(400).faults(), [("file_path", REFUSED)]);
+    }
+    let once = world.create(json!({ "name": "a", "value": "v", "file_path": "a" })).await.is(400);
+    assert_eq!(once.faults(), [("file_path", "file path must start with ~/ or /")]);
+    world.create(json!({ "name": "env", "value": "v", "env_name": "A" })).await.is(201);
+    world.create(json!({ "name": "none", "value": "v" })).await.is(201);
+    world.import("env", "IMPORTED=1\nPATH=2").await.is(201);
+    let capabilities = "/api/v2/deployment/user-secrets/capabilities";
+    assert_eq!(world.get(capabilities).await.is(200).body, json!({ "file_path_delivery_enabled": false }));
+    let world = world.policy(true).await;
+    assert_eq!(world.get(capabilities).await.is(200).body, json!({ "file_path_delivery_enabled": true }));
+    world.create(json!({ "name": "file", "value": "v", "file_path": "~/a" })).await.is(201);
+}
+
+#[tokio::test]
+async fn patch_user_secret_file_path_disabled_allows() {
+    let world = legacy().await;
+    for (name, body) in [
+        ("f", json!({ "description": "unrelated edit" })),
+        ("f", json!({ "value": "new", "file_path": "~/f" })),
+        ("f", json!({ "enabled": false })),
+        // Ours: enabled is intent; the file is not delivered either way.
+        ("f", json!({ "enabled": true })),
+        ("f", json!({ "env_name": "F", "file_path": "" })),
+        ("both", json!({ "env_name": "" })),
+        ("both", json!({ "env_name": "B" })),
+        ("both", json!({ "file_path": "" })),
+    ] {
+        world.patch(name, body).await.is(200);
+    }
+}
+
+#[tokio::test]
+async fn patch_user_secret_file_path_disabled_disabling_does_not_clear_the_stored_path() {
+    let world = legacy().await;
+    assert_eq!(world.patch("f", json!({ "enabled": false })).await.is(200).body["file_path"], "~/f");
+}
+
+#[tokio::test]
+async fn patch_user_secret_file_path_disabled_refuses() {
+    let world = legacy().await;
+    world.create(json!({ "name": "env", "value": "v", "env_name": "E" })).await.is(201);
+    for (name, path) in [("env", "~/new"), ("f", "~/changed"), ("f", "~/f/")] {
+        let refused = world.patch(name, json!({ "file_path": path })).await.is(400);
+        assert_eq!(refused.faults(), [("file_path", REFUSED)]);
+        let entry = world.audited().await;
+        assert_eq!((entry.action.as_str(), entry.target.as_str(), entry.status), ("write", name, 400));
+        assert_eq!(entry.diff, json!({}));
+    }
+    world.patch("f", json!({ "description": "fine" })).await.is(200);
+    let entry = world.audited().await;
+    assert_eq!((entry.status, entry.diff), (200, json!({ "description": { "old": "", "new": "fine" } })));
+    world.policy(true).await.patch("env", json!({ "file_path": "~/new" })).await.is(200);
+}
