@@ -122,7 +122,8 @@ impl<T: Transport> Driver<T> {
     /// Ready when the connection has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            if self.poll_requested(cx).is_err() {
+            if let Err(error) = self.poll_requested(cx) {
+                debug!(%error, "the session can open no stream");
                 return Poll::Ready(());
             }
             self.finishing.retain_mut(|(stream, _)| Pin::new(stream).poll_close(cx).is_pending());
