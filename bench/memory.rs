@@ -70,5 +70,5 @@ fn https(env: &Env, running: &Server) -> (Server, String) {
     let ours = fs::read_to_string(&certificate).expect("the certificate");
     let roots = env.write("roots.pem", format!("{system}\n{ours}")).display().to_string();
     assert!(running.url().starts_with("http://"), "the first server speaks plain http");
-    (env.server_with(["--tls-cert", &certificate, "--tls-key", &key]), roots)
+    (env.server_with(["--rate-limit", "0", "--tls-cert", &certificate, "--tls-key", &key]), roots)
 }

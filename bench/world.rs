@@ -21,7 +21,8 @@ pub struct World {
 impl World {
     pub fn new() -> Self {
         let env = Env::quiet();
-        let server = env.server();
+        // hyperfine alone asks for more than a person may.
+        let server = env.server_with(["--rate-limit", "0"]);
         let alice = env.user("alice");
         for number in 0..SECRETS / 2 {
             alice.secret(&format!("variable-{number}"), &["--env", &format!("SECRET_{number}")]);
