@@ -33,7 +33,7 @@ demo: build ## a server, a user, three secrets and a workspace on this machine, 
 bench: ## measures start, memory, size and throughput, and writes docs/performance.md
 	@CARGO='$(CARGO)' bench/run
 
-fuzz: ## each fuzz target for FUZZ_SECONDS (default 60); needs cargo-fuzz
+fuzz: ## each fuzz target for FUZZ_SECONDS (default 60)
 	@CARGO='$(CARGO)' .ci/fuzz
 
 package: ## stripped executables, man pages and completions into dist/

@@ -250,3 +250,6 @@ impl fmt::Display for Target {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

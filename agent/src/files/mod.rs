@@ -166,3 +166,6 @@ fn outcome(path: PathBuf, value: Guarded, result: Result<Settled, Failure>) -> T
 fn split(path: &Path) -> Option<(&Path, &std::ffi::OsStr)> {
     Some((path.parent()?, path.file_name()?))
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,8 @@ use crate::session::{Session, Stream};
 
 /// How long a peer may take for its FIN, and for the call on a stream it has opened.
 const PEER_LIMIT: Duration = Duration::from_secs(30);
+/// How long a peer may take to read a reply; it has no use for it later, since clients give up as well.
+const WRITE_LIMIT: Duration = Duration::from_mins(1);
 /// Packets over 64 KiB that one session may have us hold.
 const LARGE_PACKETS: usize = 8;
 /// No call has a path this long; what is longer is not echoed anywhere.
@@ -93,6 +95,8 @@ impl Call {
         match result {
             Ok(()) => self.encoder.packet(Kind::CloseSend, &[], &mut self.queued),
             Err(status) => {
+                // An answer that still waits to go out would pass for the outcome.
+                self.queued.clear();
                 let status = status.to_bytes();
                 self.encoder.packet(Kind::Error, &status, &mut self.queued);
             }
@@ -102,8 +106,11 @@ impl Call {
 
     async fn flush(&mut self) -> io::Result<()> {
         let queued = std::mem::take(&mut self.queued);
+        if self.torn {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         self.torn = true;
-        timeout(PEER_LIMIT, self.writer.write_all(&queued)).await??;
+        timeout(WRITE_LIMIT, self.writer.write_all(&queued)).await??;
         self.torn = false;
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures_util::SinkExt;
 use protocol::drpc::{CallError, Status};
@@ -180,6 +181,8 @@ async fn a_stream_that_does_not_begin_with_a_call_is_ended() {
 #[tokio::test]
 async fn requests_that_are_not_what_they_should_be_fail_their_call() {
     let go = go_agent();
+    let refused = soon(call(go.open(), "/t/Doubt", b"")).await;
+    assert_eq!(refused, Err(Failure::Remote(0, "no, after all".into())), "and not the answer that was queued");
     let refused = soon(call(go.open(), "/t/Echo", b"\xff\xff")).await.unwrap_err();
     assert!(matches!(refused, Failure::Remote(0, text) if text.starts_with("cannot decode the request")));
     let mut stream = go.open();
@@ -187,6 +190,52 @@ async fn requests_that_are_not_what_they_should_be_fail_their_call() {
     stream.write_all(&bytes_of(&none)).await.unwrap();
     let refused = soon(Packets::default().next(&mut stream)).await.unwrap().unwrap();
     assert_eq!(refused.data, Status::new("the call ended without a request").to_bytes());
+    go.assert_content();
+}
+
+#[tokio::test]
+async fn a_call_ends_when_its_client_says_so_and_the_next_one_is_answered() {
+    let (ours, theirs) = pipe();
+    let (service, _) = serve_on(ours);
+    let go = Go::start(theirs, true);
+    // Close, soft Cancel, and the next call itself.
+    for end in ["0b010400", "89010400", ""] {
+        let mut stream = go.open();
+        stream.write_all(&request("/t/Silent", b"")).await.unwrap();
+        until(|| service.silent.load(Ordering::SeqCst) == 1).await;
+        stream.write_all(&hex::decode(end).unwrap()).await.unwrap();
+        stream.write_all(b"\x03\x02\x01\x07/t/Echo\x05\x02\x02\x03\x0a\x01x\x0d\x02\x03\x00").await.unwrap();
+        let answer = soon(Packets::default().next(&mut stream)).await.unwrap().unwrap();
+        assert_eq!((answer.stream_id, answer.data.as_slice()), (2, &b"\x0a\x01x"[..]), "{end}");
+        assert_eq!(service.silent.load(Ordering::SeqCst), 0);
+    }
+    go.assert_content();
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_waited_for_without_end() {
+    let go = go_agent();
+    go.allow_early_fin();
+    let start = tokio::time::Instant::now();
+    let asks_nothing = go.open();
+    let mut takes_nothing = go.open();
+    let size = prost::Message::encode_to_vec(&Size { encoded: 1 << 20 });
+    takes_nothing.write_all(&request("/t/Sized", &size)).await.unwrap();
+    for (at, finished) in [(29, (false, false)), (31, (true, false)), (59, (true, false)), (61, (true, true))] {
+        tokio::time::sleep_until(start + Duration::from_secs(at)).await;
+        assert_eq!((asks_nothing.peer_has_finished(), takes_nothing.peer_has_finished()), finished, "{at} s");
+    }
+    go.assert_content();
+
+    let (ours, theirs) = pipe();
+    let (_session, client) = client_on(ours);
+    let go = Go::start(theirs, false);
+    let accepting = go.clone();
+    tokio::spawn(async move { answer(accepting.accept().await.unwrap()).await });
+    let start = tokio::time::Instant::now();
+    let error = client.call::<Blob, Blob>("/t/Silent", &Blob::default()).await.unwrap_err();
+    assert!(matches!(error, CallError::TimedOut));
+    assert_eq!(start.elapsed().as_secs(), 60);
     go.assert_content();
 }
 

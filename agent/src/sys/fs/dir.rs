@@ -1,7 +1,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -15,20 +15,20 @@ use super::{Entry, FileId, Kind};
 pub struct Dir {
     fd: OwnedFd,
     entry: Entry,
+    /// One that may only be searched can be worked in, but neither listed nor flushed.
+    readable: bool,
 }
-
-const HANDLE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 impl Dir {
     /// Opens a directory by its path, following links: how a user arranges the parents is the user's business.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Self::from_fd(rustix::fs::openat(CWD, path, HANDLE, Mode::empty())?)
+        Self::open_at(CWD, path.as_os_str(), OFlags::empty())
     }
 
     /// Opens a directory by a path that a link in this one holds.
     pub fn open_from(&self, path: &Path) -> io::Result<Self> {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        Self::from_fd(rustix::fs::openat(&self.fd, path, HANDLE, Mode::empty())?)
+        let path = if path.as_os_str().is_empty() { OsStr::new(".") } else { path.as_os_str() };
+        Self::open_at(&self.fd, path, OFlags::empty())
     }
 
     /// Opens a directory by an absolute path and makes what is missing of it, 0700. Also returns the directories that
@@ -58,13 +58,20 @@ impl Dir {
             Err(error) => return Err(error.into()),
         };
         // What we made ourselves is no link; if it is one now, it was planted in between.
-        let flags = if made { HANDLE | OFlags::NOFOLLOW } else { HANDLE };
-        Ok((Self::from_fd(rustix::fs::openat(&self.fd, name, flags, Mode::empty())?)?, made))
+        let flags = if made { OFlags::NOFOLLOW } else { OFlags::empty() };
+        Ok((Self::open_at(&self.fd, name, flags)?, made))
     }
 
-    fn from_fd(fd: OwnedFd) -> io::Result<Self> {
-        let entry = Entry::of(&fd)?;
-        Ok(Self { fd, entry })
+    /// One descriptor for everything, so that flushing at the end cannot fail for want of another.
+    fn open_at(base: impl AsFd + Copy, path: &OsStr, flags: OFlags) -> io::Result<Self> {
+        let open = |access| {
+            rustix::fs::openat(base, path, flags | access | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        };
+        let (fd, readable) = match open(OFlags::RDONLY) {
+            Err(Errno::ACCESS) => (open(OFlags::PATH)?, false),
+            opened => (opened?, true),
+        };
+        Ok(Self { entry: Entry::of(&fd)?, fd, readable })
     }
 
     /// Which directory it is.
@@ -147,7 +154,10 @@ impl Dir {
     /// The names in it that start with `prefix`.
     pub fn names(&self, prefix: &str) -> io::Result<Vec<OsString>> {
         let mut names = Vec::new();
-        for entry in rustix::fs::Dir::new(self.readable()?)? {
+        if !self.readable {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        for entry in rustix::fs::Dir::read_from(&self.fd)? {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
             if name.starts_with(prefix.as_bytes()) {
@@ -159,15 +169,13 @@ impl Dir {
 
     /// Makes its entries durable. An error of kind `PermissionDenied` where we may not read it.
     pub fn flush(&self) -> io::Result<()> {
-        match rustix::fs::fsync(self.readable()?) {
+        if !self.readable {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        match rustix::fs::fsync(&self.fd) {
             // Some file systems (9p, FUSE) have no flush of directories; their renames are as durable as they get.
             Err(Errno::INVAL | Errno::NOTSUP) => Ok(()),
             flushed => Ok(flushed?),
         }
-    }
-
-    fn readable(&self) -> io::Result<OwnedFd> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat(&self.fd, ".", flags, Mode::empty())?)
     }
 }

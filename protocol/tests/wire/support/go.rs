@@ -20,8 +20,8 @@ use super::frames::{ACK, DATA, FIN, Frame, GO_AWAY, PING, RST, SYN, WINDOW, take
 
 const WINDOW_SIZE: u32 = 256 * 1024;
 const BACKLOG: usize = 256;
-/// Go's `StreamOpenTimeout`, which is 75 s, as the integration suite of the reference sets it.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
+/// Go's `StreamOpenTimeout` is 75 s.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
 pub struct Go {

@@ -88,6 +88,10 @@ impl Service for TestService {
                 let blob: Blob = call.request().await?;
                 call.answer(&blob)
             }
+            "/t/Doubt" => {
+                call.answer(&Blob::of("yes"))?;
+                Err(Status::new("no, after all"))
+            }
             "/t/Fail" => Err(Status::new("boom")),
             "/t/Sized" => {
                 let size: Size = call.request().await?;

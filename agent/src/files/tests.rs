@@ -1,0 +1,113 @@
+mod faults;
+mod matrix;
+mod mounts;
+mod properties;
+
+use std::ffi::OsString;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use protocol::secret::Secret;
+
+use super::disk::Disk;
+use super::*;
+use crate::manifest::{SecretSet, WorkspaceSecret};
+use crate::plan::{Plan, Policy};
+use crate::sys::memory;
+
+/// A home directory of its own, and the way of a secret into it.
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn policy(&self) -> Policy {
+        Policy { home: Some(self.0.path().into()), delivered: Vec::new() }
+    }
+
+    fn plan(&self, targets: &[(&str, &[u8])]) -> Plan {
+        Plan::new(&secrets(targets), &Disk, &self.policy())
+    }
+
+    fn deliver(&self, targets: &[(&str, &[u8])]) -> FilesApplied {
+        apply(self.plan(targets))
+    }
+
+    /// Delivers one secret.
+    fn one(&self, name: &str, value: &str) -> Result<Settled, String> {
+        let mut applied = self.deliver(&[(&format!("~/{name}"), value.as_bytes())]);
+        applied.outcomes.remove(0).result.map_err(|error| chain(&error))
+    }
+
+    fn write(&self, name: &str, content: &str, mode: u32) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        path
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// Everything under it by name, so that no file of ours stays unseen.
+    fn names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        collect(self.0.path(), "", &mut names);
+        names.sort();
+        names
+    }
+}
+
+fn collect(dir: &Path, prefix: &str, names: &mut Vec<String>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if entry.file_type().unwrap().is_dir() {
+            collect(&entry.path(), &format!("{name}/"), names);
+        }
+        names.push(name);
+    }
+}
+
+fn secrets(targets: &[(&str, &[u8])]) -> SecretSet {
+    let values = targets.iter().map(|(_, value)| Secret::new(value.to_vec())).collect();
+    let held = memory::guard(values).unwrap();
+    let secrets = targets.iter().zip(held);
+    let secret = |((path, _), value): (&(&str, &[u8]), Guarded)| WorkspaceSecret {
+        env_name: None,
+        file_path: Some((*path).to_owned()),
+        value,
+    };
+    SecretSet { template: Vec::new(), secrets: secrets.map(secret).collect(), refused: Vec::new() }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// What has to be known of a file to see that it was not touched.
+fn stamp(path: &Path) -> (u64, i64, i64) {
+    let metadata = std::fs::symlink_metadata(path).unwrap();
+    (metadata.ino(), metadata.mtime(), metadata.mtime_nsec())
+}
+
+fn names_of_outcomes(applied: &FilesApplied) -> Vec<OsString> {
+    applied.outcomes().iter().map(|outcome| outcome.path.file_name().unwrap().to_owned()).collect()
+}
