@@ -38,6 +38,7 @@ pub fn router(state: AppState) -> Router {
     Router::new()
         .nest("/api/v2", api)
         .merge(rpc::routes())
+        .route("/healthz", get(async || "OK"))
         .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "Route not found."))
         .method_not_allowed_fallback(async || ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed."))
         .layer(CatchPanicLayer::custom(observe::panicked))

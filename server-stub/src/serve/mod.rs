@@ -3,6 +3,8 @@
 mod listen;
 pub(crate) mod process;
 mod state;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::io::{self, Write};

@@ -47,22 +47,28 @@ pub(super) fn raise_open_files() -> usize {
     usize::try_from(files.saturating_sub(RESERVED_FILES).clamp(16, MAX_CONNECTIONS)).unwrap_or(usize::MAX)
 }
 
-/// Log lines on standard error, from INFO on; `CODER_SERVER_LOG` takes other filters.
+/// Log lines on standard error, from INFO on.
 pub(crate) fn log_as_server() {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).with_env_var("CODER_SERVER_LOG");
     let ansi = io::IsTerminal::is_terminal(&io::stderr());
-    let lines =
-        fmt::layer().with_writer(io::stderr).with_ansi(ansi).with_filter(quiet_libraries(filter.from_env_lossy()));
+    let lines = fmt::layer().with_writer(io::stderr).with_ansi(ansi).with_filter(filter(LevelFilter::INFO));
     // Set already where a test runs several servers in one process.
     drop(tracing_subscriber::registry().with(lines).try_init());
 }
 
 /// For a command that ends: warnings only, and without the time.
 pub(crate) fn log_as_command() {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).with_env_var("CODER_SERVER_LOG");
     let lines = fmt::layer().with_writer(io::stderr).without_time().with_target(false);
-    let lines = lines.with_filter(quiet_libraries(filter.from_env_lossy()));
-    drop(tracing_subscriber::registry().with(lines).try_init());
+    drop(tracing_subscriber::registry().with(lines.with_filter(filter(LevelFilter::WARN))).try_init());
+}
+
+/// `CODER_SERVER_LOG`, else `RUST_LOG`, changes what is logged: `debug`, or `server_stub::rpc=trace,warn`.
+fn filter<S>(default: LevelFilter) -> impl tracing_subscriber::layer::Filter<S>
+where
+    S: tracing::Subscriber + for<'span> tracing_subscriber::registry::LookupSpan<'span>,
+{
+    let wanted = ["CODER_SERVER_LOG", "RUST_LOG"].into_iter().find_map(|name| std::env::var(name).ok());
+    let filter = EnvFilter::builder().with_default_directive(default.into()).parse_lossy(wanted.unwrap_or_default());
+    quiet_libraries(filter)
 }
 
 /// Libraries log buffers and headers below INFO, and tokens and values are in them.

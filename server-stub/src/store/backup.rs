@@ -8,7 +8,8 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 
 use super::audit::{Actor, Record};
-use super::keyring::{KeyId, KeySource, Keyring};
+use super::key::{KeyId, KeySource};
+use super::keyring::Keyring;
 use super::schema::create_private;
 use super::{DataDir, DataDirError, Doing, Store, StoreError, key_file, schema};
 

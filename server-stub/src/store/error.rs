@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::keyring::{KeyError, KeyId};
+use super::key::{KeyError, KeyId};
 
 /// A failure of the store. None of its texts holds a value.
 #[derive(Debug, thiserror::Error)]

@@ -12,7 +12,7 @@ use nix::unistd::Uid;
 use zeroize::Zeroizing;
 
 use super::data_dir::name_of;
-use super::keyring::{self, KeyBytes, KeyError};
+use super::key::{self, KeyBytes, KeyError};
 use super::schema::create_private;
 
 /// A thousand keys; a file that is longer is no key file.
@@ -36,7 +36,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<KeyBytes>, KeyError> {
     }
     let mut text = Zeroizing::new(String::new());
     file.take(MAX_BYTES).read_to_string(&mut text).map_err(failed)?;
-    keyring::parse(&text, &path.display().to_string())
+    key::parse(&text, &path.display().to_string())
 }
 
 /// Makes the file with one key. Where another process was faster, its file stands.
@@ -104,7 +104,7 @@ mod tests {
     fn it_is_private_complete_and_never_overwritten_by_a_slower_process() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("encryption.key");
-        let (first, second) = (keyring::generate().unwrap(), keyring::generate().unwrap());
+        let (first, second) = (key::generate().unwrap(), key::generate().unwrap());
         create(&path, &first).unwrap();
         create(&path, &second).unwrap();
         assert_eq!(read(&path).unwrap(), [first]);
@@ -116,7 +116,7 @@ mod tests {
     fn it_is_refused_when_others_can_read_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("k");
-        create(&path, &keyring::generate().unwrap()).unwrap();
+        create(&path, &key::generate().unwrap()).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(read(&path).unwrap_err().to_string().contains("has mode 0640"));
     }

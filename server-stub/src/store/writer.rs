@@ -15,7 +15,8 @@ use sqlx::{Connection, Row, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::{Doing, StoreError};
-use super::keyring::{KeyId, Keyring, Place, Sealed};
+use super::key::KeyId;
+use super::keyring::{Keyring, Place, Sealed};
 use super::schema;
 
 /// Operations that may wait; more make their callers wait for a place.
