@@ -23,10 +23,19 @@ const PEER_LIMIT: Duration = Duration::from_secs(30);
 const WRITE_LIMIT: Duration = Duration::from_mins(1);
 /// Packets over 64 KiB that one session may have us hold.
 const LARGE_PACKETS: usize = 8;
+/// Calls of one session that are answered at a time; the others wait. An agent has a dozen at most, and each may hold an
+/// answer in memory that its caller does not take.
+const CALLS_AT_ONCE: usize = 64;
 /// No call has a path this long; what is longer is not echoed anywhere.
 const MAX_PATH: usize = 1024;
 
 type Reader = PacketReader<ReadHalf<Stream>>;
+
+/// What the streams of one session share, so that a peer that takes all of it only holds up itself.
+struct Shares {
+    large_packets: Arc<Semaphore>,
+    calls: Semaphore,
+}
 
 /// What answers calls.
 pub trait Service: Send + Sync + 'static {
@@ -120,13 +129,14 @@ impl Call {
 ///
 /// A handler that panics ends its session, and no other.
 pub async fn serve<S: Service>(mut session: Session, service: Arc<S>) {
-    let places = Arc::new(Semaphore::new(LARGE_PACKETS));
+    let large_packets = Arc::new(Semaphore::new(LARGE_PACKETS));
+    let shares = Arc::new(Shares { large_packets, calls: Semaphore::new(CALLS_AT_ONCE) });
     let mut streams = JoinSet::new();
     loop {
         tokio::select! {
             stream = session.accept() => match stream {
                 Some(stream) => {
-                    streams.spawn(serve_stream(stream, service.clone(), places.clone()));
+                    streams.spawn(serve_stream(stream, service.clone(), shares.clone()));
                 }
                 None => return,
             },
@@ -154,14 +164,17 @@ enum Next {
 }
 
 /// Real peers make one call a stream; several, one after the other, are answered as well.
-async fn serve_stream<S: Service>(stream: Stream, service: Arc<S>, places: Arc<Semaphore>) {
+async fn serve_stream<S: Service>(stream: Stream, service: Arc<S>, shares: Arc<Shares>) {
     let (reader, writer) = tokio::io::split(stream);
-    let mut reader = PacketReader::sharing(reader, places);
+    let mut reader = PacketReader::sharing(reader, shares.large_packets.clone());
     let mut call = Call::new(writer);
     let mut invoked = next_invoke(&mut reader, 0).await;
     while let Some(invoke) = invoked {
         let id = invoke.stream;
-        invoked = match serve_call(invoke, &mut reader, &mut call, &*service).await {
+        let turn = shares.calls.acquire().await;
+        let next = serve_call(invoke, &mut reader, &mut call, &*service).await;
+        drop(turn);
+        invoked = match next {
             Next::Await => next_invoke(&mut reader, id).await,
             Next::Invoke(invoke) => Some(invoke),
             Next::Drain => {

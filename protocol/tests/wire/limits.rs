@@ -47,9 +47,12 @@ async fn streams_of_go_600_at_once() {
         stream.write_all(&request("/t/Silent", b"")).await.unwrap();
         streams.push(stream);
     }
-    until(|| service.silent.load(Ordering::SeqCst) == 600).await;
+    // All are taken, and as many answered as one session may have at a time.
+    until(|| go.unacknowledged() == 0 && service.silent.load(Ordering::SeqCst) == 64).await;
+    go.assert_content();
     drop(streams);
     until(|| service.silent.load(Ordering::SeqCst) + go.open_streams() == 0).await;
+    assert!(soon(call(go.open(), "/t/Echo", b"")).await.is_ok());
     go.assert_content();
 }
 
