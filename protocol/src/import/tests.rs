@@ -313,7 +313,7 @@ fn sizes_and_counts() {
         assert_eq!(message(format, &filled(MAX_FILE_BYTES + 1)), expected);
     }
     for (format, separator) in [(Format::Env, "="), (Format::Yaml, ": ")] {
-        let many = |count| (0..count).map(|n| format!("K{n}{separator}v\n")).collect::<String>();
+        let many = |count| (0..count).map(|n| format!("K{n}{separator}v\n")).collect::<Vec<_>>().concat();
         assert_eq!(parse(format, &many(50)).unwrap().len(), 50);
         assert_eq!(message(format, &many(51)), "secrets file holds more than 50 secrets");
     }
