@@ -121,8 +121,14 @@ impl Wave {
         }
         // Nothing is renamed before everything is flushed: the first rename may make the file system write its journal,
         // and the flushes that follow would wait for it one after the other.
-        let (flushed, failed) = partition(self.staged, |staged| flush(&staged.temp.file));
-        outcomes.extend(failed);
+        let results = flush_each(&self.staged.iter().map(|staged| &staged.temp.file).collect::<Vec<_>>());
+        let mut flushed = Vec::new();
+        for (staged, result) in self.staged.into_iter().zip(results) {
+            match result {
+                Ok(()) => flushed.push(staged),
+                Err(source) => outcomes.push((staged.index, Err(Failure::Flush { source }))),
+            }
+        }
         let mut placed = Vec::new();
         for mut staged in flushed {
             match place(&mut staged) {
@@ -142,19 +148,27 @@ impl Wave {
     }
 }
 
-fn partition(staged: Vec<Staged>, check: impl Fn(&Staged) -> Result<(), Failure>) -> (Vec<Staged>, Outcomes) {
-    let (mut good, mut bad) = (Vec::new(), Vec::new());
-    for staged in staged {
-        match check(&staged) {
-            Ok(()) => good.push(staged),
-            Err(failure) => bad.push((staged.index, Err(failure))),
-        }
+/// Flushes every file by itself, so that an error has its file, and several at a time: each waits for the disk to empty
+/// its cache, and the kernel joins those that wait at once.
+fn flush_each(files: &[&File]) -> Vec<io::Result<()>> {
+    const AT_ONCE: usize = 16;
+    fn flush(files: &[&File]) -> Vec<io::Result<()>> {
+        files.iter().map(|file| file.sync_data()).collect()
     }
-    (good, bad)
-}
-
-fn flush(file: &File) -> Result<(), Failure> {
-    file.sync_data().map_err(|source| Failure::Flush { source })
+    let panicked =
+        |files: &[&File]| files.iter().map(|_| Err(io::Error::other("the flushing thread panicked"))).collect();
+    std::thread::scope(|scope| {
+        let shares: Vec<_> = files
+            .chunks(files.len().div_ceil(AT_ONCE).max(1))
+            .map(|share| (share, std::thread::Builder::new().spawn_scoped(scope, move || flush(share))))
+            .collect();
+        let done = shares.into_iter().flat_map(|(share, thread)| match thread {
+            Ok(thread) => thread.join().unwrap_or_else(|_| panicked(share)),
+            // No thread to be had: this one does it.
+            Err(_) => flush(share),
+        });
+        done.collect()
+    })
 }
 
 /// A temporary file with the content and the identity that the target shall have.

@@ -6,10 +6,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
 
+use nix::libc;
 use protocol::secret::Secret;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
-
-use nix::libc;
 
 /// The core limit this process was started with: what its children get back.
 static CORE_LIMIT: OnceLock<Rlimit> = OnceLock::new();
@@ -109,10 +108,67 @@ pub fn is_passable(name: &OsStr, value: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::ffi::CString;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use nix::unistd::ForkResult;
 
     use super::*;
+
+    /// Runs `test` in a process of its own with a single thread.
+    pub(in crate::sys) fn alone(test: impl FnOnce()) {
+        // SAFETY: libc keeps its allocator usable across a fork, and the child never returns into the harness.
+        match unsafe { nix::unistd::fork() }.unwrap() {
+            ForkResult::Child => {
+                let result = catch_unwind(AssertUnwindSafe(test));
+                // SAFETY: ends the process at once, without what the harness would do at its end.
+                unsafe { libc::_exit(i32::from(result.is_err())) }
+            }
+            ForkResult::Parent { child } => assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0))),
+        }
+    }
+
+    #[test]
+    fn a_taken_variable_is_gone_from_what_others_can_read() {
+        alone(|| {
+            let path = std::env::var("PATH").unwrap();
+            let environ = || String::from_utf8_lossy(&std::fs::read("/proc/self/environ").unwrap()).into_owned();
+            assert!(
+                environ().contains(&format!("\0PATH={path}\0")) || environ().starts_with(&format!("PATH={path}\0"))
+            );
+            assert_eq!(take_variable("PATH").unwrap().unwrap().expose(), path.as_bytes());
+            assert!(!environ().contains(&path) && environ().contains("PATH=\0\0"));
+            assert!(std::env::var_os("PATH").is_none() && take_variable("PATH").unwrap().is_none());
+        });
+    }
+
+    #[test]
+    fn a_hardened_process_leaves_no_core_and_its_children_have_their_limit_back() {
+        alone(|| {
+            let core = || rustix::process::getrlimit(Resource::Core);
+            let before = core();
+            rustix::process::setrlimit(Resource::Core, Rlimit { current: before.maximum, ..before }).unwrap();
+            let before = core();
+            harden().unwrap();
+            harden().unwrap();
+            assert_eq!((core().current, core().maximum), (Some(0), before.maximum));
+            assert_eq!(rustix::process::dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+            assert_eq!(core_limit().map(|limit| limit.current), Some(before.current));
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            // A process that others may read owns its own files in /proc.
+            let script = format!("test -O /proc/$$/environ && test \"$(ulimit -Sc)\" = {}", shown(before.current));
+            let mut launch = crate::sys::spawn::Launch::new("/bin/sh");
+            launch.arguments = vec!["-c".into(), script.into()];
+            let status = runtime.block_on(async { launch.spawn().unwrap().process.wait().await.unwrap() });
+            assert!(status.success());
+        });
+    }
+
+    fn shown(limit: Option<u64>) -> String {
+        limit.map_or_else(|| "unlimited".into(), |bytes| (bytes / 512).to_string())
+    }
 
     #[test]
     fn a_taken_variable_is_wiped_in_place_and_the_others_stay() {

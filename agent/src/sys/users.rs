@@ -161,4 +161,21 @@ mod tests {
             assert_eq!(home(variable.map(Into::into), account), expected.map(PathBuf::from));
         }
     }
+
+    #[test]
+    fn an_account_that_was_taken_on_cannot_be_left() {
+        if !unistd::geteuid().is_root() {
+            return;
+        }
+        crate::sys::process::tests::alone(|| {
+            let account = Account { uid: 65_534, gid: 65_533, ..account("/") };
+            account.take_on().unwrap();
+            assert_eq!((unistd::getuid().as_raw(), unistd::getgid().as_raw()), (65_534, 65_533));
+            assert_eq!(unistd::getgroups().unwrap(), [Gid::from_raw(65_533)]);
+            assert!(unistd::setuid(Uid::from_raw(0)).is_err() && unistd::setgid(Gid::from_raw(0)).is_err());
+            // It can be taken on again, but no other.
+            account.take_on().unwrap();
+            assert!(matches!(Account { uid: 1, ..account }.take_on(), Err(UserError::Groups { .. })));
+        });
+    }
 }

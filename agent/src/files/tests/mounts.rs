@@ -7,7 +7,7 @@ use super::*;
 const INNER: &str = "AGENT_TEST_IN_OWN_MOUNTS";
 
 /// Whether this process is the inner one, which may mount. The outer one runs it and answers for it.
-fn may_mount(test: &str) -> bool {
+fn may_mount(name: &str) -> bool {
     if std::env::var_os(INNER).is_some() {
         return true;
     }
@@ -16,7 +16,7 @@ fn may_mount(test: &str) -> bool {
     }
     let mut inner = Command::new("unshare");
     inner.args(["--mount", "--propagation", "private"]).arg(std::env::current_exe().unwrap());
-    let output = inner.args([&format!("files::tests::mounts::{test}"), "--exact"]).env(INNER, "1").output().unwrap();
+    let output = inner.args([&format!("files::tests::mounts::{name}"), "--exact"]).env(INNER, "1").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
     false
