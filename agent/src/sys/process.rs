@@ -108,7 +108,7 @@ pub fn is_passable(name: &OsStr, value: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::ffi::CString;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -118,7 +118,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Runs `test` in a process of its own with a single thread.
-    pub(in crate::sys) fn alone(test: impl FnOnce()) {
+    pub(crate) fn alone(test: impl FnOnce()) {
         // SAFETY: libc keeps its allocator usable across a fork, and the child never returns into the harness.
         match unsafe { nix::unistd::fork() }.unwrap() {
             ForkResult::Child => {
@@ -128,6 +128,12 @@ pub(super) mod tests {
             }
             ForkResult::Parent { child } => assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0))),
         }
+    }
+
+    /// Ignores a signal for the rest of a process that is [`alone`].
+    pub(crate) fn ignore(signal: nix::sys::signal::Signal) {
+        // SAFETY: no handler is installed that could run at a bad time.
+        unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigIgn) }.unwrap();
     }
 
     #[test]

@@ -200,3 +200,57 @@ fn few_descriptors_make_more_waves_and_no_failure() {
     assert_eq!(applied.errors().map(|error| chain(error)).collect::<Vec<_>>(), Vec::<String>::new());
     assert_eq!(home.names().len(), 60);
 }
+
+#[test]
+fn a_write_that_fails_half_way_leaves_the_old_content() {
+    crate::sys::process::tests::alone(|| {
+        let home = Home::new();
+        let old = "old ".repeat(1000);
+        let linked = home.write("linked", &old, 0o600);
+        std::fs::hard_link(&linked, home.path("name")).unwrap();
+        home.write("plain", &old, 0o600);
+        // Writes stop at 8 KiB: the first half of the new content arrives, the second does not.
+        let limit = rustix::process::Rlimit { current: Some(8192), maximum: None };
+        rustix::process::setrlimit(rustix::process::Resource::Fsize, limit).unwrap();
+        crate::sys::process::tests::ignore(nix::sys::signal::Signal::SIGXFSZ);
+        let long = "new ".repeat(5000);
+        for (name, failure) in [("linked", "the old content was put back"), ("plain", "cannot write its content")] {
+            let error = home.one(name, &long).unwrap_err();
+            assert!(error.contains(failure) && error.contains("File too large"), "{error}");
+            assert_eq!(home.read(name), old);
+        }
+        assert_eq!(home.names(), ["linked", "name", "plain"]);
+    });
+}
+
+#[test]
+fn a_link_swapped_while_we_write_never_leads_us_astray() {
+    const ROUNDS: usize = 100;
+    let home = Home::new();
+    let victim = home.write("victim", "untouched", 0o600);
+    std::fs::create_dir(home.path("dir")).unwrap();
+    std::fs::create_dir(home.path("other")).unwrap();
+    let target = home.path("dir/secret");
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Where there was a file to be replaced there is now a link to the victim, and back.
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                let link = home.path("other/link");
+                let _ = std::fs::remove_file(&link);
+                symlink(home.path("nowhere/at/all"), &link).unwrap();
+                let _ = std::fs::rename(&link, &target);
+                let _ = std::fs::remove_file(&target);
+                std::fs::write(&target, "by the user").unwrap();
+            }
+        });
+        for round in 0..ROUNDS {
+            // Any outcome is right but a value elsewhere.
+            let _ = home.one("dir/secret", &format!("value {round}"));
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert_eq!(std::fs::read_to_string(victim).unwrap(), "untouched");
+    home.one("dir/secret", "at last").unwrap();
+    assert!(home.names().iter().all(|name| !name.contains(".coder-secret") && !name.contains("nowhere")));
+}
