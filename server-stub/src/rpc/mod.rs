@@ -6,6 +6,8 @@ mod monitor;
 mod reports;
 mod service;
 #[cfg(test)]
+mod replay_tests;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
@@ -19,7 +21,7 @@ use crate::serve::AppState;
 
 pub use monitor::Monitor;
 
-/// Where agents dial.
-pub fn routes() -> Router<AppState> {
-    Router::new().route("/api/v2/workspaceagents/me/rpc", get(dial::dial))
+/// Where agents dial, below `/api/v2`.
+pub(crate) fn routes() -> Router<AppState> {
+    Router::new().route("/workspaceagents/me/rpc", get(dial::dial))
 }

@@ -54,8 +54,9 @@ impl World {
         let agent = state.store.agent_by_token(&token).await.unwrap().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = routes.layer(Extension(Peer(address.ip()))).with_state(state.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let api = Router::new().nest("/api/v2", routes);
+        let app = api.layer(Extension(Peer(address.ip()))).with_state(state.clone());
+        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         Self { state, address, token, agent, _dir: dir }
     }
 

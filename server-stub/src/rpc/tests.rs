@@ -14,6 +14,10 @@ use super::testing::{World, apply};
 use crate::store::workspaces::testing::{execute, put_secret};
 use crate::store::workspaces::{Agent, Connection as Seen};
 
+type Done = WorkspaceAgentScriptCompletedResponse;
+/// Query, headers, status, and a word of the body.
+type Refusal<'a> = (&'a str, &'a [(&'static str, &'a str)], u16, &'a str);
+
 /// Longest wait for what must happen; on a loaded machine nothing here takes a second.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -45,8 +49,8 @@ async fn until(world: &World, what: &str, holds: impl Fn(&Agent) -> bool) {
     timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
-fn at(seconds: i64) -> Option<prost_types::Timestamp> {
-    Some(prost_types::Timestamp { seconds, nanos: 0 })
+fn at(seconds: i64) -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds, nanos: 0 }
 }
 
 #[tokio::test]
@@ -105,8 +109,8 @@ async fn startup_is_echoed_and_kept() {
 async fn lifecycle_states_are_echoed_and_kept_in_order() {
     let (world, _session, client) = world().await;
     for (state, second) in [(lifecycle::State::Starting, 10), (lifecycle::State::Ready, 20)] {
-        let lifecycle = Lifecycle { state: state.into(), changed_at: at(second) };
-        let request = UpdateLifecycleRequest { lifecycle: Some(lifecycle.clone()) };
+        let lifecycle = Lifecycle { state: state.into(), changed_at: Some(at(second)) };
+        let request = UpdateLifecycleRequest { lifecycle: Some(lifecycle) };
         assert_eq!(client.call::<_, Lifecycle>(path::UPDATE_LIFECYCLE, &request).await.unwrap(), lifecycle);
     }
     let history = world.state.store.lifecycle(world.agent.id).await.unwrap();
@@ -120,7 +124,7 @@ async fn lifecycle_states_are_echoed_and_kept_in_order() {
 async fn log_lines_are_kept_until_the_limit() {
     let (world, _session, client) = world().await;
     let source = world.state.store.scripts(world.agent.id).await.unwrap()[0].log_source_id;
-    let line = |output: &str, level: log::Level| Log { created_at: at(1), output: output.into(), level: level.into() };
+    let line = |output: &str, level: log::Level| Log { created_at: Some(at(1)), output: output.into(), level: level.into() };
     let send = async |source: &[u8], logs: Vec<Log>| {
         let request = BatchCreateLogsRequest { log_source_id: source.to_vec(), logs };
         client.call::<_, BatchCreateLogsResponse>(path::BATCH_CREATE_LOGS, &request).await
@@ -145,14 +149,13 @@ async fn script_results_and_metadata_are_kept() {
     let timing = |start, end| WorkspaceAgentScriptCompletedRequest {
         timing: Some(Timing {
             script_id: script.as_bytes().to_vec(),
-            start: at(start),
-            end: at(end),
+            start: Some(at(start)),
+            end: Some(at(end)),
             exit_code: 3,
             stage: timing::Stage::Start.into(),
             status: timing::Status::ExitFailure.into(),
         }),
     };
-    type Done = WorkspaceAgentScriptCompletedResponse;
     client.call::<_, Done>(path::SCRIPT_COMPLETED, &timing(1, 2)).await.unwrap();
     refused::<_, Done>(&client, path::SCRIPT_COMPLETED, &timing(2, 1)).await;
     assert_eq!(store.scripts(world.agent.id).await.unwrap()[0].last.unwrap().exit_code, 3);
@@ -178,7 +181,7 @@ async fn connections_of_users_are_audited() {
             id,
             action: connection::Action::Connect.into(),
             r#type: kind,
-            timestamp: at(1),
+            timestamp: Some(at(1)),
             ip: "192.0.2.7".into(),
             ..Connection::default()
         }),
@@ -247,7 +250,7 @@ async fn dials_that_are_refused() {
     let world = World::new(super::routes()).await;
     let good = world.token.clone();
     let unknown = Uuid::new_v4().to_string();
-    let cases: [(&str, &[(&'static str, &str)], u16, &str); 6] = [
+    let cases: [Refusal<'_>; 6] = [
         ("", &[], 401, "token"),
         ("", &[("Coder-Session-Token", "no uuid")], 401, "token"),
         ("", &[("Coder-Session-Token", &unknown)], 401, "token"),
@@ -307,7 +310,7 @@ async fn only_an_agent_makes_its_workspace_connected() {
     let monitor = &world.state.monitor;
     timeout(PATIENCE, async {
         while monitor.sessions_open() > 2 {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     })
     .await

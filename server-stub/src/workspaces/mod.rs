@@ -3,6 +3,7 @@
 mod checked;
 pub mod definition;
 pub mod field;
+pub mod json;
 pub mod manifest;
 pub mod merge;
 

@@ -16,5 +16,5 @@ pub use apply::{AppliedAgent, AppliedWorkspace, ApplyError};
 pub use logs::{EXTERNAL_SOURCE, Line, LogError, MAX_LOG_BYTES, NewLine};
 pub use presence::{AgentIdentity, Presence, TokenHash, token_hash};
 pub use reports::{MetadataReport, ReportError, StartupReport, TimingReport};
-pub use sources::{DeliveredSecret, ManifestSources};
+pub use sources::{DeliveredSecret, Delivery, ManifestSources};
 pub use view::{Agent, Connection, Metadata, Script, Timing, Workspace};

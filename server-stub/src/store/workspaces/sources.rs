@@ -1,11 +1,12 @@
 //! Everything a manifest is made of, in one snapshot.
 
+use jiff::Timestamp;
 use protocol::secret::Secret;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
-use super::super::{Doing, KeyId, Place, Store, StoreError};
+use super::super::{Doing, KeyId, Place, Store, StoreError, time};
 use super::apply;
 use super::presence::AgentIdentity;
 use super::view::{self, Metadata, Script};
@@ -40,6 +41,17 @@ pub struct DeliveredSecret {
     pub value: Result<Secret, StoreError>,
 }
 
+/// A delivery of secrets, from the audit log.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// When.
+    pub time: Timestamp,
+    /// Where the agent was.
+    pub address: String,
+    /// How many secrets it got.
+    pub secrets: i64,
+}
+
 impl Store {
     /// What the manifest of `agent` is made of; none when the agent, or the token it came with, is gone.
     pub async fn manifest_sources(&self, agent: &AgentIdentity) -> Result<Option<ManifestSources>, StoreError> {
@@ -62,6 +74,19 @@ impl Store {
             metadata: view::metadata(&mut reading, agent.id).await?,
             secrets,
         }))
+    }
+
+    /// When the agent last got secrets; none when it never did, or when the audit log has forgotten it.
+    pub async fn last_delivery(&self, agent: Uuid) -> Result<Option<Delivery>, StoreError> {
+        let row = sqlx::query(
+            "SELECT at, address, coalesce(diff ->> 'delivered', 0) FROM audit \
+             WHERE actor_id = ? AND action = 'deliver' AND status = 200 ORDER BY id DESC LIMIT 1",
+        )
+        .bind(agent)
+        .fetch_optional(self.reader())
+        .await
+        .doing("look up a delivery")?;
+        Ok(row.map(|row| Delivery { time: time(row.get(0)), address: row.get(1), secrets: row.get(2) }))
     }
 
     async fn template_env(

@@ -1,0 +1,152 @@
+//! Workspaces and agents in the JSON of Coder's API, as far as a server without provisioning has the facts.
+//!
+//! Variables of the template are left out: no route and no command shows their values.
+
+use jiff::Timestamp;
+use protocol::agent_api::lifecycle::State;
+use protocol::agent_api::log::Level;
+use protocol::rest::WorkspaceAgentLogSource;
+use serde_json::{Value, json};
+
+use crate::store::workspaces::{Agent, Connection, Line, Script, Workspace};
+use crate::store::{Store, StoreError};
+
+/// The word of a lifecycle state.
+#[must_use]
+pub fn lifecycle_word(state: State) -> String {
+    state.as_str_name().to_ascii_lowercase()
+}
+
+/// The word of a log level; an unknown one reads as info, as when it is stored.
+#[must_use]
+pub fn level_word(level: i32) -> &'static str {
+    match Level::try_from(level) {
+        Ok(Level::Trace) => "trace",
+        Ok(Level::Debug) => "debug",
+        Ok(Level::Warn) => "warn",
+        Ok(Level::Error) => "error",
+        Ok(Level::Info | Level::Unspecified) | Err(_) => "info",
+    }
+}
+
+/// A workspace with its agents.
+pub async fn workspace(store: &Store, workspace: &Workspace) -> Result<Value, StoreError> {
+    let mut agents = Vec::with_capacity(workspace.agents.len());
+    for found in &workspace.agents {
+        agents.push(agent(store, found).await?);
+    }
+    let failing: Vec<_> = workspace.agents.iter().filter(|agent| reason(agent).is_some()).map(|agent| agent.id).collect();
+    Ok(json!({
+        "id": workspace.id,
+        "name": workspace.name,
+        "owner_id": workspace.owner_id,
+        "owner_name": workspace.owner_name,
+        "created_at": workspace.created_at,
+        "updated_at": workspace.updated_at,
+        "last_used_at": last_used(workspace),
+        "outdated": false,
+        "health": { "healthy": failing.is_empty(), "failing_agents": failing },
+        // There is one build, which has succeeded: applying the definition.
+        "latest_build": {
+            "id": workspace.id,
+            "workspace_id": workspace.id,
+            "workspace_name": workspace.name,
+            "workspace_owner_id": workspace.owner_id,
+            "workspace_owner_name": workspace.owner_name,
+            "build_number": 1,
+            "created_at": workspace.created_at,
+            "updated_at": workspace.updated_at,
+            "transition": "start",
+            "status": "running",
+            "job": { "id": workspace.id, "created_at": workspace.created_at, "status": "succeeded" },
+            "resources": [{
+                "id": workspace.id,
+                "created_at": workspace.created_at,
+                "workspace_transition": "start",
+                "type": "workspace",
+                "name": workspace.name,
+                "agents": agents,
+            }],
+        },
+    }))
+}
+
+fn last_used(workspace: &Workspace) -> Timestamp {
+    let seen = workspace.agents.iter().filter_map(|agent| agent.presence.map(|presence| presence.last_connected_at));
+    seen.max().unwrap_or(workspace.created_at)
+}
+
+/// An agent with its scripts and log sources.
+pub async fn agent(store: &Store, agent: &Agent) -> Result<Value, StoreError> {
+    let presence = agent.presence;
+    let scripts = store.scripts(agent.id).await?;
+    let sources: Vec<WorkspaceAgentLogSource> = store.log_sources(agent.id).await?;
+    let blocking = scripts.iter().any(|script| script.start_blocks_login);
+    Ok(json!({
+        "id": agent.id,
+        "name": agent.name,
+        "created_at": agent.created_at,
+        "updated_at": agent.updated_at,
+        "first_connected_at": presence.map(|presence| presence.first_connected_at),
+        "last_connected_at": presence.map(|presence| presence.last_connected_at),
+        "disconnected_at": presence.and_then(|presence| presence.disconnected_at),
+        "started_at": agent.started_at,
+        "ready_at": agent.ready_at,
+        "status": agent.connection().as_str(),
+        "lifecycle_state": lifecycle_word(agent.lifecycle),
+        "health": { "healthy": reason(agent).is_none(), "reason": reason(agent) },
+        "directory": agent.directory,
+        "expanded_directory": agent.expanded_directory,
+        "version": agent.version,
+        "api_version": agent.api_version,
+        "subsystems": agent.subsystems,
+        "connection_timeout_seconds": agent.connection_timeout,
+        "startup_script_behavior": if blocking { "blocking" } else { "non-blocking" },
+        "apps": [],
+        "display_apps": [],
+        "scripts": scripts.iter().map(script).collect::<Vec<_>>(),
+        "log_sources": sources,
+        "logs_length": agent.logs_bytes,
+        "logs_overflowed": agent.logs_overflowed,
+    }))
+}
+
+/// Why an agent is not healthy.
+fn reason(agent: &Agent) -> Option<&'static str> {
+    match (agent.connection(), agent.lifecycle) {
+        (Connection::Timeout, _) => Some("agent is taking too long to connect"),
+        (Connection::Disconnected, State::Off | State::ShutdownError | State::ShutdownTimeout) => None,
+        (Connection::Disconnected, _) => Some("agent has lost connection"),
+        (_, State::StartError) => Some("agent startup scripts exited with an error"),
+        (_, State::StartTimeout) => Some("agent startup scripts are taking too long"),
+        _ => None,
+    }
+}
+
+fn script(script: &Script) -> Value {
+    json!({
+        "id": script.id,
+        "log_source_id": script.log_source_id,
+        "log_path": script.log_path,
+        "display_name": script.display_name,
+        "script": script.script,
+        "cron": script.cron,
+        "run_on_start": script.run_on_start,
+        "run_on_stop": script.run_on_stop,
+        "start_blocks_login": script.start_blocks_login,
+        // A Go duration, which counts nanoseconds.
+        "timeout": script.timeout.saturating_mul(1_000_000_000),
+    })
+}
+
+/// A line of a log.
+#[must_use]
+pub fn line(line: &Line) -> Value {
+    json!({
+        "id": line.id,
+        "created_at": line.created_at,
+        "level": level_word(line.level),
+        "output": line.output,
+        "source_id": line.source_id,
+    })
+}
