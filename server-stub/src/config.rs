@@ -42,6 +42,9 @@ pub enum Command {
     /// Manage session tokens
     #[command(subcommand)]
     Token(admin::TokenCommand),
+    /// Manage workspaces
+    #[command(subcommand)]
+    Workspace(admin::WorkspaceCommand),
     /// Manage encryption keys
     #[command(subcommand)]
     Keys(admin::KeysCommand),

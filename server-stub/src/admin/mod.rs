@@ -7,6 +7,7 @@ mod output;
 mod restore;
 mod token;
 mod user;
+mod workspace;
 
 pub use audit::AuditArgs;
 pub use backup::BackupArgs;
@@ -14,6 +15,7 @@ pub use keys::KeysCommand;
 pub use restore::RestoreArgs;
 pub use token::TokenCommand;
 pub use user::UserCommand;
+pub use workspace::{DefinitionError, WorkspaceCommand};
 
 use std::io;
 
@@ -33,6 +35,12 @@ pub enum AdminError {
     /// There is no token of that id.
     #[error("there is no token {0}; see: coder-server token list")]
     NoToken(String),
+    /// There is no workspace of that name.
+    #[error("there is no workspace {0}, spelt OWNER/NAME; see: coder-server workspace list")]
+    NoWorkspace(String),
+    /// A workspace definition.
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
     /// Key rotation.
     #[error(transparent)]
     Rotate(#[from] RotateError),
@@ -51,7 +59,7 @@ impl AdminError {
     /// Whether the command line itself is to blame.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::User(UserError::Name(_)) | Self::Config(_))
+        matches!(self, Self::User(UserError::Name(_)) | Self::Config(_) | Self::Definition(_))
     }
 }
 
@@ -65,6 +73,7 @@ pub(crate) async fn execute(command: Command, args: &StoreArgs, environment: Env
     let result = match command {
         Command::User(command) => user::run(&store, command).await,
         Command::Token(command) => token::run(&store, command).await,
+        Command::Workspace(command) => workspace::run(&store, command).await,
         Command::Keys(command) => keys::run(&store, &data_dir, command).await,
         Command::Audit(args) => audit::run(&store, &args).await,
         Command::Backup(args) => backup::run(&store, &args).await,

@@ -8,6 +8,8 @@ mod secrets;
 #[cfg(test)]
 mod tests;
 mod users;
+mod workspace_agents;
+mod workspaces;
 
 use axum::Router;
 use axum::extract::{FromRequestParts, Path};
@@ -34,10 +36,12 @@ pub fn router(state: AppState) -> Router {
         .route("/users/{user}", get(users::get))
         .route("/users/{user}/secrets", get(secrets::list).post(secrets::create))
         .route("/users/{user}/secrets/batch", post(secrets::import))
-        .route("/users/{user}/secrets/{name}", get(secrets::get).patch(secrets::update).delete(secrets::delete));
+        .route("/users/{user}/secrets/{name}", get(secrets::get).patch(secrets::update).delete(secrets::delete))
+        .merge(workspaces::routes())
+        .merge(workspace_agents::routes())
+        .merge(rpc::routes());
     Router::new()
         .nest("/api/v2", api)
-        .merge(rpc::routes())
         .route("/healthz", get(async || "OK"))
         .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "Route not found."))
         .method_not_allowed_fallback(async || ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed."))

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::extract::{Query, State};
@@ -33,10 +34,12 @@ pub(super) struct Wishes {
 pub(super) async fn dial(
     agent: Agent,
     State(state): State<AppState>,
-    Query(wishes): Query<Wishes>,
+    wishes: Result<Query<Wishes>, QueryRejection>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
+    let Query(wishes) =
+        wishes.map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "Query parameters are not valid."))?;
     let version = wishes.version.unwrap_or_else(|| version::DEFAULT.to_owned());
     version::check(&version[..version.floor_char_boundary(MAX_VERSION)])
         .map_err(|problem| ApiError::with(StatusCode::BAD_REQUEST, problem))?;

@@ -3,10 +3,10 @@
 mod deliver;
 mod dial;
 mod monitor;
-mod reports;
-mod service;
 #[cfg(test)]
 mod replay_tests;
+mod reports;
+mod service;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -124,7 +124,8 @@ async fn lifecycle_states_are_echoed_and_kept_in_order() {
 async fn log_lines_are_kept_until_the_limit() {
     let (world, _session, client) = world().await;
     let source = world.state.store.scripts(world.agent.id).await.unwrap()[0].log_source_id;
-    let line = |output: &str, level: log::Level| Log { created_at: Some(at(1)), output: output.into(), level: level.into() };
+    let line =
+        |output: &str, level: log::Level| Log { created_at: Some(at(1)), output: output.into(), level: level.into() };
     let send = async |source: &[u8], logs: Vec<Log>| {
         let request = BatchCreateLogsRequest { log_source_id: source.to_vec(), logs };
         client.call::<_, BatchCreateLogsResponse>(path::BATCH_CREATE_LOGS, &request).await

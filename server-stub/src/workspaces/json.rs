@@ -35,7 +35,8 @@ pub async fn workspace(store: &Store, workspace: &Workspace) -> Result<Value, St
     for found in &workspace.agents {
         agents.push(agent(store, found).await?);
     }
-    let failing: Vec<_> = workspace.agents.iter().filter(|agent| reason(agent).is_some()).map(|agent| agent.id).collect();
+    let failing: Vec<_> =
+        workspace.agents.iter().filter(|agent| reason(agent).is_some()).map(|agent| agent.id).collect();
     Ok(json!({
         "id": workspace.id,
         "name": workspace.name,

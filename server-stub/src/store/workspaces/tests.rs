@@ -156,7 +156,7 @@ async fn log_lines_need_a_source_and_stop_at_the_limit() {
     assert_eq!(texts, [(source, "one"), (source, "t\u{fffd}wo"), (EXTERNAL_SOURCE, "three")]);
     assert_eq!(store.logs(agent.id, lines[1].id).await.unwrap().len(), 1);
 
-    let half = "x".repeat(MAX_LOG_BYTES as usize / 2);
+    let half = "x".repeat(usize::try_from(MAX_LOG_BYTES / 2).unwrap());
     assert!(!store.append_logs(agent.id, source, vec![line(&half)]).await.unwrap());
     assert!(store.append_logs(agent.id, source, vec![line(&half)]).await.unwrap());
     assert!(store.append_logs(agent.id, source, vec![line("small")]).await.unwrap(), "full stays full");

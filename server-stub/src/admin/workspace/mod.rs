@@ -1,0 +1,99 @@
+//! `coder-server workspace`
+
+mod apply;
+mod show;
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+pub use apply::DefinitionError;
+
+use super::{AdminError, output};
+use crate::store::Store;
+use crate::store::workspaces::Workspace;
+use crate::workspaces::json::lifecycle_word;
+
+/// Manage workspaces.
+#[derive(Debug, Subcommand)]
+pub enum WorkspaceCommand {
+    /// Make or change the workspaces that YAML files define; all of them, or none
+    Apply {
+        /// Definition files; - for standard input
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// Give every agent in the files a new token; the old one stops working at once
+        #[arg(long)]
+        rotate_tokens: bool,
+    },
+    /// Show connection, lifecycle, scripts, metadata, deliveries and startup log of a workspace
+    Show {
+        /// Which one
+        #[arg(value_name = "OWNER/NAME")]
+        workspace: String,
+        /// Print JSON, with the whole log
+        #[arg(long)]
+        json: bool,
+    },
+    /// List workspaces
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete a workspace, its agents' tokens and everything they reported
+    Delete {
+        /// Which one
+        #[arg(value_name = "OWNER/NAME")]
+        workspace: String,
+    },
+}
+
+pub(super) async fn run(store: &Store, command: WorkspaceCommand) -> Result<(), AdminError> {
+    match command {
+        WorkspaceCommand::Apply { files, json, rotate_tokens } => apply::run(store, &files, json, rotate_tokens).await,
+        WorkspaceCommand::Show { workspace, json } => {
+            let found = find(store, &workspace).await?;
+            if json { show::json(store, &found).await } else { show::text(store, &found).await }
+        }
+        WorkspaceCommand::List { json } => list(store, json).await,
+        WorkspaceCommand::Delete { workspace } => {
+            let found = find(store, &workspace).await?;
+            let path = path(&found);
+            store.delete_workspace(found.id, path.clone()).await?;
+            output::line(&format!("Deleted workspace {path}."))
+        }
+    }
+}
+
+async fn find(store: &Store, named: &str) -> Result<Workspace, AdminError> {
+    let missing = || AdminError::NoWorkspace(named.to_owned());
+    let (owner, name) = named.split_once('/').ok_or_else(missing)?;
+    store.workspace_named(owner, name).await?.ok_or_else(missing)
+}
+
+fn path(workspace: &Workspace) -> String {
+    format!("{}/{}", workspace.owner_name, workspace.name)
+}
+
+async fn list(store: &Store, json: bool) -> Result<(), AdminError> {
+    let workspaces = store.workspaces(None).await?;
+    if json {
+        let mut all = Vec::with_capacity(workspaces.len());
+        for workspace in &workspaces {
+            all.push(crate::workspaces::json::workspace(store, workspace).await?);
+        }
+        return output::json(&serde_json::json!({ "workspaces": all }));
+    }
+    let rows = workspaces.iter().flat_map(|workspace| {
+        workspace.agents.iter().map(|agent| {
+            let seen = agent.presence.map_or_else(|| "never".to_owned(), |seen| output::local(seen.last_connected_at));
+            let status = agent.connection().as_str().to_owned();
+            vec![path(workspace), agent.name.clone(), status, lifecycle_word(agent.lifecycle), seen]
+        })
+    });
+    output::table(&["WORKSPACE", "AGENT", "STATUS", "LIFECYCLE", "LAST SEEN"], rows)
+}

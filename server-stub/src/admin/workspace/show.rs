@@ -1,0 +1,228 @@
+//! `coder-server workspace show`
+
+use std::collections::HashMap;
+
+use jiff::{SignedDuration, Timestamp};
+use protocol::agent_api::timing::Status as Outcome;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::super::{AdminError, output};
+use super::path;
+use crate::store::workspaces::{Agent, Connection, Line, Script, Workspace};
+use crate::store::{Store, StoreError};
+use crate::workspaces::json::{self as shapes, level_word, lifecycle_word};
+
+/// Lines of log that people are shown; `--json` has all.
+const SHOWN_LINES: usize = 40;
+
+/// What an agent told beside its own rows.
+struct Reports {
+    scripts: Vec<Script>,
+    sources: HashMap<Uuid, String>,
+    lines: Vec<Line>,
+}
+
+impl Reports {
+    async fn read(store: &Store, agent: Uuid) -> Result<Self, StoreError> {
+        let sources = store.log_sources(agent).await?;
+        let (mut lines, mut after) = (Vec::new(), 0);
+        loop {
+            let more = store.logs(agent, after).await?;
+            let Some(last) = more.last() else { break };
+            after = last.id;
+            lines.extend(more);
+        }
+        Ok(Self {
+            scripts: store.scripts(agent).await?,
+            sources: sources.into_iter().map(|source| (source.id, source.display_name)).collect(),
+            lines,
+        })
+    }
+
+    fn source(&self, line: &Line) -> &str {
+        self.sources.get(&line.source_id).map_or("", String::as_str)
+    }
+
+    /// What no script said: how the targets of secrets fared is told there, by the agent or by us.
+    fn outcomes(&self) -> impl Iterator<Item = &Line> {
+        let of_script = |line: &&Line| self.scripts.iter().any(|script| script.log_source_id == line.source_id);
+        self.lines.iter().filter(move |line| !of_script(line))
+    }
+}
+
+/// Everything, in the shapes of the API, and beside them what only this command shows.
+pub(super) async fn json(store: &Store, workspace: &Workspace) -> Result<(), AdminError> {
+    let mut shown = shapes::workspace(store, workspace).await?;
+    let mut agents = Vec::with_capacity(workspace.agents.len());
+    for agent in &workspace.agents {
+        agents.push(agent_json(store, agent).await?);
+    }
+    shown["owner"] = workspace.owner_name.clone().into();
+    shown["agents"] = agents.into();
+    output::json(&shown)
+}
+
+async fn agent_json(store: &Store, agent: &Agent) -> Result<Value, AdminError> {
+    let reports = Reports::read(store, agent.id).await?;
+    let line = |line: &Line| {
+        let mut shown = shapes::line(line);
+        shown["source"] = reports.source(line).into();
+        shown
+    };
+    let mut shown = shapes::agent(store, agent).await?;
+    let lifecycle = store.lifecycle(agent.id).await?;
+    shown["lifecycle"] =
+        lifecycle.iter().map(|(state, at)| json!({ "state": lifecycle_word(*state), "changed_at": at })).collect();
+    shown["script_results"] = reports.scripts.iter().filter_map(script_json).collect();
+    shown["metadata"] = metadata_json(store, agent.id).await?;
+    shown["last_delivery"] = store
+        .last_delivery(agent.id)
+        .await?
+        .map(|delivery| json!({ "time": delivery.time, "address": delivery.address, "secrets": delivery.secrets }))
+        .into();
+    shown["target_outcomes"] = reports.outcomes().map(line).collect();
+    shown["startup_log"] = reports.lines.iter().map(line).collect();
+    Ok(shown)
+}
+
+fn script_json(script: &Script) -> Option<Value> {
+    let last = script.last?;
+    Some(json!({
+        "display_name": script.display_name,
+        "script_id": script.id,
+        "status": outcome_word(last.status),
+        "exit_code": last.exit_code,
+        "started_at": last.started_at,
+        "ended_at": last.ended_at,
+    }))
+}
+
+async fn metadata_json(store: &Store, agent: Uuid) -> Result<Value, AdminError> {
+    let items = store.metadata(agent).await?;
+    let item = |item: &crate::store::workspaces::Metadata| {
+        json!({
+            "key": item.key,
+            "display_name": item.display_name,
+            "value": item.value,
+            "error": item.error,
+            "collected_at": item.collected_at,
+        })
+    };
+    Ok(items.iter().map(item).collect())
+}
+
+fn outcome_word(status: i32) -> String {
+    Outcome::try_from(status).map_or_else(|_| "unknown".to_owned(), |status| status.as_str_name().to_ascii_lowercase())
+}
+
+/// The same for a person.
+pub(super) async fn text(store: &Store, workspace: &Workspace) -> Result<(), AdminError> {
+    output::line(&format!("workspace  {}", path(workspace)))?;
+    output::line(&format!("applied    {}", output::local(workspace.updated_at)))?;
+    for agent in &workspace.agents {
+        agent_text(store, agent).await?;
+    }
+    Ok(())
+}
+
+async fn agent_text(store: &Store, agent: &Agent) -> Result<(), AdminError> {
+    let reports = Reports::read(store, agent.id).await?;
+    output::line(&format!("\nagent      {}", agent.name))?;
+    output::line(&format!("status     {}", connection_text(agent)))?;
+    output::line(&format!("lifecycle  {}", lifecycle_text(store, agent).await?))?;
+    if !agent.expanded_directory.is_empty() {
+        output::line(&format!("directory  {}", printable(&agent.expanded_directory)))?;
+    }
+    if let Some(delivery) = store.last_delivery(agent.id).await? {
+        let (count, at) = (delivery.secrets, output::local(delivery.time));
+        output::line(&format!("secrets    {count} delivered {at} to {}", delivery.address))?;
+    }
+    section("scripts", reports.scripts.iter().map(script_row).collect())?;
+    let metadata = store.metadata(agent.id).await?;
+    let value = |item: &crate::store::workspaces::Metadata| {
+        let shown = if item.error.is_empty() { item.value.clone() } else { format!("error: {}", item.error) };
+        let at = item.collected_at.map_or_else(|| "never collected".to_owned(), output::local);
+        vec![item.display_name.clone(), printable(&shown), at]
+    };
+    section("metadata", metadata.iter().map(value).collect())?;
+    section("targets", reports.outcomes().map(|line| line_row(&reports, line)).collect())?;
+    let skipped = reports.lines.len().saturating_sub(SHOWN_LINES);
+    let title = if skipped > 0 { format!("log (last {SHOWN_LINES} lines, --json has all)") } else { "log".to_owned() };
+    section(&title, reports.lines.iter().skip(skipped).map(|line| line_row(&reports, line)).collect())
+}
+
+fn section(title: &str, rows: Vec<Vec<String>>) -> Result<(), AdminError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    output::line(&format!("\n{title}"))?;
+    output::table(&[], rows)
+}
+
+fn connection_text(agent: &Agent) -> String {
+    let version =
+        if agent.version.is_empty() { String::new() } else { format!(", agent {}", printable(&agent.version)) };
+    match (agent.connection(), agent.presence) {
+        (Connection::Connected, Some(presence)) => {
+            format!("connected, last seen {}{version}", output::local(presence.last_connected_at))
+        }
+        (status, Some(presence)) => {
+            let since = presence.disconnected_at.unwrap_or(presence.last_connected_at);
+            format!("{} since {}{version}", status.as_str(), output::local(since))
+        }
+        (status, None) => format!("{}, it has never been here", status.as_str()),
+    }
+}
+
+async fn lifecycle_text(store: &Store, agent: &Agent) -> Result<String, AdminError> {
+    let history = store.lifecycle(agent.id).await?;
+    let since = history.last().map(|(_, at)| format!(" since {}", output::local(*at))).unwrap_or_default();
+    let took =
+        agent.started_at.zip(agent.ready_at).map(|(start, ready)| format!(", start took {}", span(start, ready)));
+    Ok(format!("{}{since}{}", lifecycle_word(agent.lifecycle), took.unwrap_or_default()))
+}
+
+fn script_row(script: &Script) -> Vec<String> {
+    let result = script.last.map_or_else(
+        || "has not run".to_owned(),
+        |last| {
+            let (status, took) = (outcome_word(last.status), span(last.started_at, last.ended_at));
+            format!("{status}, exit code {}, took {took}, {}", last.exit_code, output::local(last.ended_at))
+        },
+    );
+    vec![script.display_name.clone(), result]
+}
+
+fn line_row(reports: &Reports, line: &Line) -> Vec<String> {
+    let source = printable(reports.source(line));
+    vec![output::local(line.created_at), source, level_word(line.level).to_owned(), printable(&line.output)]
+}
+
+fn span(start: Timestamp, end: Timestamp) -> String {
+    let took: SignedDuration = end.duration_since(start);
+    format!("{:.1} s", took.as_secs_f64())
+}
+
+/// What an agent sends is shown on an administrator's terminal, which must not obey it.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escape_sequences_do_not_reach_the_terminal() {
+        assert_eq!(printable("a\u{1b}[2Jb\tc\u{9b}d\r"), "a\u{fffd}[2Jb\tc\u{fffd}d\u{fffd}");
+    }
+
+    #[test]
+    fn spans_are_in_seconds() {
+        let at = |milliseconds| Timestamp::from_millisecond(milliseconds).unwrap();
+        assert_eq!(span(at(0), at(1250)), "1.2 s");
+        assert_eq!(outcome_word(1), "exit_failure");
+        assert_eq!(outcome_word(77), "unknown");
+    }
+}

@@ -1,0 +1,56 @@
+//! Workspaces, for their owner.
+
+use axum::extract::State;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{ApiError, Target};
+use crate::auth::User;
+use crate::serve::AppState;
+use crate::store::workspaces::Workspace;
+use crate::workspaces::json;
+
+/// The routes of this file.
+pub(super) fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/workspaces", get(list))
+        .route("/workspaces/{workspace}", get(by_id))
+        .route("/users/{user}/workspace/{name}", get(by_name))
+}
+
+async fn list(user: User, State(state): State<AppState>) -> Result<Json<Value>, ApiError> {
+    let mut workspaces = Vec::new();
+    for workspace in state.store.workspaces(Some(user.session.user.id)).await? {
+        workspaces.push(json::workspace(&state.store, &workspace).await?);
+    }
+    Ok(Json(json!({ "count": workspaces.len(), "workspaces": workspaces })))
+}
+
+async fn by_id(user: User, State(state): State<AppState>, Target(id): Target<Uuid>) -> Result<Json<Value>, ApiError> {
+    let found = state.store.workspace(id).await?;
+    show(&user, &state, found).await
+}
+
+async fn by_name(
+    user: User,
+    State(state): State<AppState>,
+    Target((owner, name)): Target<(String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    if !user.is(&owner) {
+        return Err(ApiError::not_found());
+    }
+    let found = state.store.workspace_named(&user.session.user.username, &name).await?;
+    show(&user, &state, found).await
+}
+
+async fn show(user: &User, state: &AppState, found: Option<Workspace>) -> Result<Json<Value>, ApiError> {
+    let workspace = own(user, found)?;
+    Ok(Json(json::workspace(&state.store, &workspace).await?))
+}
+
+/// Somebody else's workspace is as good as none.
+pub(super) fn own(user: &User, found: Option<Workspace>) -> Result<Workspace, ApiError> {
+    found.filter(|workspace| workspace.owner_id == user.session.user.id).ok_or_else(ApiError::not_found)
+}
