@@ -143,7 +143,10 @@ pub fn apply(plan: Plan) -> FilesApplied {
             }
             Action::Unchanged => Some(Ok(Settled::Unchanged)),
             Action::Delivered => Some(Ok(Settled::Delivered)),
-            Action::Superseded(_) => Some(Ok(Settled::Superseded)),
+            Action::Superseded(by) => {
+                tracing::warn!(?path, ?by, "two secrets go to the same file: the later one, by name, is written");
+                Some(Ok(Settled::Superseded))
+            }
             Action::Refuse(refusal) => Some(Err(Failure::Refused(refusal))),
         };
         settled.push((path, value, result));

@@ -206,7 +206,8 @@ fn mapped_size(len: usize) -> usize {
     len.max(1).next_multiple_of(rustix::param::page_size())
 }
 
-/// A file that exists in memory only and that nobody can change any more, for a script too long for an argument.
+/// A file that exists in memory only and that nobody can change any more: no other process of the user can edit a script
+/// that runs from it.
 pub fn sealed_file(name: &str, content: &[u8]) -> io::Result<OwnedFd> {
     let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut rest = content;

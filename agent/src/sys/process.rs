@@ -90,16 +90,6 @@ unsafe fn take_from(entries: *mut *mut libc::c_char, name: &str) -> Option<Secre
     found
 }
 
-/// The first occurrence of each variable of this process, in order: the ones `getenv` answers.
-#[must_use]
-pub fn variables() -> Vec<(std::ffi::OsString, Secret)> {
-    let mut seen = std::collections::HashSet::new();
-    std::env::vars_os()
-        .filter(|(name, _)| seen.insert(name.clone()))
-        .map(|(name, value)| (name, Secret::new(value.into_encoded_bytes())))
-        .collect()
-}
-
 /// Whether `name` and `value` can be a variable of an exec block at all.
 #[must_use]
 pub fn is_passable(name: &OsStr, value: &[u8]) -> bool {

@@ -111,6 +111,29 @@ fn ignored_signals_and_the_mask_are_reset() {
 }
 
 #[test]
+fn a_foreground_child_owns_the_terminal() {
+    process::tests::alone(|| {
+        let terminal = nix::pty::openpty(None, None).unwrap();
+        nix::unistd::setsid().unwrap();
+        rustix::process::ioctl_tiocsctty(&terminal.slave).unwrap();
+        let mut launch = launch(
+            "sh",
+            &["-c", "read _ _ _ _ group _ _ owner _ < /proc/$$/stat; test $group = $$ -a $owner = $$"],
+            &[],
+        );
+        let owner = rustix::termios::tcgetpgrp(&terminal.slave).unwrap();
+        assert_eq!(owner, rustix::process::getpid());
+        launch.program = "/bin/sh".into();
+        launch.stdin = Stdio::from(terminal.slave.try_clone().unwrap());
+        launch.foreground = true;
+        let status = runtime().block_on(async { launch.spawn().unwrap().process.wait().await.unwrap() });
+        assert!(status.success(), "{status}");
+        // Closing its master would hang up on us.
+        std::mem::forget(terminal);
+    });
+}
+
+#[test]
 fn a_signal_reaches_the_whole_group() {
     runtime().block_on(async {
         let mut launch = launch("sh", &["-c", "sleep 1000 & echo $!; wait"], &[("PATH", "/usr/bin:/bin")]);
