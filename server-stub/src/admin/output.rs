@@ -23,7 +23,7 @@ pub(super) fn json(value: &impl Serialize) -> Result<(), AdminError> {
         .map_err(AdminError::Output)
 }
 
-/// A plain table, as wide as the terminal.
+/// A plain table, as wide as the terminal; without a head it is a list.
 pub(super) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<(), AdminError> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(head);

@@ -171,7 +171,7 @@ fn connection_text(agent: &Agent) -> String {
             let since = presence.disconnected_at.unwrap_or(presence.last_connected_at);
             format!("{} since {}{version}", status.as_str(), output::local(since))
         }
-        (status, None) => format!("{}, it has never been here", status.as_str()),
+        (status, None) => format!("{}, never seen", status.as_str()),
     }
 }
 

@@ -7,6 +7,7 @@ mod policy;
 mod read;
 mod surroundings;
 mod update;
+mod workspaces;
 
 use std::net::IpAddr;
 
