@@ -34,17 +34,18 @@ pub(super) struct Temp {
 impl Temp {
     /// A new empty file in `dir`, 0600 and locked.
     pub(super) fn create(dir: &Rc<Dir>) -> io::Result<Self> {
-        loop {
+        // The start of another agent may find it before it is locked, and remove it under a lock of its own.
+        const ATTEMPTS: usize = 10;
+        for _ in 0..ATTEMPTS {
             let mut random = [0; 8];
             rustix::rand::getrandom(&mut random, GetRandomFlags::empty())?;
             let name = OsString::from(name(u64::from_ne_bytes(random)));
             let temp = Self { file: dir.create(&name)?, dir: Rc::clone(dir), name, placed: false };
-            lock(&temp.file, FlockOperation::LockExclusive)?;
-            // The start of another agent may have found it before the lock, and removed it under its own.
-            if Entry::of(&temp.file)?.links > 0 {
+            if lock(&temp.file)? && Entry::of(&temp.file)?.links > 0 {
                 return Ok(temp);
             }
         }
+        Err(io::Error::other("others lock or remove every file that is made there"))
     }
 
     /// Takes the place of `target` in the same directory, over what is there.
@@ -118,8 +119,7 @@ fn sweep_one(dir: &Dir) -> io::Result<()> {
         }
         // Given an identity that we may not read, it cannot be asked for its lock, and is taken for a leftover.
         let file = dir.open_to_read(&name, &entry).ok();
-        let in_use = file.as_ref().is_some_and(|file| lock(file, FlockOperation::NonBlockingLockExclusive).is_err());
-        if !in_use {
+        if file.as_ref().is_none_or(|file| lock(file).unwrap_or(false)) {
             dir.remove(&name)?;
         }
         // Only now is its lock given back.
@@ -128,10 +128,12 @@ fn sweep_one(dir: &Dir) -> io::Result<()> {
     Ok(())
 }
 
-/// Without locks, as on some network file systems, only the start of a second agent could mistake a file for a leftover.
-fn lock(file: &File, operation: FlockOperation) -> io::Result<()> {
-    match rustix::fs::flock(file, operation) {
-        Err(Errno::NOTSUP | Errno::NOLCK | Errno::NOSYS) => Ok(()),
-        locked => Ok(locked?),
+/// Whether it is ours alone now. Without locks, as on some network file systems, it is; only the start of a second agent
+/// could then mistake it for a leftover.
+fn lock(file: &File) -> io::Result<bool> {
+    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Ok(()) | Err(Errno::NOTSUP | Errno::NOLCK | Errno::NOSYS) => Ok(true),
+        Err(error) => Err(error.into()),
     }
 }

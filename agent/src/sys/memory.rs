@@ -289,6 +289,21 @@ mod tests {
     }
 
     #[test]
+    fn where_nothing_may_be_locked_values_are_kept_all_the_same() {
+        crate::sys::process::tests::alone(|| {
+            if nix::unistd::geteuid().is_root() {
+                nix::unistd::setuid(nix::unistd::Uid::from_raw(65_534)).unwrap();
+            }
+            let limit = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+            rustix::process::setrlimit(rustix::process::Resource::Memlock, limit).unwrap();
+            assert!(Region::secret(1).is_err());
+            let held = guard(secrets(&[b"value"])).unwrap();
+            assert_eq!((held[0].expose(), held[0].region.protection), (b"value".as_slice(), Protection::Unlocked));
+            assert!(LIMIT_TOLD.load(Ordering::Relaxed));
+        });
+    }
+
+    #[test]
     fn a_sealed_file_reads_back_and_refuses_every_change() {
         let fd = sealed_file("script", b"echo hello").unwrap();
         assert!(rustix::io::write(&fd, b"x").is_err());

@@ -201,6 +201,17 @@ fn a_path_through_a_file_or_too_long_a_name_fails_alone() {
 }
 
 #[test]
+fn a_home_that_is_no_text_is_a_home() {
+    let home = Home::new();
+    let odd = home.0.path().join(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff\xfe"));
+    std::fs::create_dir(&odd).unwrap();
+    let policy = Policy { home: Some(odd.clone()), ..Policy::default() };
+    let applied = apply(Plan::new(&secrets(&[("~/a/secret", b"value")]), &Disk, &policy));
+    assert_eq!(applied.errors().count(), 0);
+    assert_eq!(std::fs::read(odd.join("a/secret")).unwrap(), b"value");
+}
+
+#[test]
 fn of_two_secrets_for_one_file_the_later_wins() {
     let home = Home::new();
     home.write("real", "old", 0o600);

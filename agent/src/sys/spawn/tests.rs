@@ -111,6 +111,18 @@ fn ignored_signals_and_the_mask_are_reset() {
 }
 
 #[test]
+fn exec_replaces_this_process() {
+    process::tests::alone(|| {
+        let id = std::process::id();
+        let script = format!("test $$ = {id} -a \"$A\" = 1 -a \"$(pwd -P)\" = /");
+        let mut launch = launch("sh", &["-c", &script], &[("PATH", "/usr/bin:/bin"), ("A", "1")]);
+        launch.directory = Some("/".into());
+        panic!("{}", launch.exec());
+    });
+    process::tests::alone(|| assert_eq!(launch("no-such-program", &[], &[]).exec().exit_code(), 127));
+}
+
+#[test]
 fn a_foreground_child_owns_the_terminal() {
     process::tests::alone(|| {
         let terminal = nix::pty::openpty(None, None).unwrap();
