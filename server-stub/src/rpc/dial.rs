@@ -1,6 +1,7 @@
 //! The handshake of the one WebSocket route, and the life of a session.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
@@ -12,6 +13,7 @@ use protocol::drpc;
 use protocol::problem::Problem;
 use protocol::session::{Options, Role, Session};
 use serde::Deserialize;
+use tokio::time::sleep;
 
 use super::service::AgentService;
 use super::transport::{self, Messages};
@@ -22,6 +24,10 @@ use crate::serve::AppState;
 
 /// Longest version that is kept and shown.
 const MAX_VERSION: usize = 32;
+
+/// A connection is written down after this. Its first calls are a boot that somebody waits for, and should not wait for the commit of
+/// what nobody reads yet.
+const SETTLING: Duration = Duration::from_millis(100);
 
 /// What the address of a dial may say.
 #[derive(Debug, Deserialize)]
@@ -85,6 +91,7 @@ async fn run(socket: WebSocket, agent: Agent, api_version: String, is_agent: boo
     let watch = state.monitor.watch(&agent.identity, is_agent, pulse.clone());
     tracing::info!(agent = %agent.identity.path(), %api_version, "agent connected");
     let connected = async {
+        sleep(SETTLING).await;
         if is_agent && let Err(error) = state.store.agent_connected(id, api_version).await {
             tracing::error!(error = &error as &dyn std::error::Error, "cannot record a connection");
         }

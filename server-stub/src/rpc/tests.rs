@@ -327,6 +327,7 @@ async fn a_revoked_token_ends_the_session() {
     client.call::<_, Manifest>(path::GET_MANIFEST, &GetManifestRequest {}).await.unwrap();
     world.state.monitor.check_tokens(&world.state.store).await.unwrap();
     client.call::<_, Manifest>(path::GET_MANIFEST, &GetManifestRequest {}).await.unwrap();
+    until(&world, "connected", |agent| agent.connection() == Seen::Connected).await;
     apply(&world.state, true).await.unwrap();
     // Even before the session ends, no secret goes to the old token.
     refused::<_, Manifest>(&client, path::GET_MANIFEST, &GetManifestRequest {}).await;
@@ -339,6 +340,7 @@ async fn a_revoked_token_ends_the_session() {
 async fn a_stop_of_the_server_ends_sessions_and_writes_it_down() {
     let (world, session, client) = world().await;
     client.call::<_, Manifest>(path::GET_MANIFEST, &GetManifestRequest {}).await.unwrap();
+    until(&world, "connected", |agent| agent.connection() == Seen::Connected).await;
     world.state.shutdown.cancel();
     world.state.sessions.close();
     timeout(PATIENCE, world.state.sessions.wait()).await.unwrap();

@@ -9,7 +9,7 @@ use futures_util::{Sink, SinkExt, Stream, StreamExt, ready};
 use protocol::session::{MAX_SENT_MESSAGE, Message};
 
 /// An idle session holds both buffers all day, and ten thousand of them are the goal; a boot is some kilobytes.
-const BUFFER: usize = 8 * 1024;
+const BUFFER: usize = 4 * 1024;
 /// One message of ours that the peer is slow to take, and the buffer before it.
 const MAX_WRITE_BUFFER: usize = BUFFER + 2 * MAX_SENT_MESSAGE;
 /// A session must accept a message that fills a yamux window, 256 KiB and its header; nothing needs more.
