@@ -105,7 +105,9 @@ fn the_proxy_refuses_resets_stalls_and_breaks_off() {
     assert_eq!(connect(&proxy).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
 
     proxy.set(Fault::Reset);
-    assert_eq!(ask(&mut connect(&proxy).unwrap(), "/"), "");
+    let mut reset = connect(&proxy).unwrap();
+    reset.set_read_timeout(Some(SHORT)).unwrap();
+    assert_eq!(reset.read(&mut [0; 64]).unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
 
     proxy.set(Fault::CloseAfter(100));
     assert_eq!(ask(&mut connect(&proxy).unwrap(), "/").len(), 100);

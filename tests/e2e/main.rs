@@ -1,6 +1,7 @@
 //! End-to-end tests of the built executables, one module a theme.
 
 mod at_rest;
+mod cli;
 mod harness;
 mod units;
 

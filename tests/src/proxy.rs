@@ -196,10 +196,10 @@ impl Shared {
     /// Passes one connection on. Both directions look at the fault of the moment for every piece.
     fn serve(self: Arc<Self>, client: TcpStream) {
         if self.lock().fault == Fault::Reset {
-            return reset(client);
+            return self.reset(client);
         }
         let upstream = self.lock().upstream.clone();
-        let Ok(server) = TcpStream::connect(upstream) else { return reset(client) };
+        let Ok(server) = TcpStream::connect(upstream) else { return self.reset(client) };
         self.lock().connections.extend(server.try_clone());
         let chosen = Arc::new(Mutex::new(None));
         let (Ok(to_client), Ok(from_server)) = (client.try_clone(), server.try_clone()) else { return };
@@ -224,7 +224,10 @@ impl Shared {
                 fault.unwrap_or_else(|| state.fault.clone())
             };
             match fault {
-                Fault::Reset => return reset(client),
+                Fault::Reset => {
+                    let _ = server.shutdown(Shutdown::Both);
+                    return self.reset(client);
+                }
                 Fault::Answer(status) => return answer(client, &error(status)),
                 Fault::Garbage => return answer(client, b"\x16\x03\x01 this is no HTTP \xff\xfe\r\n\r\n"),
                 Fault::Stall => self.stall(chosen),
@@ -264,6 +267,14 @@ impl Shared {
         let _ = server.shutdown(Shutdown::Both);
     }
 
+    fn reset(&self, client: TcpStream) {
+        let _ = sockopt::set_socket_linger(&client, Some(Duration::ZERO));
+        // The handle kept for `cut` would hold the connection open.
+        let peer = client.peer_addr().ok();
+        self.lock().connections.retain(|kept| kept.peer_addr().ok() != peer);
+        drop(client);
+    }
+
     fn stall(&self, chosen: &Mutex<Option<Fault>>) {
         let by_rule = chosen.lock().unwrap().is_some();
         self.wait(|state| {
@@ -296,11 +307,6 @@ fn error(status: u16) -> Vec<u8> {
 fn answer(mut client: TcpStream, bytes: &[u8]) {
     let _ = client.write_all(bytes);
     let _ = client.shutdown(Shutdown::Both);
-}
-
-fn reset(client: TcpStream) {
-    let _ = sockopt::set_socket_linger(&client, Some(Duration::ZERO));
-    drop(client);
 }
 
 fn reserve() -> (OwnedFd, SocketAddr) {

@@ -101,7 +101,8 @@ impl<'a> Hidden<'a> {
         silent.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
         silent.special_codes[SpecialCodeIndex::VMIN] = 1;
         silent.special_codes[SpecialCodeIndex::VTIME] = 0;
-        tcsetattr(terminal, OptionalActions::Flush, &silent)?;
+        // Not `Flush`: what was typed or sent ahead of the question is an answer too.
+        tcsetattr(terminal, OptionalActions::Now, &silent)?;
         Ok(Self { terminal, before })
     }
 }

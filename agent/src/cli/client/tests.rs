@@ -102,7 +102,9 @@ async fn an_endless_answer_is_cut() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_named() {
-    for broken in ["", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"] {
+    for broken in
+        ["", "no HTTP\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"]
+    {
         let (text, hint) = failure(broken).await;
         assert!(text.starts_with("cannot reach http://SERVER: "), "{text}");
         assert!(hint.starts_with("Check the address"), "{hint}");
