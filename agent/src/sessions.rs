@@ -55,3 +55,38 @@ impl Sessions {
         self.0.borrow().clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::environment::{Caller, Options};
+
+    fn environment(value: &str) -> Arc<Environment> {
+        let start = vec![("WHICH".into(), value.to_owned().into())];
+        Arc::new(Environment::without_secrets(start, Options::default()))
+    }
+
+    async fn which(sessions: &Sessions) -> String {
+        let resolved = sessions.environment().await.resolve(&Caller::Agent(Vec::new()));
+        let which = resolved.variables.iter().find(|variable| variable.name == "WHICH").unwrap();
+        which.value.expose_str().unwrap().to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_launch_waits_for_the_first_environment_and_gets_the_latest() {
+        let sessions = Arc::new(Sessions::default());
+        assert!(sessions.environment().now_or_never().is_none());
+        let waiting = tokio::spawn({
+            let sessions = sessions.clone();
+            async move { which(&sessions).await }
+        });
+        tokio::task::yield_now().await;
+        sessions.publish(Workspace::Degraded(environment("without"), "late".into()));
+        assert_eq!(waiting.await.unwrap(), "without");
+        sessions.publish(Workspace::Ready(environment("first")));
+        sessions.publish(Workspace::Ready(environment("second")));
+        assert_eq!(which(&sessions).await, "second");
+    }
+}

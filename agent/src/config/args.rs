@@ -16,7 +16,7 @@ pub struct AgentArgs {
     pub config: Option<PathBuf>,
 
     /// Address of the control plane
-    #[arg(long, value_name = "URL", env = "CODER_AGENT_URL")]
+    #[arg(long, value_name = "URL", env = "CODER_AGENT_URL", hide_env_values = true)]
     pub agent_url: Option<String>,
 
     /// The agent's token; other users see a command line, so prefer a file [env: `CODER_AGENT_TOKEN`]
@@ -24,7 +24,7 @@ pub struct AgentArgs {
     #[arg(long, value_name = "TOKEN", value_parser = token, conflicts_with = "agent_token_file")]
     pub agent_token: Option<Arc<Secret>>,
 
-    /// File that holds the agent's token; read again before every dial
+    /// File that holds the agent's token; read again before every dial [env: `CODER_AGENT_TOKEN_FILE`]
     #[arg(long, value_name = "FILE")]
     pub agent_token_file: Option<PathBuf>,
 

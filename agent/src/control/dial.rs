@@ -10,7 +10,7 @@ use reqwest::header::HeaderValue;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::client_async_with_config;
@@ -22,8 +22,10 @@ use super::websocket::{self, WebSocket};
 use crate::config::TokenSource;
 use crate::tls;
 
-/// A SYN that nobody answers would keep the kernel busy for two minutes.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// For the name, and for each of its addresses: where IPv6 leads nowhere the kernel would try for two minutes, and IPv4
+/// would never have its turn.
+const CONNECT_LIMIT: Duration = Duration::from_secs(4);
+const MAX_ADDRESSES: usize = 8;
 /// TLS and the WebSocket handshake together; the server may look up the agent in a slow database.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
 
@@ -68,25 +70,39 @@ impl Endpoint {
 
     /// One attempt.
     pub(super) async fn dial(&self) -> Result<impl Transport + use<>, DialError> {
-        let tcp = timeout(CONNECT_LIMIT, self.connect()).await.map_err(|_| DialError::Silent(CONNECT_LIMIT))??;
+        let tcp = self.connect().await?;
         timeout(HANDSHAKE_LIMIT, self.handshake(tcp)).await.map_err(|_| DialError::Silent(HANDSHAKE_LIMIT))?
     }
 
     async fn connect(&self) -> Result<TcpStream, DialError> {
-        // Brackets belong to the URL, not to the address.
-        let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        let port = self.url.port_or_known_default().unwrap_or_default();
+        let (host, port) = (self.host(), self.url.port_or_known_default().unwrap_or_default());
         let unreachable = |source| DialError::Unreachable { host: host.to_owned(), port, source };
-        let tcp = TcpStream::connect((host, port)).await.map_err(unreachable)?;
-        // Without it each call waits for a delayed acknowledgement (trap 15).
-        tcp.set_nodelay(true).map_err(unreachable)?;
-        Ok(tcp)
+        let resolved = timeout(CONNECT_LIMIT, lookup_host((host, port))).await;
+        let resolved = resolved.map_err(|_| unreachable(io::ErrorKind::TimedOut.into()))?.map_err(unreachable)?;
+        let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in resolved.take(MAX_ADDRESSES) {
+            match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
+                Ok(Ok(tcp)) => {
+                    // Without it each call waits for a delayed acknowledgement (trap 15).
+                    tcp.set_nodelay(true).map_err(unreachable)?;
+                    return Ok(tcp);
+                }
+                Ok(Err(error)) => failure = error,
+                Err(_) => failure = io::ErrorKind::TimedOut.into(),
+            }
+        }
+        Err(unreachable(failure))
+    }
+
+    /// As the resolver and TLS want it: brackets belong to the URL, not to the address.
+    fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default().trim_matches(['[', ']'])
     }
 
     async fn handshake(&self, tcp: TcpStream) -> Result<impl Transport + use<>, DialError> {
         let socket: Box<dyn Socket> = if self.url.scheme() == "https" {
-            let name = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-            let name = ServerName::try_from(name).map_err(|error| DialError::Tls(io::Error::other(error)))?;
+            let name = ServerName::try_from(self.host().to_owned())
+                .map_err(|error| DialError::Tls(io::Error::other(error)))?;
             let connector = TlsConnector::from(self.tls()?);
             Box::new(connector.connect(name, tcp).await.map_err(DialError::Tls)?)
         } else {

@@ -100,16 +100,18 @@ impl Control {
         let mut retry = Retry::new();
         let mut trouble = Trouble::default();
         while !stop.is_cancelled() {
-            let started = Instant::now();
             let failure = match stop.run_until_cancelled(self.endpoint.dial()).await {
                 None => return,
-                Some(Ok(transport)) => self.serve(transport, &mut trouble).await,
-                Some(Err(error)) => Some(error.into()),
+                Some(Ok(transport)) => {
+                    let started = Instant::now();
+                    let Some(failure) = self.serve(transport, &mut trouble).await else { return };
+                    if started.elapsed() > GOOD_SESSION {
+                        retry.reset();
+                    }
+                    failure
+                }
+                Some(Err(error)) => error.into(),
             };
-            let Some(failure) = failure else { return };
-            if started.elapsed() > GOOD_SESSION && !matches!(failure, Failure::Dial(_)) {
-                retry.reset();
-            }
             let pause = retry.pause();
             self.state.send_replace(Connection::Failed(trouble.failed(&failure, pause)));
             stop.run_until_cancelled(sleep(pause)).await;

@@ -34,7 +34,8 @@ pub(super) async fn run(command: &[OsString], sessions: &Sessions, signals: &mut
         tokio::select! {
             status = child.process.wait() => return status.map_or(UNKNOWN, code),
             signal = signals.next() => {
-                if is_stop(signal) {
+                // Others may mean anything to it: an interpreter goes on after SIGINT.
+                if signal == Signal::SIGTERM {
                     stop_asked();
                 }
                 forward(&child, signal);

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use protocol::agent_api::timing::{Stage, Status};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::environment::Environment;
@@ -20,6 +21,9 @@ use crate::report::Reporter;
 
 pub use log_file::Places;
 pub use run::Outcome;
+
+/// Scripts that run at once; more than any template has, and few enough for any machine.
+const SIDE_BY_SIDE: usize = 64;
 
 /// Runs scripts in one environment. It takes an [`Environment`], so no script can run before the files are written.
 #[derive(Debug)]
@@ -52,7 +56,13 @@ pub struct Summary {
 impl Runner {
     /// Runs `scripts` side by side until the last has ended, or `stop` has ended them.
     pub async fn run_all(&self, scripts: &[Script], stage: Stage, stop: &CancellationToken) -> Summary {
-        let outcomes = join_all(scripts.iter().map(|script| self.run(script, stage, stop))).await;
+        let places = Semaphore::new(SIDE_BY_SIDE);
+        let outcomes = join_all(scripts.iter().map(async |script| {
+            // Never closed, so a place always comes.
+            let _place = places.acquire().await;
+            self.run(script, stage, stop).await
+        }))
+        .await;
         let count = |status| outcomes.iter().filter(|outcome| outcome.status == status).count();
         Summary { count: outcomes.len(), failed: count(Status::ExitFailure), timed_out: count(Status::TimedOut) }
     }
