@@ -67,7 +67,9 @@ async fn listen() -> (TcpListener, Url) {
 }
 
 async fn accept(listener: &TcpListener) -> TcpStream {
-    timeout(LIMIT, listener.accept()).await.unwrap().unwrap().0
+    let (tcp, _) = timeout(LIMIT, listener.accept()).await.unwrap().unwrap();
+    tcp.set_nodelay(true).unwrap();
+    tcp
 }
 
 /// The handshake, where `check` may refuse it.

@@ -57,6 +57,7 @@ impl ControlPlane {
             let shared = shared.clone();
             async move {
                 while let Ok((tcp, _)) = listener.accept().await {
+                    tcp.set_nodelay(true).unwrap();
                     tokio::spawn(connection(tcp, shared.clone()));
                 }
             }
