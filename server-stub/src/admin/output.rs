@@ -28,7 +28,8 @@ pub(super) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) 
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(head);
     table.add_rows(rows);
-    line(&table.trim_fmt())
+    // Without a head the table begins with an empty line.
+    line(table.trim_fmt().trim_start_matches('\n'))
 }
 
 /// A time for people: theirs, to the second.

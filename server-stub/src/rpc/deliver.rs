@@ -1,5 +1,7 @@
 //! The one call that hands out secrets.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use protocol::agent_api::{Manifest, log::Level};
 use protocol::drpc::Status;
 
@@ -10,7 +12,17 @@ use crate::store::workspaces::NewLine;
 use crate::store::{StoreError, now};
 use crate::workspaces::manifest::{self, LeftOut};
 
-/// The manifest of an agent. Nothing is handed out that the audit log does not have.
+/// Whether deliveries reach the audit log.
+///
+/// A delivery does not wait for the commit of its record: it would be most of the time that a workspace takes to start. It is in the
+/// server's log by then, and a server killed within these milliseconds is the one way to lose the record. Once a record could not be
+/// written, though, on a full disk say, nothing more is handed out before its record is on the disk.
+#[derive(Debug, Default)]
+pub struct DeliveryAudit {
+    failing: AtomicBool,
+}
+
+/// The manifest of an agent, whose delivery is being audited.
 pub(super) async fn manifest(state: &AppState, agent: &Agent) -> Result<Manifest, Status> {
     let sources = state.store.manifest_sources(&agent.identity).await.map_err(|error| failed(&error))?;
     let Some(sources) = sources else {
@@ -22,12 +34,29 @@ pub(super) async fn manifest(state: &AppState, agent: &Agent) -> Result<Manifest
     })?;
     tell_left_out(state, agent, &built.left_out).await.map_err(|error| failed(&error))?;
     let delivered = built.manifest.secrets.len();
+    tracing::info!(agent = %agent.identity.path(), secrets = delivered, "delivering the manifest");
     if delivered > 0 {
-        let record = record(agent).diff(serde_json::json!({ "delivered": delivered }));
-        state.store.audit(record).await.map_err(|error| failed(&error))?;
+        audit(state, record(agent).diff(serde_json::json!({ "delivered": delivered }))).await?;
     }
-    tracing::info!(agent = %agent.identity.path(), secrets = delivered, "manifest delivered");
     Ok(built.manifest)
+}
+
+/// Has a delivery written down: in the background, unless the last one could not be.
+async fn audit(state: &AppState, record: Record) -> Result<(), Status> {
+    let writing = {
+        let state = state.clone();
+        async move {
+            let written = state.store.audit(record).await;
+            state.deliveries.failing.store(written.is_err(), Ordering::Relaxed);
+            written.map_err(|error| failed(&error))
+        }
+    };
+    if state.deliveries.failing.load(Ordering::Relaxed) {
+        return writing.await;
+    }
+    // A stop of the server waits for what the tracker knows.
+    state.sessions.spawn(writing);
+    Ok(())
 }
 
 fn record(agent: &Agent) -> Record {

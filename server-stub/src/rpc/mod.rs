@@ -19,6 +19,7 @@ use axum::routing::get;
 
 use crate::serve::AppState;
 
+pub use deliver::DeliveryAudit;
 pub use monitor::Monitor;
 
 /// Where agents dial, below `/api/v2`.

@@ -55,18 +55,38 @@ fn at(seconds: i64) -> prost_types::Timestamp {
 
 #[tokio::test]
 async fn the_manifest_is_delivered_and_the_delivery_audited() {
-    let (world, _session, client) = world().await;
+    let (world, session, client) = world().await;
     put_secret(&world.state.store, world.agent.owner_id, "token", "TOKEN", "", true).await;
     let manifest: Manifest = client.call(path::GET_MANIFEST, &GetManifestRequest {}).await.unwrap();
     assert_eq!(manifest.secrets[0].value, b"value of token");
     assert_eq!((manifest.directory.as_str(), manifest.scripts.len(), manifest.metadata.len()), ("~/project", 1, 1));
     assert_eq!(manifest.environment_variables["API"], "$HOSTNAME/api");
+    world.state.sessions.close();
+    drop(session);
+    timeout(PATIENCE, world.state.sessions.wait()).await.unwrap();
     let audit = world.state.store.audit_entries(10).await.unwrap();
     let delivery = audit.iter().find(|entry| entry.action == "deliver").unwrap();
     assert_eq!((delivery.actor_kind.as_str(), delivery.actor_name.as_str()), ("agent", "alice/dev/main"));
     assert_eq!((delivery.target.as_str(), delivery.address.as_str()), ("alice", "127.0.0.1"));
     assert_eq!(delivery.diff["delivered"], 1);
     assert!(!serde_json::to_string(&audit).unwrap().contains("value of"));
+}
+
+#[tokio::test]
+async fn nothing_is_delivered_while_the_audit_log_cannot_be_written() {
+    let (world, _session, client) = world().await;
+    let store = &world.state.store;
+    put_secret(store, world.agent.owner_id, "token", "TOKEN", "", true).await;
+    execute(store, "ALTER TABLE audit RENAME TO mislaid").await;
+    let refusal = async {
+        // The first delivery only finds out.
+        while client.call::<_, Manifest>(path::GET_MANIFEST, &GetManifestRequest {}).await.is_ok() {}
+    };
+    timeout(PATIENCE, refusal).await.unwrap();
+    let status = refused::<_, Manifest>(&client, path::GET_MANIFEST, &GetManifestRequest {}).await;
+    assert!(status.message.contains("audit"), "{status}");
+    execute(store, "ALTER TABLE mislaid RENAME TO audit").await;
+    client.call::<_, Manifest>(path::GET_MANIFEST, &GetManifestRequest {}).await.unwrap();
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::audit::TokenUses;
 use crate::limits::Limits;
-use crate::rpc::Monitor;
+use crate::rpc::{DeliveryAudit, Monitor};
 use crate::store::{FilePaths, Store, StoreError};
 
 /// What handlers need of the configuration.
@@ -43,6 +43,8 @@ pub struct AppState {
     pub uses: Arc<TokenUses>,
     /// The sessions of agents.
     pub monitor: Arc<Monitor>,
+    /// Whether deliveries of secrets reach the audit log.
+    pub deliveries: Arc<DeliveryAudit>,
     /// Identifies the deployment.
     pub deployment_id: Uuid,
     /// Cancelled when the server begins to stop; a long session ends on it.
@@ -61,6 +63,7 @@ impl AppState {
             settings: Arc::new(settings),
             uses: Arc::default(),
             monitor: Arc::default(),
+            deliveries: Arc::default(),
             shutdown: CancellationToken::new(),
             sessions: TaskTracker::new(),
         })

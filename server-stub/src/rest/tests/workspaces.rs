@@ -75,15 +75,15 @@ async fn a_log_source_is_posted_once_and_takes_lines() {
     post(&token, json!({ "id": Uuid::nil(), "display_name": "x" })).await.is(400);
     post(&token, json!({ "id": id, "display_name": "x".repeat(257) })).await.is(400);
 
-    let patch = async |source: Uuid, output: &str, level: &str| {
+    let append = async |source: Uuid, output: &str, level: &str| {
         let line = json!({ "created_at": "2026-01-02T03:04:05Z", "output": output, "level": level });
         let body = json!({ "log_source_id": source, "logs": [line] });
         world.call(&token, Method::PATCH, "/api/v2/workspaceagents/me/logs", Some(body)).await
     };
-    patch(id, "wrote ~/.netrc", "warn").await.is(200);
-    patch(id, "x", "loud").await.is(400);
-    patch(Uuid::new_v4(), "x", "info").await.is(400);
-    patch(id, &"x".repeat(1 << 20), "info").await.is(413);
+    append(id, "wrote ~/.netrc", "warn").await.is(200);
+    append(id, "x", "loud").await.is(400);
+    append(Uuid::new_v4(), "x", "info").await.is(400);
+    append(id, &"x".repeat(1 << 20), "info").await.is(413);
     let agent = first["workspace_agent_id"].as_str().unwrap();
     let lines = world.get(&format!("/api/v2/workspaceagents/{agent}/logs")).await.is(200).body;
     assert_eq!(lines[0]["output"], "wrote ~/.netrc");
