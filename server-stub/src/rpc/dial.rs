@@ -46,9 +46,9 @@ pub(super) async fn dial(
 ) -> Result<Response, ApiError> {
     let Query(wishes) =
         wishes.map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "Query parameters are not valid."))?;
-    let version = wishes.version.unwrap_or_else(|| version::DEFAULT.to_owned());
-    version::check(&version[..version.floor_char_boundary(MAX_VERSION)])
-        .map_err(|problem| ApiError::with(StatusCode::BAD_REQUEST, problem))?;
+    let mut version = wishes.version.unwrap_or_else(|| version::DEFAULT.to_owned());
+    version.truncate(version.floor_char_boundary(MAX_VERSION));
+    version::check(&version).map_err(|problem| ApiError::with(StatusCode::BAD_REQUEST, problem))?;
     check_origin(&headers)?;
     let upgrade = match upgrade {
         Ok(upgrade) => transport::sized(upgrade),

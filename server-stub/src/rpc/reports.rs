@@ -175,3 +175,47 @@ fn is_semver(version: &str) -> bool {
         && (numbers == 3 || (pre.is_none() && build.is_none()))
         && [pre, build].into_iter().flatten().all(words)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_as_go_reads_them() {
+        for good in ["v2.35.1", "v0.1.0", "v2", "v2.3", "v1.0.0-rc.1+build-7.x", "v1.0.0+b"] {
+            assert!(is_semver(good), "{good}");
+        }
+        for bad in [
+            "",
+            "v",
+            "2.35.1",
+            "v2.35.1.4",
+            "v01.2.3",
+            "v1.2.x",
+            "v1.2-rc",
+            "v1.0.0-",
+            "v1.0.0+",
+            "v1.0.0-a..b",
+            "v1.0.0-ä",
+        ] {
+            assert!(!is_semver(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_absent_time_is_now_and_an_unknown_level_is_info() {
+        let lifecycle = Lifecycle { state: State::Ready.into(), changed_at: None };
+        let before = now();
+        let (_, _, changed_at) = super::lifecycle(UpdateLifecycleRequest { lifecycle: Some(lifecycle) }).unwrap();
+        assert!(changed_at >= before);
+        let log = Log { created_at: None, output: "x".into(), level: 77 };
+        let (source, lines) = logs(BatchCreateLogsRequest { log_source_id: vec![0; 16], logs: vec![log] }).unwrap();
+        assert!(source.is_nil() && lines[0].created_at >= before && lines[0].level == i32::from(Level::Info));
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(cut("aé", 2), "a");
+        assert_eq!(cut("aé", 3), "aé");
+    }
+}

@@ -3,6 +3,7 @@
 mod apply;
 mod logs;
 mod presence;
+mod read;
 mod reports;
 mod sources;
 mod view;

@@ -9,7 +9,8 @@ use uuid::Uuid;
 use super::super::{Doing, KeyId, Place, Store, StoreError, time};
 use super::apply;
 use super::presence::AgentIdentity;
-use super::view::{self, Metadata, Script};
+use super::read;
+use super::view::{Metadata, Script};
 
 /// What a manifest is made of.
 #[derive(Debug)]
@@ -70,8 +71,8 @@ impl Store {
             directory: row.get(0),
             motd_path: row.get(1),
             env,
-            scripts: view::scripts(&mut reading, agent.id).await?,
-            metadata: view::metadata(&mut reading, agent.id).await?,
+            scripts: read::scripts(&mut reading, agent.id).await?,
+            metadata: read::metadata(&mut reading, agent.id).await?,
             secrets,
         }))
     }
