@@ -6,6 +6,10 @@ use crate::problem::FieldProblem;
 use crate::rest::{CreateUserSecretRequest, UpdateUserSecretRequest};
 use crate::secret::Secret;
 
+/// Longest name, in bytes. Ours: a longer one would not fit into the URL that deletes it.
+pub const MAX_NAME_BYTES: usize = 1024;
+/// Longest description, in bytes. Ours: without a bound, fifty of them would be an answer of any size.
+pub const MAX_DESCRIPTION_BYTES: usize = 16_384;
 /// Longest value, in plaintext bytes.
 pub const MAX_VALUE_BYTES: usize = 24_576;
 /// Longest environment variable name, in bytes.
@@ -67,6 +71,9 @@ pub fn name(name: &str) -> Result<(), String> {
     }
     if name.contains(['/', '?', '#']) {
         return Err("Name must not contain /, ?, or #.".into());
+    }
+    if name.len() > MAX_NAME_BYTES {
+        return Err(format!("Name must not exceed {MAX_NAME_BYTES} bytes."));
     }
     // Every URL library resolves these two away, encoded or not: such a secret could be created and never reached again.
     if matches!(name, "." | "..") {
@@ -133,7 +140,7 @@ pub fn file_path(path: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Every fault of a create request, in the order `name`, `value`, `env_name`, `file_path`.
+/// Every fault of a create request, in the order `name`, `value`, `env_name`, `file_path`, `description`.
 #[must_use]
 pub fn create(request: &CreateUserSecretRequest) -> Vec<FieldProblem> {
     collect([
@@ -141,17 +148,26 @@ pub fn create(request: &CreateUserSecretRequest) -> Vec<FieldProblem> {
         ("value", required_value(&request.value)),
         ("env_name", env_name(&request.env_name)),
         ("file_path", file_path(&request.file_path)),
+        ("description", description(&request.description)),
     ])
 }
 
-/// Every fault of an update request, in the order `value`, `env_name`, `file_path`.
+/// Every fault of an update request, in the order `value`, `env_name`, `file_path`, `description`.
 #[must_use]
 pub fn update(request: &UpdateUserSecretRequest) -> Vec<FieldProblem> {
     collect([
         ("value", request.value.as_ref().map_or(Ok(()), value)),
         ("env_name", request.env_name.as_deref().map_or(Ok(()), env_name)),
         ("file_path", request.file_path.as_deref().map_or(Ok(()), file_path)),
+        ("description", request.description.as_deref().map_or(Ok(()), description)),
     ])
+}
+
+fn description(text: &str) -> Result<(), String> {
+    if text.len() > MAX_DESCRIPTION_BYTES {
+        return Err(format!("Description must not exceed {MAX_DESCRIPTION_BYTES} bytes."));
+    }
+    Ok(())
 }
 
 fn collect<const N: usize>(checks: [(&str, Result<(), String>); N]) -> Vec<FieldProblem> {

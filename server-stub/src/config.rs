@@ -63,6 +63,9 @@ pub struct StoreArgs {
     #[arg(long, global = true, value_name = "DIR", env = "CODER_SERVER_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
     /// File with the encryption keys, better kept elsewhere than the database [default: encryption.key in the data directory]
+    ///
+    /// Or give the keys themselves by CODER_SERVER_ENCRYPTION_KEYS or CODER_EXTERNAL_TOKEN_ENCRYPTION_KEYS: base64 of 32 bytes
+    /// each, separated by commas; the first encrypts, all decrypt.
     #[arg(long, global = true, value_name = "FILE", env = "CODER_SERVER_ENCRYPTION_KEY_FILE")]
     pub encryption_key_file: Option<PathBuf>,
 }
@@ -70,19 +73,19 @@ pub struct StoreArgs {
 /// Flags of `serve`.
 #[derive(Debug, Default, Args)]
 pub struct ServeArgs {
-    /// Address to listen on; port 0 picks a free one [default: 127.0.0.1:7080]
+    /// Address to listen on; port 0 picks a free one [default: 127.0.0.1:7080] [also: CODER_HTTP_ADDRESS]
     #[arg(long, value_name = "HOST:PORT", env = "CODER_SERVER_LISTEN")]
     pub listen: Option<String>,
-    /// Address users and agents reach the server at [default: the one it listens on]
+    /// Address users and agents reach the server at [default: the one it listens on] [also: CODER_ACCESS_URL]
     #[arg(long, value_name = "URL", env = "CODER_SERVER_ACCESS_URL")]
     pub access_url: Option<String>,
-    /// Certificate chain, PEM; turns TLS on, together with --tls-key
+    /// Certificate chain, PEM; turns TLS on, together with --tls-key [also: CODER_TLS_CERT_FILE]
     #[arg(long, value_name = "FILE", env = "CODER_SERVER_TLS_CERT")]
     pub tls_cert: Option<PathBuf>,
-    /// Private key of the certificate, PEM
+    /// Private key of the certificate, PEM [also: CODER_TLS_KEY_FILE]
     #[arg(long, value_name = "FILE", env = "CODER_SERVER_TLS_KEY")]
     pub tls_key: Option<PathBuf>,
-    /// Take no new file targets and deliver no secret as a file
+    /// Take no new file targets and deliver no secret as a file [also: CODER_DISABLE_USER_SECRET_FILE_PATH]
     #[arg(
         long, value_name = "BOOL", env = "CODER_SERVER_DISABLE_USER_SECRET_FILE_PATH",
         num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new()
@@ -91,7 +94,7 @@ pub struct ServeArgs {
     /// How long audit records are kept, such as 90d or 12h; 0 keeps them for ever [default: 90d]
     #[arg(long, value_name = "TIME", env = "CODER_SERVER_AUDIT_RETENTION")]
     pub audit_retention: Option<String>,
-    /// Requests a minute for each user and agent; 0 for no limit [default: 512]
+    /// Requests a minute for each user and agent; 0 for no limit [default: 512] [also: CODER_API_RATE_LIMIT]
     #[arg(long, value_name = "N", env = "CODER_SERVER_RATE_LIMIT")]
     pub rate_limit: Option<u32>,
     /// Connections at a time [default: what the open-file limit allows]

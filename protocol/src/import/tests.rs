@@ -385,7 +385,7 @@ fn every_fault_of_every_entry_is_told_with_its_place() {
 
 #[test]
 fn a_message_cuts_a_long_key() {
-    let key = "é".repeat(100_000);
+    let key = "é".repeat(500);
     let problems = check(&parse(Format::Env, &format!("{key}=")).unwrap());
     assert_eq!(problems[0].located_detail(), format!("Secret \"{}...\" on line 1: Value is required.", "é".repeat(64)));
     assert!(message(Format::Env, &format!("{key}=\n{key}=")).len() < 300);

@@ -154,3 +154,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn names_and_descriptions_are_bounded() {
+    assert!(name(&"n".repeat(MAX_NAME_BYTES)).is_ok());
+    assert_eq!(name(&"n".repeat(MAX_NAME_BYTES + 1)).unwrap_err(), "Name must not exceed 1024 bytes.");
+    let described = |bytes: usize| {
+        let request = UpdateUserSecretRequest { description: Some("d".repeat(bytes)), ..Default::default() };
+        update(&request).into_iter().map(|problem| problem.detail).collect::<Vec<_>>()
+    };
+    assert!(described(MAX_DESCRIPTION_BYTES).is_empty());
+    assert_eq!(described(MAX_DESCRIPTION_BYTES + 1), ["Description must not exceed 16384 bytes."]);
+}

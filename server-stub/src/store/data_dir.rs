@@ -135,11 +135,10 @@ impl DataDir {
         self.path.join("encryption.key")
     }
 
-    /// Held, shared, by everything that has the database open.
-    pub(crate) fn share(&self) -> Result<File, DataDirError> {
+    /// Held, shared, by everything that has the database open; none while it is being replaced.
+    pub(crate) fn share(&self) -> Result<Option<File>, DataDirError> {
         let (path, file) = self.lock_file("in-use.lock")?;
-        file.lock_shared().map_err(|source| DataDirError::Lock { path, source })?;
-        Ok(file)
+        taken(path, file.try_lock_shared()).map(|taken| taken.then_some(file))
     }
 
     /// Held while the database is replaced; none when something has it open.

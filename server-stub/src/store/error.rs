@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::data_dir::DataDirError;
 use super::key::{KeyError, KeyId};
 
 /// A failure of the store. None of its texts holds a value.
@@ -52,12 +53,12 @@ pub enum StoreError {
         /// Why.
         source: sqlx::Error,
     },
-    /// Another process uses the data directory in a way that excludes this one.
-    #[error("{what}")]
-    InUse {
-        /// Who, in a sentence.
-        what: String,
-    },
+    /// The data directory cannot be locked.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The database is about to be another one.
+    #[error("a restore is under way in this data directory; try again when it is done")]
+    Restoring,
     /// A statement failed.
     #[error("cannot {action}")]
     Query {

@@ -43,8 +43,8 @@ pub use writer::Writing;
 
 /// Connections that read. Each is a thread of its own; two cores are busy long before four readers wait for the disk.
 const READERS: u32 = 4;
-/// Longest wait for a reader; a request that waits longer is better refused.
-const READER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for a reader. Long, because ten thousand agents that boot together are to wait their turn, not to be refused.
+const READER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A handle on the database; clones share it.
 #[derive(Clone)]
@@ -64,7 +64,7 @@ struct Inner {
 impl Store {
     /// Opens the database of a data directory: makes or migrates it, and checks that the keys it needs are there.
     pub async fn open(data_dir: &DataDir, source: KeySource) -> Result<Self, StoreError> {
-        let lock = data_dir.share().map_err(|error| StoreError::InUse { what: error.to_string() })?;
+        let lock = data_dir.share()?.ok_or(StoreError::Restoring)?;
         let path = data_dir.database();
         let mut connection = schema::open(&path).await?;
         let keys = Arc::new(open_keys(&mut connection, source).await?);

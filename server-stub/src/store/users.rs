@@ -20,7 +20,7 @@ pub enum UserError {
     )]
     Name(String),
     /// The name, in whatever letter case, is in use.
-    #[error("user {0} exists already")]
+    #[error("user {0} exists already; for a further token: coder-server token create {0}")]
     Exists(String),
     /// There is no such user.
     #[error("there is no user {0}")]
