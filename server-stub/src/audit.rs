@@ -94,3 +94,40 @@ fn report(result: Result<(), StoreError>) {
         tracing::error!(error = &error as &dyn std::error::Error, "audit");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing;
+
+    fn actor(id: u128, host: u8) -> Actor {
+        Actor::User { id: Uuid::from_u128(id), name: "alice".into(), address: Some([10, 0, 0, host].into()) }
+    }
+
+    #[tokio::test]
+    async fn many_uses_are_one_record_for_each_token_and_address() {
+        let (_dir, store) = testing::store().await;
+        let uses = TokenUses::default();
+        for n in 0..100 {
+            uses.note(&actor(1, n % 2), Some("token"));
+        }
+        uses.note(&actor(2, 0), None);
+        uses.flush(&store).await.unwrap();
+        uses.flush(&store).await.unwrap();
+        let entries = store.audit_entries(10).await.unwrap();
+        let mut counts: Vec<_> = entries.iter().map(|entry| entry.diff["requests"].as_u64().unwrap()).collect();
+        counts.sort_unstable();
+        assert_eq!(counts, [1, 50, 50]);
+    }
+
+    #[test]
+    fn what_waits_to_be_recorded_is_bounded() {
+        let uses = TokenUses::default();
+        for n in 0..MAX_PENDING + 10 {
+            uses.note(&actor(n as u128, 0), None);
+        }
+        uses.note(&actor(0, 0), None);
+        assert_eq!(uses.pending.lock().unwrap().len(), MAX_PENDING);
+        assert_eq!(uses.unrecorded.load(Ordering::Relaxed), 10);
+    }
+}

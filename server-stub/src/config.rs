@@ -1,4 +1,5 @@
 //! The command line and the environment: flags, then `CODER_SERVER_…`, then Coder's own variable, then the default.
+#![expect(clippy::doc_markdown, reason = "the comments of flags are their help, where backticks would show")]
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
 //! `coder-server` as a process: what it refuses, with which words and exit code, and what it does to itself.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like tests")]
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read};

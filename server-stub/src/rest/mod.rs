@@ -40,9 +40,11 @@ pub fn router(state: AppState) -> Router {
         .merge(workspaces::routes())
         .merge(workspace_agents::routes())
         .merge(rpc::routes());
-    Router::new()
-        .nest("/api/v2", api)
-        .route("/healthz", get(async || "OK"))
+    surround(Router::new().nest("/api/v2", api).route("/healthz", get(async || "OK")), state)
+}
+
+fn surround(routes: Router<AppState>, state: AppState) -> Router {
+    routes
         .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "Route not found."))
         .method_not_allowed_fallback(async || ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed."))
         .layer(CatchPanicLayer::custom(observe::panicked))

@@ -130,6 +130,16 @@ async fn unknown_routes_and_methods_answer_in_json_with_the_version() {
 }
 
 #[tokio::test]
+async fn a_panic_is_answered_and_tells_nothing() {
+    let mut world = World::new().await;
+    let routes = Router::new().route("/panic", axum::routing::get(async || -> &'static str { panic!("hunter2") }));
+    world.router = super::super::surround(routes, world.state.clone());
+    let answer = world.get("/panic").await.is(500);
+    assert_eq!(answer.body, json!({ "message": "Internal error." }));
+    assert_eq!(answer.headers[header::CONTENT_TYPE], "application/json; charset=utf-8");
+}
+
+#[tokio::test]
 async fn no_file_of_the_server_holds_a_value_or_a_token() {
     let world = World::new().await;
     let canary = "canary-3c9a41";
