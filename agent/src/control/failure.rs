@@ -140,7 +140,8 @@ impl Trouble {
 fn detail(body: &[u8]) -> String {
     let Ok(problem) = serde_json::from_slice::<Problem>(body) else { return String::new() };
     let more = problem.validations.first().map_or(problem.detail.as_str(), |field| field.detail.as_str());
-    printable(&if more.is_empty() { problem.message } else { format!("{}: {more}", problem.message) })
+    let message = problem.message.trim_end_matches('.');
+    printable(&if more.is_empty() { message.to_owned() } else { format!("{message}: {}", more.trim_end_matches('.')) })
 }
 
 /// Words of a server, safe for a terminal and a log.

@@ -175,7 +175,7 @@ async fn a_refused_token_is_said_and_a_rotated_one_is_used_at_the_next_dial() {
     };
     let client = async {
         let text = failure(&mut link).await;
-        assert_eq!(text, "the server refuses the agent token (Agent token is invalid.)");
+        assert_eq!(text, "the server refuses the agent token (Agent token is invalid)");
         std::fs::write(&path, "new").unwrap();
         manifest(&mut link).await;
     };

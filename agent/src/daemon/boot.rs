@@ -100,7 +100,10 @@ impl Boot {
     fn tell(&self, delivery: &Delivery) {
         for problem in &delivery.problems {
             warn!("{problem}");
-            self.reporter.own_line(Level::Error, problem);
+            // The server keeps a limited log for the life of an agent: a connection that comes and goes must not fill it.
+            if !self.latest().as_ref().is_some_and(|last| last.problems.contains(problem)) {
+                self.reporter.own_line(Level::Error, problem);
+            }
         }
         if !delivery.unmasked.is_empty() && self.latest().is_none() {
             info!("too short to be masked in script output, whole or in part: {}", delivery.unmasked.join(", "));

@@ -133,13 +133,17 @@ impl Delivery {
 impl fmt::Display for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let files = self.files.outcomes().len() - self.files.errors().count();
-        write!(f, "delivered {} variables and {files} files", self.variables)?;
+        write!(f, "delivered {} and {}", counted(self.variables, "variable"), counted(files, "file"))?;
         match self.problems.as_slice() {
             [] => Ok(()),
             [one] => write!(f, "; 1 problem: {one}"),
             [first, ..] => write!(f, "; {} problems, the first: {first}", self.problems.len()),
         }
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// On a thread of its own: a disk may take its time, and the server is told of the start meanwhile.

@@ -202,9 +202,13 @@ async fn a_target_that_fails_is_seen_where_people_look() {
     assert!(lines.iter().any(|line| line.contains("LD_PRELOAD")), "{lines:?}");
     let [source] = &seen.log_sources[..] else { panic!("{:?}", seen.log_sources) };
     assert!(source.contains("Coder Agent"), "{source}");
+    agent.signal(Signal::SIGHUP);
+    server.wait("second manifest", |seen| seen.manifests == 2).await;
     let (output, dir) = agent.stop().await;
     let log = read(dir.path().join("logs/coder-agent.log"));
     assert!(log.contains("/proc/no/such") && text(&output).1.contains("/proc/no/such"), "{log}");
+    let told = server.seen().lines.iter().filter(|(_, line)| line.contains("/proc/no/such")).count();
+    assert_eq!(told, 1, "once, however often the manifest comes");
 }
 
 #[tokio::test]
