@@ -1,6 +1,6 @@
 //! Definitions into rows. Applying the same definition again changes no id and no token.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::secret::Secret;
 use sqlx::{Row, SqliteConnection};
@@ -11,6 +11,9 @@ use super::super::{Doing, Place, Store, StoreError, Writing};
 use super::{logs, presence};
 use crate::workspaces::Checked;
 use crate::workspaces::definition::{Agent, Metadata, Script};
+
+/// Definitions of one transaction.
+const BATCH: usize = 200;
 
 /// What applying one definition came to.
 #[derive(Debug)]
@@ -53,16 +56,53 @@ pub enum ApplyError {
 }
 
 impl Store {
-    /// Makes the database hold these workspaces: all of them, or on an error none. Other workspaces stay.
+    /// Makes the database hold these workspaces; other workspaces stay.
+    ///
+    /// All of them or, where an owner is unknown, none. More than [`BATCH`] are written a batch at a time: a transaction of ten thousand
+    /// takes seconds, in which a running server could write nothing. Should the database fail between two batches, what was written
+    /// stays, and applying again with new tokens completes it.
     pub async fn apply_workspaces(
         &self,
         definitions: Vec<Checked>,
         rotate_tokens: bool,
     ) -> Result<Vec<AppliedWorkspace>, ApplyError> {
+        let mut applied = Vec::with_capacity(definitions.len());
+        self.check_owners(&definitions).await?;
+        let mut definitions = definitions.into_iter();
+        loop {
+            let batch: Vec<_> = definitions.by_ref().take(BATCH).collect();
+            if batch.is_empty() {
+                return Ok(applied);
+            }
+            let first = applied.len();
+            applied.extend(self.apply_batch(batch, first, rotate_tokens).await?);
+        }
+    }
+
+    async fn check_owners(&self, definitions: &[Checked]) -> Result<(), ApplyError> {
+        let mut connection = self.reader().acquire().await.doing("look up the owners of workspaces")?;
+        let mut known = BTreeSet::new();
+        for (index, definition) in definitions.iter().enumerate() {
+            let owner = definition.workspace().owner.value.as_str();
+            if !known.contains(owner) {
+                require_owner(&mut connection, definition, index).await?;
+                known.insert(owner);
+            }
+        }
+        Ok(())
+    }
+
+    /// One transaction; `first` is the index of the first of them.
+    async fn apply_batch(
+        &self,
+        batch: Vec<Checked>,
+        first: usize,
+        rotate_tokens: bool,
+    ) -> Result<Vec<AppliedWorkspace>, ApplyError> {
         self.write(move |writing| {
             Box::pin(async move {
-                let mut applied = Vec::with_capacity(definitions.len());
-                for (index, definition) in definitions.iter().enumerate() {
+                let mut applied = Vec::with_capacity(batch.len());
+                for (index, definition) in (first..).zip(&batch) {
                     applied.push(apply(writing, definition, index, rotate_tokens).await?);
                 }
                 Ok(applied)
@@ -98,9 +138,7 @@ async fn apply(
     rotate_tokens: bool,
 ) -> Result<AppliedWorkspace, ApplyError> {
     let workspace = definition.workspace();
-    let (owner_id, owner) = find_owner(writing.connection(), workspace.owner.value.as_str())
-        .await?
-        .ok_or_else(|| ApplyError::UnknownOwner { owner: workspace.owner.value.to_string(), index })?;
+    let (owner_id, owner) = require_owner(writing.connection(), definition, index).await?;
     let (workspace_id, created) = keep_workspace(writing, owner_id, workspace.name.value.as_str()).await?;
     let mut agents = Vec::new();
     for (position, (agent, env)) in (0..).zip(definition.agents()) {
@@ -125,13 +163,19 @@ fn tokens(agents: &[AppliedAgent]) -> serde_json::Value {
     new.map(|agent| (format!("agent {} token", agent.name), serde_json::json!({ "secret": true }))).collect()
 }
 
-async fn find_owner(connection: &mut SqliteConnection, name: &str) -> Result<Option<(Uuid, String)>, StoreError> {
+/// Id and name of the owner, asked again in the transaction: a user may be deleted meanwhile.
+async fn require_owner(
+    connection: &mut SqliteConnection,
+    definition: &Checked,
+    index: usize,
+) -> Result<(Uuid, String), ApplyError> {
+    let owner = definition.workspace().owner.value.as_str();
     let row = sqlx::query("SELECT id, username FROM users WHERE username = ?")
-        .bind(name)
+        .bind(owner)
         .fetch_optional(connection)
         .await
         .doing("look up the owner of a workspace")?;
-    row.map(|row| Ok((row.get(0), row.get(1)))).transpose()
+    row.map(|row| (row.get(0), row.get(1))).ok_or_else(|| ApplyError::UnknownOwner { owner: owner.to_owned(), index })
 }
 
 async fn keep_workspace(writing: &mut Writing, owner: Uuid, name: &str) -> Result<(Uuid, bool), StoreError> {

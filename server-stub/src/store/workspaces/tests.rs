@@ -100,6 +100,23 @@ async fn what_a_definition_drops_is_gone_and_a_failing_one_changes_nothing() {
 }
 
 #[tokio::test]
+async fn more_definitions_than_fit_into_one_transaction() {
+    let (_dir, store, _agent) = world().await;
+    let many = |owner_of_last: &str| -> String {
+        let one = |n: usize| {
+            let owner = if n == 450 { owner_of_last } else { "alice" };
+            format!("---\nowner: {owner}\nname: w{n}\nagent: {{ name: main }}\n")
+        };
+        (0..=450).map(one).collect::<Vec<_>>().concat()
+    };
+    let error = store.apply_workspaces(checked(&many("nobody")), false).await.unwrap_err();
+    assert!(matches!(error, ApplyError::UnknownOwner { index: 450, .. }), "{error}");
+    assert_eq!(store.workspaces(None).await.unwrap().len(), 1, "nothing is written before all owners are known");
+    assert_eq!(apply(&store, &many("alice"), false).await.len(), 451);
+    assert_eq!(store.workspaces(None).await.unwrap().len(), 452);
+}
+
+#[tokio::test]
 async fn template_values_are_encrypted_and_bound_to_their_row() {
     let (_dir, store, agent) = world().await;
     let sources = store.manifest_sources(&agent).await.unwrap().unwrap();
