@@ -1,7 +1,9 @@
 //! End-to-end tests of the built executables, one module a theme.
 
 mod at_rest;
+mod boot;
 mod cli;
+mod demo;
 mod harness;
 mod units;
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::env::Env;
-use crate::wait::{LONG, wait_for};
+use crate::wait::{LONG, poll};
 
 /// An applied workspace definition.
 pub struct Workspace {
@@ -62,11 +62,14 @@ impl Workspace {
     #[track_caller]
     pub fn wait_lifecycle(&self, state: &str) {
         let mut seen = Vec::new();
-        wait_for(&format!("lifecycle {state}"), LONG, || {
+        let reached = poll(LONG, || {
             let now = self.show_agent()["lifecycle_state"].as_str().unwrap_or_default().to_owned();
             let reached = now == state;
-            seen.push(now);
+            if seen.last() != Some(&now) {
+                seen.push(now);
+            }
             reached.then_some(())
         });
+        assert!(reached.is_some(), "lifecycle {state} within {LONG:?}; seen: {seen:?}");
     }
 }
