@@ -30,6 +30,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEAD: Duration = Duration::from_secs(30);
 /// Longest head of a request.
 const HEAD_BYTES: usize = 32 * 1024;
+/// Longest time, in milliseconds, that sent bytes wait to be taken; the kernel ends the connection then.
+const UNREAD_MS: u32 = 60_000;
 /// Pause after the kernel had no file for a connection; trying at once would only burn the processor.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
 /// Longest wait for requests in progress at a stop.
@@ -88,6 +90,8 @@ impl Connection {
     async fn run(self, counted: Counted, tls: Option<TlsAcceptor>) {
         // With Nagle's algorithm, small frames in both directions wait for acknowledgements: twenty calls a second.
         drop(counted.stream.set_nodelay(true));
+        // A client that takes no answer would otherwise hold its place for ever.
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(&counted.stream, UNREAD_MS);
         let peer = self.peer;
         match tls {
             None => self.http(counted).await,

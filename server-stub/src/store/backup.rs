@@ -76,7 +76,9 @@ impl Store {
 
     async fn copy_into(&self, path: &Path) -> Result<(), BackupError> {
         let action = "copy the database";
-        let text = path.to_str().ok_or_else(|| file("name", path)(ErrorKind::InvalidFilename.into()))?;
+        // Absolute, because SQLite takes a name that begins with "file:" for a URI.
+        let absolute = std::path::absolute(path).map_err(file("name", path))?;
+        let text = absolute.to_str().ok_or_else(|| file("name", path)(ErrorKind::InvalidFilename.into()))?;
         let mut connection = SqliteConnection::connect_with(&schema::options(self.path())).await.doing(action)?;
         sqlx::query("VACUUM INTO ?").bind(text).execute(&mut connection).await.doing(action)?;
         connection.close().await.doing(action)?;

@@ -54,12 +54,11 @@ pub(super) fn create(path: &Path, key: &KeyBytes) -> Result<(), KeyError> {
 
 /// Replaces the keys of the file.
 pub(super) fn replace(path: &Path, keys: &[KeyBytes]) -> Result<(), KeyError> {
-    let temporary = write_beside(path, keys)?;
-    fs::rename(&temporary, path).and_then(|()| sync_directory(path)).map_err(|source| KeyError::File {
-        action: "replace",
-        path: path.to_owned(),
-        source,
-    })
+    let failed = |source| KeyError::File { action: "replace", path: path.to_owned(), source };
+    // The file behind a symbolic link, not the link: the old keys would stay behind in it.
+    let real = fs::canonicalize(path).map_err(failed)?;
+    let temporary = write_beside(&real, keys)?;
+    fs::rename(&temporary, &real).and_then(|()| sync_directory(&real)).map_err(failed)
 }
 
 fn write_beside(path: &Path, keys: &[KeyBytes]) -> Result<PathBuf, KeyError> {
@@ -110,6 +109,18 @@ mod tests {
         assert_eq!(read(&path).unwrap(), [first]);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_link_points_to_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        create(&file, &key::generate().unwrap()).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let new = [key::generate().unwrap()];
+        replace(&link, &new).unwrap();
+        assert_eq!((read(&file).unwrap(), read(&link).unwrap()), (new.to_vec(), new.to_vec()));
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     }
 
     #[test]
