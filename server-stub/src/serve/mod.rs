@@ -53,6 +53,9 @@ pub enum ServeError {
         /// Why: in use, not ours, not allowed.
         source: io::Error,
     },
+    /// Nothing can be written any more.
+    #[error("the database writer broke down")]
+    StoreEnded,
     /// The runtime would not hand out signals.
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
@@ -62,7 +65,7 @@ impl ServeError {
     /// Whether nothing was served yet.
     #[must_use]
     pub fn is_before_the_first_request(&self) -> bool {
-        !matches!(self, Self::Signals(_))
+        !matches!(self, Self::Signals(_) | Self::StoreEnded)
     }
 }
 
@@ -95,8 +98,7 @@ pub async fn serve(config: ServeConfig, store: &StoreArgs, environment: Environm
             tracing::info!("stopping");
             drop(sd_notify::notify(&[sd_notify::NotifyState::Stopping]));
         })
-        .await;
-    Ok(())
+        .await
 }
 
 /// A server that is bound and can be run.
@@ -155,7 +157,9 @@ impl Server {
     }
 
     /// Serves until `stop`, then ends in order: requests, sessions, what is still to be written.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    ///
+    /// Fails when the store breaks down: a supervisor restarts a server that has ended, not one that answers 500 to every write.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         let state = self.state;
         let serving = self.listener.serve(rest::router(state.clone()), state.shutdown.clone());
         let stopping = async {
@@ -169,6 +173,7 @@ impl Server {
             () = stopping => {}
             () = audit::keep(state.store.clone(), &state.uses, self.retention) => {}
             () = state.monitor.keep(state.store.clone()) => {}
+            () = state.store.ended() => return Err(ServeError::StoreEnded),
         }
         state.sessions.close();
         if timeout(SESSIONS_END, state.sessions.wait()).await.is_err() {
@@ -178,6 +183,7 @@ impl Server {
             tracing::error!(error = &error as &dyn std::error::Error, "cannot record the last uses of tokens");
         }
         state.store.close().await;
+        Ok(())
     }
 
     /// For whoever starts it for the first time: where things are, and what comes next.

@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{ServeError, Server};
 use crate::config::{ServeArgs, ServeConfig, TlsFiles};
-use crate::store::{DataDir, KeySource};
+use crate::store::{DataDir, KeySource, Store};
 
 /// Longer than anything here takes.
 const SOON: Duration = Duration::from_secs(20);
@@ -26,7 +26,8 @@ struct Running {
     dir: TempDir,
     address: SocketAddr,
     stop: oneshot::Sender<()>,
-    ended: JoinHandle<()>,
+    ended: JoinHandle<Result<(), ServeError>>,
+    store: Store,
 }
 
 fn config() -> ServeConfig {
@@ -45,11 +46,12 @@ async fn start(change: impl FnOnce(&TempDir, &mut ServeConfig)) -> Running {
     change(&dir, &mut config);
     let server = bind(&dir, config).await.unwrap();
     let address = server.url().split("//").nth(1).unwrap().parse().unwrap();
+    let store = server.state().store.clone();
     let (stop, stopped) = oneshot::channel();
     let ended = tokio::spawn(server.run(async {
         drop(stopped.await);
     }));
-    Running { dir, address, stop, ended }
+    Running { dir, address, stop, ended, store }
 }
 
 impl Running {
@@ -59,7 +61,7 @@ impl Running {
 
     async fn stop(self) {
         drop(self.stop);
-        timeout(SOON, self.ended).await.unwrap().unwrap();
+        timeout(SOON, self.ended).await.unwrap().unwrap().unwrap();
     }
 }
 
@@ -91,7 +93,7 @@ async fn a_stop_finishes_the_request_in_progress_and_closes_idle_connections() {
     let mut end = Vec::new();
     timeout(SOON, idle.read_to_end(&mut end)).await.unwrap().unwrap();
     drop(busy.write_all(b"\r\n{}").await);
-    timeout(SOON, server.ended).await.unwrap().unwrap();
+    timeout(SOON, server.ended).await.unwrap().unwrap().unwrap();
     assert!(TcpStream::connect(address).await.is_err());
     drop(server.dir);
 }
@@ -107,6 +109,15 @@ async fn a_connection_over_the_limit_waits_for_a_place() {
     drop(one);
     assert!(answer(&mut three).await.starts_with("HTTP/1.1 200"));
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_write_any_more_ends_with_an_error() {
+    let server = start(|_, _| {}).await;
+    server.store.close().await;
+    let ended = timeout(SOON, server.ended).await.unwrap().unwrap();
+    assert!(matches!(ended, Err(ServeError::StoreEnded)));
+    drop((server.dir, server.stop));
 }
 
 #[tokio::test]

@@ -117,6 +117,11 @@ impl Store {
         &self.inner.path
     }
 
+    /// Waits until nothing can be written any more: after [`Store::close`], or because the writer broke down.
+    pub async fn ended(&self) {
+        self.inner.writer.ended().await;
+    }
+
     /// Finishes waiting writes and closes the database.
     pub async fn close(&self) {
         self.inner.writer.close().await;

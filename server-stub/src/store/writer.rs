@@ -155,6 +155,11 @@ impl Writer {
         answered.await.map_err(|_| StoreError::Abandoned)?
     }
 
+    /// Waits until the task has ended, which it does not do by itself.
+    pub(super) async fn ended(&self) {
+        self.queue.closed().await;
+    }
+
     /// Carries out what waits, refuses what comes later, and closes the connection.
     pub(super) async fn close(&self) {
         if self.queue.send(Message::Close).await.is_ok() {
