@@ -204,8 +204,7 @@ async fn keep_agent(
     rotate_token: bool,
 ) -> Result<(Uuid, Option<Secret>), StoreError> {
     let now = writing.now().as_microsecond();
-    let (new, token) = (Uuid::new_v4(), Uuid::new_v4().to_string());
-    let hash = presence::token_hash(&token).unwrap_or_default();
+    let (new, token) = (Uuid::new_v4(), Uuid::new_v4());
     let row = sqlx::query(
         "INSERT INTO agents (id, workspace_id, name, position, token_hash, directory, motd_path, connection_timeout, \
                              created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9) \
@@ -216,7 +215,7 @@ async fn keep_agent(
     .bind(workspace)
     .bind(agent.name.value.as_str())
     .bind(position)
-    .bind(hash.as_slice())
+    .bind(presence::hash(token).as_slice().to_owned())
     .bind(agent.dir.as_ref().map_or("", |dir| dir.as_str()))
     .bind(agent.motd_file.as_ref().map_or("", |path| path.as_str()))
     .bind(agent.connection_timeout.get())
@@ -226,7 +225,7 @@ async fn keep_agent(
     .await
     .doing("keep an agent")?;
     let id = row.get(0);
-    Ok((id, (id == new || rotate_token).then(|| Secret::from(token))))
+    Ok((id, (id == new || rotate_token).then(|| Secret::from(token.to_string()))))
 }
 
 async fn replace_env(

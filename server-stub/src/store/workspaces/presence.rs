@@ -15,8 +15,12 @@ pub type TokenHash = [u8; 32];
 /// The hash of a token, none for what is no token at all. Every spelling of a UUID is the same token.
 #[must_use]
 pub fn token_hash(token: &str) -> Option<TokenHash> {
-    let token = Uuid::try_parse(token).ok()?;
-    Some(Sha256::digest(token.as_bytes()).into())
+    Uuid::try_parse(token).ok().map(hash)
+}
+
+/// The hash that a token is known by.
+pub(super) fn hash(token: Uuid) -> TokenHash {
+    Sha256::digest(token.as_bytes()).into()
 }
 
 /// An agent that has shown its token.
