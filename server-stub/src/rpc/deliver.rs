@@ -1,9 +1,11 @@
 //! The one call that hands out secrets.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use protocol::agent_api::{Manifest, log::Level};
 use protocol::drpc::Status;
+use tokio::sync::Semaphore;
 
 use crate::auth::Agent;
 use crate::serve::AppState;
@@ -12,14 +14,24 @@ use crate::store::workspaces::NewLine;
 use crate::store::{StoreError, now};
 use crate::workspaces::manifest::{self, LeftOut};
 
+/// Records on their way to the disk while their deliveries go on. An agent that fetches in a loop soon waits for its own.
+const MAX_BACKGROUND: usize = 1024;
+
 /// Whether deliveries reach the audit log.
 ///
 /// A delivery does not wait for the commit of its record: it would be most of the time that a workspace takes to start. It is in the
 /// server's log by then, and a server killed within these milliseconds is the one way to lose the record. Once a record could not be
 /// written, though, on a full disk say, nothing more is handed out before its record is on the disk.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct DeliveryAudit {
     failing: AtomicBool,
+    background: Arc<Semaphore>,
+}
+
+impl Default for DeliveryAudit {
+    fn default() -> Self {
+        Self { failing: AtomicBool::new(false), background: Arc::new(Semaphore::new(MAX_BACKGROUND)) }
+    }
 }
 
 /// The manifest of an agent, whose delivery is being audited.
@@ -41,7 +53,7 @@ pub(super) async fn manifest(state: &AppState, agent: &Agent) -> Result<Manifest
     Ok(built.manifest)
 }
 
-/// Has a delivery written down: in the background, unless the last one could not be.
+/// Has a delivery written down: in the background, unless the last one could not be, or too many are on their way.
 async fn audit(state: &AppState, record: Record) -> Result<(), Status> {
     let writing = {
         let state = state.clone();
@@ -51,12 +63,18 @@ async fn audit(state: &AppState, record: Record) -> Result<(), Status> {
             written.map_err(|error| failed(&error))
         }
     };
-    if state.deliveries.failing.load(Ordering::Relaxed) {
-        return writing.await;
+    match Arc::clone(&state.deliveries.background).try_acquire_owned() {
+        Ok(place) if !state.deliveries.failing.load(Ordering::Relaxed) => {
+            // A stop of the server waits for what the tracker knows.
+            state.sessions.spawn(async move {
+                let _place = place;
+                // What went wrong is logged, and the next delivery heeds it.
+                drop(writing.await);
+            });
+            Ok(())
+        }
+        _ => writing.await,
     }
-    // A stop of the server waits for what the tracker knows.
-    state.sessions.spawn(writing);
-    Ok(())
 }
 
 fn record(agent: &Agent) -> Record {
