@@ -105,9 +105,6 @@ impl Boot {
                 self.reporter.own_line(Level::Error, problem);
             }
         }
-        if !delivery.unmasked.is_empty() && self.latest().is_none() {
-            info!("too short to be masked in script output, whole or in part: {}", delivery.unmasked.join(", "));
-        }
         let text = delivery.to_string();
         info!("{text}");
         self.status.send_replace(Status { settled: true, text });

@@ -7,18 +7,17 @@ use protocol::agent_api;
 use protocol::agent_api::lifecycle::State;
 use protocol::secret::Secret;
 use tokio::task::spawn_blocking;
+use tracing::debug;
 
 use super::start::Own;
-use crate::config::TOKEN_VARIABLE;
 use crate::environment::{Caller, Environment, Options, Variables};
 use crate::errors::chain;
 use crate::files::disk::Disk;
 use crate::files::{self, FilesApplied};
 use crate::manifest::{self, Manifest, ManifestError, Script, SecretSet};
-use crate::mask::{MaskError, Masker};
 use crate::plan::{Plan, Policy};
 use crate::report::Reporter;
-use crate::scripts::{Places, Runner};
+use crate::scripts::{Masking, Places, Runner};
 use crate::sys::memory::Guarded;
 
 /// Servers want semver with a leading `v`.
@@ -34,15 +33,6 @@ pub(super) struct Workspace {
     pub(super) pass_agent_token: bool,
 }
 
-/// Why a manifest could not be carried out at all.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum DeliveryError {
-    #[error(transparent)]
-    Manifest(#[from] ManifestError),
-    #[error(transparent)]
-    Mask(#[from] MaskError),
-}
-
 /// A manifest that was carried out: the files are settled and the environment is built.
 pub(super) struct Delivery {
     /// Runs scripts in the new environment.
@@ -51,8 +41,6 @@ pub(super) struct Delivery {
     pub(super) scripts: Vec<Script>,
     /// What could not be delivered, without values.
     pub(super) problems: Vec<String>,
-    /// Names of values that are too short to be masked.
-    pub(super) unmasked: Vec<String>,
     files: FilesApplied,
     variables: usize,
 }
@@ -64,7 +52,7 @@ impl Workspace {
         wire: agent_api::Manifest,
         delivered: Vec<(PathBuf, Guarded)>,
         reporter: &Reporter,
-    ) -> Result<Delivery, DeliveryError> {
+    ) -> Result<Delivery, ManifestError> {
         let (manifest, secrets) = manifest::split(wire)?;
         let places = self.places();
         reporter.set_agent(manifest.agent_id);
@@ -74,21 +62,21 @@ impl Workspace {
         let mut problems: Vec<_> = secrets.refused.iter().map(ToString::to_string).collect();
         let variables = secrets.secrets.iter().filter(|secret| secret.env_name.is_some()).count();
         let (secrets, files) = apply(secrets, Policy { home: self.own.home.clone(), delivered }).await;
+        debug!(targets = files.outcomes().len(), "files are settled");
         problems.extend(files.errors().map(|error| chain(error)));
         let environment = self.environment(&manifest, secrets, &files);
         let left_out = environment.resolve(&Caller::Agent(Vec::new())).left_out;
         problems.extend(left_out.iter().map(ToString::to_string));
 
-        let (masker, unmasked) = self.masker(&environment)?;
         let runner = Runner {
-            masker,
+            masking: Masking::new(Secret::new(self.agent_token.expose().to_vec())),
             environment: Arc::new(environment),
             directory: manifest.directory,
             shell: self.own.shell.clone(),
             places,
             reporter: reporter.clone(),
         };
-        Ok(Delivery { runner: Arc::new(runner), scripts: manifest.scripts, problems, unmasked, files, variables })
+        Ok(Delivery { runner: Arc::new(runner), scripts: manifest.scripts, problems, files, variables })
     }
 
     /// For launches that cannot wait for the server.
@@ -109,12 +97,6 @@ impl Workspace {
     fn options(&self) -> Options {
         let agent_token = self.pass_agent_token.then(|| Secret::new(self.agent_token.expose().to_vec()));
         Options { account: self.own.account.clone(), agent_token, ..Options::default() }
-    }
-
-    fn masker(&self, environment: &Environment) -> Result<(Masker, Vec<String>), MaskError> {
-        let mut values = environment.values_to_mask();
-        values.push((TOKEN_VARIABLE.to_owned(), Secret::new(self.agent_token.expose().to_vec())));
-        Masker::new(&values)
     }
 
     fn places(&self) -> Places {

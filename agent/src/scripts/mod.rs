@@ -3,6 +3,7 @@
 
 mod invocation;
 mod log_file;
+mod masking;
 mod output;
 mod run;
 
@@ -16,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::environment::Environment;
 use crate::manifest::Script;
-use crate::mask::Masker;
 use crate::report::Reporter;
 
 pub use log_file::Places;
+pub use masking::Masking;
 pub use run::Outcome;
 
 /// Scripts that run at once; more than any template has, and few enough for any machine.
@@ -31,7 +32,7 @@ pub struct Runner {
     /// What scripts see.
     pub environment: Arc<Environment>,
     /// What their output must not show.
-    pub masker: Masker,
+    pub masking: Masking,
     /// Where they start, as the template says it; see [`Places::directory`].
     pub directory: String,
     /// Runs those that name no interpreter.

@@ -35,13 +35,18 @@ impl Output {
     }
 
     /// Reads a stream to its end. What leaves this function is masked.
-    pub(super) async fn pump(&self, mut stream: impl AsyncRead + Unpin, level: Level, mut mask: MaskedStream) {
+    pub(super) async fn pump(&self, mut stream: impl AsyncRead + Unpin, level: Level, mut mask: Option<MaskedStream>) {
         let mut chunk = vec![0; CHUNK];
         let mut lines = Lines::default();
         loop {
             // A read error of a pipe is its end.
             let read = stream.read(&mut chunk).await.unwrap_or(0);
-            let masked = if read == 0 { mask.finish() } else { mask.push(&chunk[..read]) };
+            let masked = match &mut mask {
+                Some(mask) if read == 0 => mask.finish(),
+                Some(mask) => mask.push(&chunk[..read]),
+                // Read on all the same, or the script would stop at a full pipe.
+                None => Vec::new(),
+            };
             self.write(&masked);
             lines.push(&masked, |line| self.reporter.line(self.source, level, line));
             if read == 0 {

@@ -131,7 +131,7 @@ impl Runner {
         level: Level,
     ) -> JoinHandle<()> {
         let output = output.clone();
-        let mask = self.masker.stream();
+        let mask = self.masking.stream(&self.environment);
         tokio::spawn(async move {
             if let Some(stream) = stream {
                 output.pump(stream, level, mask).await;

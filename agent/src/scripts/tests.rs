@@ -21,7 +21,7 @@ fn runner(dir: &Path) -> Runner {
     let start = vec![("PATH".into(), path), ("GREETING".into(), Secret::from("hello".to_owned()))];
     Runner {
         environment: Arc::new(Environment::without_secrets(start, Options::default())),
-        masker: Masker::new(&[("TEST".to_owned(), Secret::from("masked-value".to_owned()))]).unwrap().0,
+        masking: Masking::new(Secret::from("masked-value".to_owned())),
         directory: String::new(),
         shell: "/bin/sh".into(),
         places: Places { log_dir: dir.to_owned(), home: Some(dir.to_owned()), variables: Vec::new() },
