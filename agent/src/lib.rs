@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod environment;
 pub mod errors;
 pub mod files;
+pub mod gitssh;
 pub mod manifest;
 pub mod mask;
 pub mod plan;

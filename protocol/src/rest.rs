@@ -153,6 +153,29 @@ pub struct BuildInfo {
     pub deployment_id: String,
 }
 
+/// `GET /users/{user}/gitsshkey`, and `PUT` there for a new one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GitSshKey {
+    /// Whose key it is.
+    pub user_id: Uuid,
+    /// When the user got a key for the first time.
+    pub created_at: Timestamp,
+    /// When this key was made.
+    pub updated_at: Timestamp,
+    /// A line for `authorized_keys` or a git host, with its newline.
+    pub public_key: String,
+}
+
+/// `GET /workspaceagents/me/gitsshkey`: the key of the workspace's owner.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AgentGitSshKey {
+    /// A line for `authorized_keys`, with its newline.
+    pub public_key: String,
+    /// PEM: OpenSSH's own format for ed25519, SEC1 for ECDSA, PKCS#1 for RSA.
+    #[serde(serialize_with = "secret::expose_on_the_wire")]
+    pub private_key: Secret,
+}
+
 /// `POST /workspaceagents/me/log-source`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PostLogSourceRequest {

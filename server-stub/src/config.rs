@@ -13,7 +13,7 @@ use protocol::secret::Secret;
 
 use crate::admin;
 use crate::limits::DEFAULT_RATE;
-use crate::store::{DataDir, DataDirError, KEYS_VARIABLE, KeySource, Store, StoreError};
+use crate::store::{Algorithm, AlgorithmError, DataDir, DataDirError, KEYS_VARIABLE, KeySource, Store, StoreError};
 
 /// Port 7080 on loopback: reachable from elsewhere only when somebody says so.
 const DEFAULT_LISTEN: &str = "127.0.0.1:7080";
@@ -98,6 +98,9 @@ pub struct ServeArgs {
     /// Requests a minute for each user and agent; 0 for no limit [default: 512] [also: CODER_API_RATE_LIMIT]
     #[arg(long, value_name = "N", env = "CODER_SERVER_RATE_LIMIT")]
     pub rate_limit: Option<u32>,
+    /// What new git keys are made for: ed25519 or ecdsa (P-256); a key that exists stays [default: ed25519]
+    #[arg(long, value_name = "NAME", env = "CODER_SERVER_SSH_KEYGEN_ALGORITHM")]
+    pub ssh_keygen_algorithm: Option<Algorithm>,
     /// Connections at a time [default: what the open-file limit allows]
     #[arg(long, value_name = "N", env = "CODER_SERVER_MAX_CONNECTIONS")]
     pub max_connections: Option<usize>,
@@ -118,6 +121,8 @@ pub struct ServeConfig {
     pub audit_retention: Option<Duration>,
     /// Requests a minute and principal; 0 for no limit.
     pub rate_limit: u32,
+    /// What new git keys are made for.
+    pub git_keys: Algorithm,
     /// Connections at a time; none for what the open-file limit allows.
     pub max_connections: Option<usize>,
 }
@@ -144,6 +149,9 @@ pub enum ConfigError {
         /// What it should be.
         wanted: &'static str,
     },
+    /// No algorithm of ours.
+    #[error("{0} names no algorithm for git keys")]
+    GitKeys(&'static str, #[source] AlgorithmError),
     /// One half of TLS.
     #[error("--tls-cert and --tls-key go together; one of them is missing")]
     HalfTls,
@@ -186,8 +194,20 @@ impl ServeArgs {
             file_paths: !disabled,
             audit_retention: retention(self.audit_retention.as_deref().unwrap_or(DEFAULT_AUDIT_RETENTION))?,
             rate_limit,
+            git_keys: git_keys(self.ssh_keygen_algorithm, environment)?,
             max_connections: self.max_connections,
         })
+    }
+}
+
+/// The flag, else Coder's own variable, else the default.
+pub fn git_keys(flag: Option<Algorithm>, environment: Environment<'_>) -> Result<Algorithm, ConfigError> {
+    let name = "CODER_SSH_KEYGEN_ALGORITHM";
+    let text = environment(name).filter(|value| !value.is_empty()).map(|value| value.to_string_lossy().into_owned());
+    match (flag, text) {
+        (Some(flag), _) => Ok(flag),
+        (None, None) => Ok(Algorithm::default()),
+        (None, Some(text)) => text.parse().map_err(|error| ConfigError::GitKeys(name, error)),
     }
 }
 

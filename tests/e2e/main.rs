@@ -4,6 +4,7 @@ mod at_rest;
 mod boot;
 mod cli;
 mod demo;
+mod git;
 mod harness;
 mod units;
 

@@ -10,6 +10,7 @@ use super::secret::value::ValueError;
 use super::server::ServerError;
 use super::ui;
 use crate::errors::chain;
+use crate::gitssh::{FetchError, RunError};
 
 /// The failure of a command.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,12 @@ pub(crate) enum CliError {
         /// Why.
         source: Box<ClientError>,
     },
+    /// The git key could not be had.
+    #[error("get your SSH key")]
+    GitKey(#[source] FetchError),
+    /// ssh or ssh-keygen did not run.
+    #[error(transparent)]
+    Run(#[from] RunError),
     /// The user said no.
     #[error("canceled")]
     Canceled,
@@ -69,15 +76,28 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Server(_) | Self::Value(_) | Self::Import(_) | Self::Usage(_) => ExitCode::from(2),
-            Self::Request { .. } | Self::Canceled | Self::Store(_) | Self::Stream(..) | Self::Runtime(_) => {
-                ExitCode::FAILURE
+            // As a shell does: not found, or not executable.
+            Self::Run(RunError::Start { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                ExitCode::from(127)
             }
+            Self::Run(RunError::Start { .. }) => ExitCode::from(126),
+            Self::Run(_)
+            | Self::GitKey(_)
+            | Self::Request { .. }
+            | Self::Canceled
+            | Self::Store(_)
+            | Self::Stream(..)
+            | Self::Runtime(_) => ExitCode::FAILURE,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
             Self::Request { source, .. } => source.hint(),
+            Self::Run(RunError::Start { source, .. }) if source.kind() == io::ErrorKind::NotFound => Some(
+                "Install OpenSSH's client; Debian and Fedora call the package openssh-client and openssh-clients."
+                    .into(),
+            ),
             _ => None,
         }
     }

@@ -5,8 +5,10 @@ mod client;
 mod completion;
 mod config_dir;
 mod error;
+mod gitssh;
 mod login;
 mod logout;
+mod publickey;
 mod secret;
 mod server;
 mod ui;
@@ -53,6 +55,12 @@ enum Command {
     Whoami(whoami::WhoamiArgs),
     /// Deliver your secrets in this workspace, run its scripts and, after `--`, its main process
     Agent(AgentArgs),
+    /// Show the public key that git uses in your workspaces
+    #[command(name = "publickey")]
+    PublicKey(publickey::PublicKeyArgs),
+    /// Run ssh with your git key; git does this in a workspace
+    #[command(name = "gitssh")]
+    GitSsh(gitssh::GitSshArgs),
     /// Print a script that completes these commands in your shell
     Completion(completion::CompletionArgs),
 }
@@ -66,6 +74,11 @@ pub fn command() -> clap::Command {
 /// Runs the command line of this process and gives its exit code.
 #[must_use]
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    // git runs the program of `gpg.ssh.program` as if it were ssh-keygen, and takes no command beside its name.
+    if args.get(1).is_some_and(|first| first == "-Y") {
+        return finish(gitssh::keygen(&args[1..]), "coder -Y");
+    }
     let parsed = command().try_get_matches_from(args).and_then(|mut matches| {
         let path = command_path(&matches);
         Cli::from_arg_matches_mut(&mut matches).map(|cli| (cli, path))
@@ -78,13 +91,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    match cli.run() {
-        Ok(code) => code,
-        Err(error) => {
-            error.report(&path);
-            error.exit_code()
-        }
-    }
+    finish(cli.run(), &path)
+}
+
+fn finish(done: Result<ExitCode, CliError>, path: &str) -> ExitCode {
+    done.unwrap_or_else(|error| {
+        error.report(path);
+        error.exit_code()
+    })
 }
 
 /// The words of the command, such as `coder secret create`.
@@ -109,6 +123,8 @@ impl Cli {
             Command::Logout(args) => args.run(&server),
             Command::Whoami(args) => block_on(args.run(&server)),
             Command::Completion(args) => args.run(),
+            Command::PublicKey(args) => block_on(args.run(&server)),
+            Command::GitSsh(args) => return args.run(),
             Command::Agent(args) => return Ok(daemon::run(args)),
         };
         done.map(|()| ExitCode::SUCCESS)
@@ -116,11 +132,14 @@ impl Cli {
 }
 
 /// Runs a command that holds a session token, and perhaps values.
-fn block_on(command: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+fn block_on<T>(command: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
     // No core and no debugger shows them. A kernel that cannot do that is no reason to do nothing.
     let _ = sys::process::harden();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Runtime)?;
-    runtime.block_on(command)
+    let done = runtime.block_on(command);
+    // A name server that does not answer must not hold up a command that is done.
+    runtime.shutdown_background();
+    done
 }
 
 #[cfg(test)]

@@ -116,6 +116,12 @@ impl ServerArgs {
         self.token.as_deref().filter(|token| !token.is_empty())
     }
 
+    /// Whether there are a server and a token to ask it with.
+    pub(crate) fn is_signed_in(&self) -> bool {
+        let stored = || self.config_dir().ok().and_then(|dir| dir.session().ok().flatten()).is_some();
+        self.url().is_ok() && (self.given_token().is_some() || stored())
+    }
+
     /// A client of the server that the user is signed in to. Without a token it asks all the same: the server says no.
     pub(crate) async fn connect(&self) -> Result<Client, ServerError> {
         let url = self.url()?;

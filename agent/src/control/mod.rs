@@ -4,6 +4,7 @@
 mod deliver;
 mod dial;
 mod failure;
+mod git_key;
 mod rest;
 mod retry;
 pub mod websocket;
@@ -22,6 +23,7 @@ pub use dial::{Endpoint, Role};
 use failure::Trouble;
 pub use failure::{DialError, Failure};
 use rest::Rest;
+pub use rest::RestError;
 use retry::Retry;
 
 /// A session that lasted this long was a good one. A shorter one, closed by the server as soon as it was made, must not

@@ -6,7 +6,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::dial::Endpoint;
-use super::failure::DialError;
+use super::failure::{DialError, Quoted};
 
 /// As the real agent's.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -20,7 +20,8 @@ pub(super) struct Rest<'e> {
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RestError {
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum RestError {
     #[error("cannot prepare requests")]
     Client(#[source] reqwest::Error),
     #[error("cannot prepare secure requests")]
@@ -29,6 +30,12 @@ pub(super) enum RestError {
     Send(#[source] reqwest::Error),
     #[error("the server answers {0}")]
     Status(StatusCode),
+    #[error("the server answers {status}{}", Quoted(.detail))]
+    Refused { status: StatusCode, detail: String },
+    #[error("the server's answer is longer than {0} bytes")]
+    TooLarge(usize),
+    #[error("the server's answer is malformed")]
+    Malformed,
 }
 
 impl<'e> Rest<'e> {
@@ -38,7 +45,7 @@ impl<'e> Rest<'e> {
 
     /// Makes the agent's own log source; one that exists already is fine.
     pub(super) async fn post_log_source(&self, id: Uuid) -> Result<(), RestError> {
-        let client = self.client.get_or_try_init(|| async { self.build() }).await?;
+        let client = self.client().await?;
         let body = PostLogSourceRequest { id, display_name: "Coder Agent".to_owned(), icon: String::new() };
         let answer = client
             .post(self.endpoint.route("/api/v2/workspaceagents/me/log-source"))
@@ -48,6 +55,11 @@ impl<'e> Rest<'e> {
             .await
             .map_err(RestError::Send)?;
         if answer.status().is_success() { Ok(()) } else { Err(RestError::Status(answer.status())) }
+    }
+
+    /// The client of all calls.
+    pub(super) async fn client(&self) -> Result<&reqwest::Client, RestError> {
+        self.client.get_or_try_init(|| async { self.build() }).await
     }
 
     fn build(&self) -> Result<reqwest::Client, RestError> {

@@ -14,6 +14,7 @@ use crate::environment::{Caller, Environment, Options, Variables};
 use crate::errors::chain;
 use crate::files::disk::Disk;
 use crate::files::{self, FilesApplied};
+use crate::gitssh;
 use crate::manifest::{self, Manifest, ManifestError, Script, SecretSet};
 use crate::plan::{Plan, Policy};
 use crate::report::Reporter;
@@ -96,7 +97,8 @@ impl Workspace {
 
     fn options(&self) -> Options {
         let agent_token = self.pass_agent_token.then(|| Secret::new(self.agent_token.expose().to_vec()));
-        Options { account: self.own.account.clone(), agent_token, ..Options::default() }
+        let git_ssh_command = gitssh::git_ssh_command();
+        Options { account: self.own.account.clone(), agent_token, git_ssh_command, ..Options::default() }
     }
 
     fn places(&self) -> Places {

@@ -58,7 +58,8 @@ impl Environment {
     pub(super) fn layers<'a>(&'a self, caller: &'a Caller) -> Vec<Layered<'a>> {
         let mut layers = self.account();
         layers.extend(self.inherited(caller));
-        layers.extend(self.agent_own());
+        let own_ssh = layers.iter().any(|layer| layer.name == "GIT_SSH_COMMAND" || layer.name == "GIT_SSH");
+        layers.extend(self.agent_own(own_ssh));
         layers.extend(self.secrets.template.iter().map(|(name, value)| Layered {
             origin: Origin::Template,
             name: OsStr::new(name),
@@ -130,14 +131,15 @@ impl Environment {
         }
     }
 
-    fn agent_own(&self) -> impl Iterator<Item = Layered<'_>> {
+    /// The user's own choice of ssh for git, whichever of its two variables says it, is not overruled.
+    fn agent_own(&self, own_ssh: bool) -> impl Iterator<Item = Layered<'_>> {
         let workspace = self.agent.iter().map(|(name, value)| plain(Origin::Agent, OsStr::new(name), value));
         let token = self.options.agent_token.iter().map(|token| Layered {
             origin: Origin::Agent,
             name: OsStr::new(TOKEN),
             value: Value::Resting(token.expose()),
         });
-        let git = self.options.git_ssh_command.iter();
+        let git = self.options.git_ssh_command.iter().filter(move |_| !own_ssh);
         workspace.chain(token).chain(git.map(|command| plain(Origin::Agent, OsStr::new("GIT_SSH_COMMAND"), command)))
     }
 }

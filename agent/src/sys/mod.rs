@@ -4,10 +4,14 @@
 //! - [`process`]: what this process does to itself before it holds a value
 //! - [`users`]: accounts, homes, and dropping root
 //! - [`spawn`]: starting a child with an exact environment
+//! - [`beside`]: a child that takes our place on the terminal
+//! - [`peer`]: who is at the other end of a socket
 //! - [`fs`]: files and directories by descriptor
 
+pub mod beside;
 pub mod fs;
 pub mod memory;
+pub mod peer;
 pub mod process;
 pub mod spawn;
 mod syscall;

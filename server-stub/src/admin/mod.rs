@@ -71,7 +71,7 @@ pub(crate) async fn execute(command: Command, args: &StoreArgs, environment: Env
     let data_dir = args.data_dir()?;
     let store = args.open(environment).await?;
     let result = match command {
-        Command::User(command) => user::run(&store, command).await,
+        Command::User(command) => user::run(&store, command, environment).await,
         Command::Token(command) => token::run(&store, command).await,
         Command::Workspace(command) => workspace::run(&store, command).await,
         Command::Keys(command) => keys::run(&store, &data_dir, command).await,

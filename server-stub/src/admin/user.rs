@@ -3,7 +3,8 @@
 use clap::Subcommand;
 
 use super::{AdminError, output};
-use crate::store::Store;
+use crate::config::{self, Environment};
+use crate::store::{Algorithm, Store};
 
 /// Manage users.
 #[derive(Debug, Subcommand)]
@@ -12,15 +13,19 @@ pub enum UserCommand {
     Create {
         /// 1 to 32 letters and digits, single hyphens between them
         name: String,
+        /// What the user's git key is made for: ed25519 or ecdsa (P-256) [default: ed25519]
+        #[arg(long, value_name = "NAME", env = "CODER_SERVER_SSH_KEYGEN_ALGORITHM")]
+        ssh_keygen_algorithm: Option<Algorithm>,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
 }
 
-pub(super) async fn run(store: &Store, command: UserCommand) -> Result<(), AdminError> {
-    let UserCommand::Create { name, json } = command;
-    let user = store.create_user(&name).await?;
+pub(super) async fn run(store: &Store, command: UserCommand, environment: Environment<'_>) -> Result<(), AdminError> {
+    let UserCommand::Create { name, ssh_keygen_algorithm, json } = command;
+    let algorithm = config::git_keys(ssh_keygen_algorithm, environment)?;
+    let user = store.create_user_with(&name, algorithm).await?;
     let made = store.create_token(&user).await?;
     super::token::show(&user.username, &made, json)?;
     if json { Ok(()) } else { output::line("\nIt is shown this once. Log in with: coder login URL") }

@@ -3,6 +3,7 @@
 mod body;
 mod deployment;
 mod error;
+mod git_keys;
 mod observe;
 mod secrets;
 #[cfg(test)]
@@ -34,6 +35,8 @@ pub fn router(state: AppState) -> Router {
         .route("/users/first", get(users::first))
         .route("/users/logout", post(users::logout))
         .route("/users/{user}", get(users::get))
+        .route("/users/{user}/gitsshkey", get(git_keys::get).put(git_keys::regenerate))
+        .route("/workspaceagents/me/gitsshkey", get(git_keys::deliver))
         .route("/users/{user}/secrets", get(secrets::list).post(secrets::create))
         .route("/users/{user}/secrets/batch", post(secrets::import))
         .route("/users/{user}/secrets/{name}", get(secrets::get).patch(secrets::update).delete(secrets::delete))

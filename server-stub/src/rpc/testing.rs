@@ -48,7 +48,12 @@ impl World {
     pub(crate) async fn new(routes: Router<AppState>) -> Self {
         let (dir, store) = testing::store().await;
         testing::user(&store, "alice").await;
-        let settings = Settings { access_url: String::new(), file_paths: true, rate_limit: 0 };
+        let settings = Settings {
+            access_url: String::new(),
+            file_paths: true,
+            rate_limit: 0,
+            git_keys: crate::store::Algorithm::default(),
+        };
         let state = AppState::new(store, settings).await.unwrap();
         let token = apply(&state, false).await.unwrap();
         let agent = state.store.agent_by_token(&token).await.unwrap().unwrap();

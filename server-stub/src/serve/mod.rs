@@ -134,6 +134,7 @@ impl Server {
             access_url: config.access_url.unwrap_or_else(|| reachable(&url, address)),
             file_paths: config.file_paths,
             rate_limit: config.rate_limit,
+            git_keys: config.git_keys,
         };
         Ok(Self {
             listener: listen::Listener { tcp, tls, max_connections: config.max_connections.unwrap_or(allowed).max(1) },

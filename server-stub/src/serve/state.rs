@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::audit::TokenUses;
 use crate::limits::Limits;
 use crate::rpc::{DeliveryAudit, Monitor};
-use crate::store::{FilePaths, Store, StoreError};
+use crate::store::{Algorithm, FilePaths, Store, StoreError};
 
 /// What handlers need of the configuration.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct Settings {
     pub file_paths: bool,
     /// Requests a minute and principal; 0 for no limit.
     pub rate_limit: u32,
+    /// What new git keys are made for.
+    pub git_keys: Algorithm,
 }
 
 impl Settings {

@@ -26,7 +26,7 @@ struct Column {
     update: &'static str,
 }
 
-const COLUMNS: [Column; 2] = [
+const COLUMNS: [Column; 3] = [
     Column {
         table: "user_secrets",
         name: "value",
@@ -41,6 +41,13 @@ const COLUMNS: [Column; 2] = [
                  JOIN agents a ON a.id = e.agent_id JOIN workspaces w ON w.id = a.workspace_id
                  WHERE e.value_key_id <> ? AND e.id > ? ORDER BY e.id LIMIT ?",
         update: "UPDATE agent_env SET value = ?, value_key_id = ? WHERE id = ?",
+    },
+    Column {
+        table: "git_ssh_keys",
+        name: "private_key",
+        select: "SELECT user_id, user_id, private_key, private_key_key_id FROM git_ssh_keys
+                 WHERE private_key_key_id <> ? AND user_id > ? ORDER BY user_id LIMIT ?",
+        update: "UPDATE git_ssh_keys SET private_key = ?, private_key_key_id = ? WHERE user_id = ?",
     },
 ];
 

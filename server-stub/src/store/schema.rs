@@ -12,8 +12,11 @@ use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
 use super::error::{Doing, StoreError};
 
 /// Schema N is what the first N files make of an empty database. A file that was released never changes.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_users_and_secrets.sql"), include_str!("migrations/0002_workspaces.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_users_and_secrets.sql"),
+    include_str!("migrations/0002_workspaces.sql"),
+    include_str!("migrations/0003_git_ssh_keys.sql"),
+];
 
 /// Marks the file as ours (`PRAGMA application_id`), so that another program's database is not "migrated".
 const APPLICATION_ID: i64 = 0x6364_7273;

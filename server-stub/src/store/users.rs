@@ -6,6 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
 use super::audit::{Actor, Record};
+use super::git_keys::{self, Algorithm, GitKeyError};
 use super::{Doing, Store, StoreError, audit, time};
 
 /// Longest user name, as in Coder.
@@ -25,14 +26,22 @@ pub enum UserError {
     /// There is no such user.
     #[error("there is no user {0}")]
     Unknown(String),
+    /// The user's git key could not be made.
+    #[error(transparent)]
+    GitKey(GitKeyError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Store {
-    /// Makes a user.
+    /// Makes a user, with a git key of the default algorithm.
     pub async fn create_user(&self, name: &str) -> Result<User, UserError> {
+        self.create_user_with(name, Algorithm::default()).await
+    }
+
+    /// Makes a user, with a git key of this algorithm.
+    pub async fn create_user_with(&self, name: &str, algorithm: Algorithm) -> Result<User, UserError> {
         if !is_name(name) {
             return Err(UserError::Name(name.to_owned()));
         }
@@ -50,6 +59,7 @@ impl Store {
                 if made.rows_affected() == 0 {
                     return Err(UserError::Exists(name));
                 }
+                git_keys::insert(writing, id, algorithm).await.map_err(UserError::GitKey)?;
                 audit::insert(writing, Record::new(Actor::Administrator, "create", "user").on(id, &name)).await?;
                 Ok(User { id, username: name, created_at: now, status: "active".into() })
             })

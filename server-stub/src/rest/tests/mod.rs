@@ -1,6 +1,7 @@
 //! The routes as a client sees them, on a real database. The names are those of the reference's own tests.
 
 mod create;
+mod git_keys;
 mod import;
 mod limits;
 mod policy;
@@ -22,7 +23,7 @@ use tower::ServiceExt;
 use super::router;
 use crate::auth::Peer;
 use crate::serve::{AppState, Settings};
-use crate::store::testing;
+use crate::store::{Algorithm, testing};
 
 const SECRETS: &str = "/api/v2/users/me/secrets";
 
@@ -41,7 +42,12 @@ impl World {
     }
 
     async fn with(change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = Settings { access_url: "http://here".into(), file_paths: true, rate_limit: 0 };
+        let mut settings = Settings {
+            access_url: "http://here".into(),
+            file_paths: true,
+            rate_limit: 0,
+            git_keys: Algorithm::default(),
+        };
         change(&mut settings);
         let (dir, store) = testing::store().await;
         let mut tokens = Vec::new();

@@ -1,0 +1,28 @@
+//! Git over SSH with the owner's key. It is fetched when ssh is invoked, held in memory, and never on any disk.
+//!
+//! ssh gets it through an ssh-agent that lives in this process for as long as that ssh runs:
+//!
+//! - [`fetch`]: where the key comes from; [`KeyCache`] is the running agent's side of it
+//! - [`GitKey`]: the key itself, in guarded memory
+//! - `choice`: whether ssh's own configuration leaves room for it
+//! - `desk`: the ssh-agent, its messages in `wire`, its place in `socket`
+//! - [`ssh`] and [`sign`]: the two programs that it serves, by way of `run`
+#![forbid(unsafe_code)]
+
+mod cache;
+mod choice;
+mod desk;
+mod fetch;
+mod key;
+mod run;
+pub mod sign;
+mod socket;
+pub mod ssh;
+mod wire;
+
+pub use cache::KeyCache;
+pub use fetch::{FetchError, fetch};
+pub use key::{GitKey, KeyError};
+pub use run::{Ended, KeyUse, RunError};
+pub use socket::SocketError;
+pub use ssh::git_ssh_command;

@@ -1,0 +1,44 @@
+//! The SSH key of a user, for git: its public part for the user, both for the agents of their workspaces.
+
+use axum::Json;
+use axum::extract::State;
+use protocol::rest::{AgentGitSshKey, GitSshKey};
+
+use super::{ApiError, Target};
+use crate::auth::{Agent, User};
+use crate::serve::AppState;
+use crate::store::GitKeyError;
+
+pub(super) async fn get(
+    user: User,
+    Target(name): Target<String>,
+    State(state): State<AppState>,
+) -> Result<Json<GitSshKey>, ApiError> {
+    if !user.is(&name) {
+        return Err(ApiError::not_found());
+    }
+    let key = state.store.git_key(user.actor, user.session.user.id, state.settings.git_keys).await;
+    key.map(Json).map_err(|error| failed(&error, "Internal error fetching the SSH key."))
+}
+
+/// A new pair in place of the old one.
+pub(super) async fn regenerate(
+    user: User,
+    Target(name): Target<String>,
+    State(state): State<AppState>,
+) -> Result<Json<GitSshKey>, ApiError> {
+    if !user.is(&name) {
+        return Err(ApiError::forbidden());
+    }
+    let key = state.store.regenerate_git_key(user.actor, user.session.user.id, state.settings.git_keys).await;
+    key.map(Json).map_err(|error| failed(&error, "Internal error regenerating the SSH key."))
+}
+
+pub(super) async fn deliver(agent: Agent, State(state): State<AppState>) -> Result<Json<AgentGitSshKey>, ApiError> {
+    let key = state.store.deliver_git_key(agent.actor, agent.identity.owner_id, state.settings.git_keys).await;
+    key.map(Json).map_err(|error| failed(&error, "Internal error fetching the SSH key."))
+}
+
+fn failed(error: &GitKeyError, message: &str) -> ApiError {
+    ApiError::internal(message, error)
+}

@@ -1,0 +1,148 @@
+//! What a user sees when there is no key, or when it is not wanted.
+
+use tests::{Fault, Proxy, SHORT};
+
+use super::world::World;
+
+/// ssh logs in without us wherever it can, and says why it did not where it cannot.
+#[test]
+fn without_a_key_ssh_does_what_it_always_did_and_we_say_why() {
+    let Some(world) = World::new("without_a_key_ssh_does_what_it_always_did_and_we_say_why") else { return };
+    world.authorize();
+    let proxy = Proxy::new(&world.server);
+    let through = |token: &str| {
+        let run = world.ssh(["git-host", "echo in"]).env("CODER_AGENT_URL", proxy.url());
+        run.env("CODER_AGENT_TOKEN", token).limit(SHORT).run()
+    };
+    let token = world.workspace.token();
+    assert_eq!(through(token).success().stdout, "in\n");
+    for (fault, reason) in [
+        (Fault::Answer(403), "the server answers 403"),
+        (Fault::Answer(500), "the server answers 500"),
+        (Fault::Refuse, "cannot send the request"),
+        (Fault::Garbage, "cannot send the request"),
+    ] {
+        proxy.set(fault);
+        let failed = through(token).exits(255).complains("Permission denied (publickey)");
+        let _ = failed.complains("coder: your Coder key was not offered").complains(reason);
+    }
+    proxy.set(Fault::None);
+    let _ = through("11111111-2222-4333-8444-555555555555").exits(255).complains("the server answers 401");
+    let nowhere = world.ssh(["git-host", "echo in"]).without("CODER_AGENT_URL").without("CODER_AGENT_TOKEN");
+    let _ = nowhere.run().exits(255).complains("this is no workspace");
+
+    // Where another key of the user's logs in, nothing of this is in the way.
+    let own = world.own_key("own");
+    world.authorize_only(&own.public);
+    let lone = world.ssh(["-i", &own.path, "git-host", "echo in"]).env("CODER_AGENT_URL", "http://127.0.0.1:1");
+    let lone = lone.run().success();
+    assert_eq!((lone.stdout.as_str(), lone.stderr.as_str()), ("in\n", ""));
+}
+
+#[test]
+fn a_host_that_does_not_know_the_key_is_told_apart_from_one_that_is_away() {
+    let Some(world) = World::new("a_host_that_does_not_know_the_key_is_told_apart_from_one_that_is_away") else {
+        return;
+    };
+    let denied = world.ssh(["git-host", "true"]).run().exits(255);
+    let _ = denied.complains("did not accept your Coder key").complains(&world.public_key()).complains("github.com");
+    let away = world.ssh(["-p", "1", "git-host", "true"]).run().exits(255);
+    assert!(!away.stderr.contains("coder:"), "{}", away.stderr);
+    world.authorize();
+    let failed = world.ssh(["git-host", "exit 255"]).run().exits(255);
+    assert!(!failed.stderr.contains("coder:"), "{}", failed.stderr);
+}
+
+#[test]
+fn ssh_that_is_not_there_is_named() {
+    let Some(world) = World::new("ssh_that_is_not_there_is_named") else { return };
+    let missing = world.ssh(["git-host"]).env("PATH", "/nonexistent").run().exits(127);
+    let _ = missing.complains("cannot run ssh").complains("openssh-client");
+}
+
+#[test]
+fn an_identity_file_of_the_users_choice_is_used_and_ours_is_not_fetched() {
+    let Some(world) = World::new("an_identity_file_of_the_users_choice_is_used_and_ours_is_not_fetched") else {
+        return;
+    };
+    let own = world.own_key("own");
+    world.authorize_only(&own.public);
+    let proxy = Proxy::new(&world.server);
+    let run = |args: [&str; 4]| world.ssh(args).env("CODER_AGENT_URL", proxy.url()).run();
+    assert_eq!(run(["-i", &own.path, "git-host", "echo in"]).success().stdout, "in\n");
+    assert_eq!(proxy.requests(), Vec::<String>::new());
+    // One that does not exist is no choice.
+    world.authorize();
+    assert_eq!(run(["-i", "/nonexistent", "git-host", "echo in"]).success().stdout, "in\n");
+    world.authorize_only("");
+    let denied = run(["-i", &own.path, "git-host", "echo in"]).exits(255);
+    let _ = denied.complains("because your ssh configuration names the identity file");
+}
+
+#[test]
+fn an_agent_of_the_users_choice_is_honoured() {
+    let Some(world) = World::new("an_agent_of_the_users_choice_is_honoured") else { return };
+    let agent = world.own_agent();
+    let own = world.own_key("own");
+    agent.add(&world, &own);
+    world.authorize_only(&own.public);
+    // By configuration.
+    world.configure(&format!("IdentityAgent {}", agent.socket));
+    assert_eq!(world.ssh(["git-host", "echo in"]).run().success().stdout, "in\n");
+    world.authorize();
+    let denied = world.ssh(["git-host", "true"]).run().exits(255);
+    let _ = denied.complains("because your ssh configuration names the agent");
+}
+
+#[test]
+fn keys_of_the_users_own_agent_come_first() {
+    let Some(world) = World::new("keys_of_the_users_own_agent_come_first") else { return };
+    let agent = world.own_agent();
+    let own = world.own_key("own");
+    agent.add(&world, &own);
+    let seen = world.env.path("work/seen");
+    world.configure(&format!("PermitLocalCommand yes\n LocalCommand ssh-add -L > '{}'", seen.display()));
+    let run = || world.ssh(["git-host", "echo in"]).env("SSH_AUTH_SOCK", &agent.socket).run();
+    world.authorize_only(&own.public);
+    assert_eq!(run().success().stdout, "in\n");
+    let blob = |line: &str| line.split(' ').nth(1).unwrap().to_owned();
+    let offered: Vec<_> = std::fs::read_to_string(&seen).unwrap().lines().map(blob).collect();
+    assert_eq!(offered, [blob(&own.public), blob(&world.public_key())]);
+    world.authorize();
+    assert_eq!(run().success().stdout, "in\n");
+    // AddKeysToAgent and the like go to the user's agent as ever.
+    let added = world.own_key("added");
+    world.authorize_only(&added.public);
+    let adding = world.ssh(["-i", &added.path, "-o", "AddKeysToAgent=yes", "git-host", "true"]);
+    let _ = adding.env("SSH_AUTH_SOCK", &agent.socket).run().success();
+    assert!(agent.list(&world).contains(&blob(&added.public)));
+}
+
+#[test]
+fn off_is_off() {
+    let Some(world) = World::new("off_is_off") else { return };
+    world.authorize();
+    let proxy = Proxy::new(&world.server);
+    let run = world.ssh(["git-host", "true"]).env("CODER_AGENT_URL", proxy.url()).env("CODER_GITSSH", "off");
+    let denied = run.run().exits(255);
+    assert!(!denied.stderr.contains("coder:"), "{}", denied.stderr);
+    assert_eq!(proxy.requests(), Vec::<String>::new());
+}
+
+#[test]
+fn the_users_own_ssh_command_of_git_is_not_overruled() {
+    let Some(world) = World::new("the_users_own_ssh_command_of_git_is_not_overruled") else { return };
+    world.repository("tool.git");
+    let own = world.own_key("own");
+    world.authorize_only(&own.public);
+    let command = format!("ssh -F '{}' -i '{}'", world.config().display(), own.path);
+    world.git_succeeds(["config", "--global", "core.sshCommand", &command]);
+    world.git_succeeds(["clone", "-q", &world.url("tool.git"), "global"]);
+    // In one repository only; and one that names us does not call itself for ever.
+    let ours = world.git_ssh_command();
+    world.git_succeeds(["config", "--global", "core.sshCommand", &ours]);
+    world.git_succeeds(["-C", "global", "config", "core.sshCommand", &command]);
+    world.git_succeeds(["-C", "global", "fetch"]);
+    world.authorize();
+    world.git_succeeds(["ls-remote", &world.url("tool.git")]);
+}

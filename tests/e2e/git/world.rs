@@ -1,0 +1,301 @@
+//! An sshd that knows one user, a server, and a workspace.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tests::{Env, Need, Output, Process, Rest, Run, SHORT, Server, User, Workspace, binaries, requires, wait_until};
+
+/// What the tests of this theme have in common.
+pub(super) struct World {
+    pub(super) env: Env,
+    pub(super) server: Server,
+    pub(super) alice: User,
+    pub(super) workspace: Workspace,
+    _sshd: Process,
+}
+
+impl World {
+    /// None where the machine lacks sshd or git.
+    #[track_caller]
+    pub(super) fn new(test: &str) -> Option<Self> {
+        let needs = [Need::Program("sshd", "openssh-server"), Need::Program("ssh-keygen", "openssh-client")];
+        (requires(test, &needs) && requires(test, &[Need::Program("git", "git")])).then(|| Self::start("ed25519"))
+    }
+
+    /// One with keys of this algorithm, on a machine that has what [`World::new`] asks for.
+    pub(super) fn start(algorithm: &str) -> Self {
+        let env = Env::new();
+        let server = env.server_with(["--ssh-keygen-algorithm", algorithm]);
+        let alice = env.user("alice");
+        if algorithm != "ed25519" {
+            let _ = alice.coder(["publickey", "--reset", "--yes"]).run().success();
+        }
+        let workspace = env.workspace("owner: alice\nname: dev\nagent: { name: main }\n");
+        let sshd = start_sshd(&env);
+        let world = Self { env, server, alice, workspace, _sshd: sshd };
+        fs::create_dir(world.env.path("repositories")).unwrap();
+        fs::create_dir(world.env.path("run")).unwrap();
+        fs::write(world.env.home().join(".gitconfig"), GIT_CONFIG).unwrap();
+        world.watch_key();
+        world
+    }
+
+    // --- the key ---
+
+    /// Looks for the private key, in whatever form, from now on.
+    pub(super) fn watch_key(&self) {
+        let rest = Rest::new(self.server.url(), self.workspace.token());
+        let key = rest.get("/workspaceagents/me/gitsshkey").expect(200);
+        let pem = key.json["private_key"].as_str().unwrap();
+        let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+        let document = STANDARD.decode(base64).unwrap();
+        // Of the document only the 32 secret bytes: the rest is public or the same for every key.
+        let secret = if pem.contains("BEGIN EC") {
+            document[7..39].to_vec()
+        } else {
+            let blob = STANDARD.decode(self.public_key().split(' ').nth(1).unwrap()).unwrap();
+            let public = &blob[blob.len() - 32..];
+            let last = document.windows(32).rposition(|window| window == public).unwrap();
+            document[last - 32..last].to_vec()
+        };
+        self.env.watch("git key", &secret);
+    }
+
+    /// Alice's public key.
+    pub(super) fn public_key(&self) -> String {
+        let key = self.alice.rest().get("/users/me/gitsshkey").expect(200);
+        key.json["public_key"].as_str().unwrap().trim().to_owned()
+    }
+
+    /// Lets alice's present key in, and no other.
+    pub(super) fn authorize(&self) {
+        self.authorize_only(&self.public_key());
+    }
+
+    /// Lets this public key in, and no other.
+    pub(super) fn authorize_only(&self, line: &str) {
+        fs::write(self.env.path("sshd/authorized_keys"), format!("{line}\n")).unwrap();
+    }
+
+    // --- the git host ---
+
+    /// Makes an empty repository there.
+    pub(super) fn repository(&self, name: &str) {
+        let path = self.env.path("repositories").join(name);
+        let _ = self.program("git").args(["init", "-q", "--bare", "-b", "main"]).arg(path).run().success();
+    }
+
+    /// What to clone.
+    pub(super) fn url(&self, name: &str) -> String {
+        format!("git-host:{}", self.env.path("repositories").join(name).display())
+    }
+
+    /// A program on the host.
+    pub(super) fn server_command(&self, name: &str, script: &str) {
+        let path = self.env.path("sshd/bin").join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+
+    /// The configuration of ssh, which knows the host.
+    pub(super) fn config(&self) -> PathBuf {
+        self.env.path("sshd/config")
+    }
+
+    /// Appends to it; the last `Host` is `*`.
+    pub(super) fn configure(&self, line: &str) {
+        let config = fs::read_to_string(self.config()).unwrap();
+        fs::write(self.config(), format!("{config}{line}\n")).unwrap();
+    }
+
+    /// Directories of ssh-agents.
+    pub(super) fn sockets(&self) -> Vec<PathBuf> {
+        fs::read_dir(self.env.path("run")).unwrap().map(|entry| entry.unwrap().path()).collect()
+    }
+
+    // --- commands ---
+
+    fn program(&self, name: &str) -> Run {
+        self.env.program(installed(name))
+    }
+
+    /// What a process of the workspace has.
+    pub(super) fn in_workspace(&self, run: Run) -> Run {
+        run.env("CODER_AGENT_URL", self.server.url())
+            .env("CODER_AGENT_TOKEN", self.workspace.token())
+            // So that this test's sockets are not among those of others.
+            .env("XDG_RUNTIME_DIR", self.env.path("run"))
+    }
+
+    /// `GIT_SSH_COMMAND` as the agent sets it, with our configuration of ssh.
+    pub(super) fn git_ssh_command(&self) -> String {
+        format!("'{}' gitssh -- -F '{}'", binaries().coder.display(), self.config().display())
+    }
+
+    /// `git ARGS…`, about to run.
+    pub(super) fn git_run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Run {
+        self.in_workspace(self.program("git").args(args)).env("GIT_SSH_COMMAND", self.git_ssh_command())
+    }
+
+    /// `git ARGS…`
+    #[track_caller]
+    pub(super) fn git<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Output {
+        self.git_run(args).run()
+    }
+
+    /// `git ARGS…`, which must work.
+    #[track_caller]
+    pub(super) fn git_succeeds<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) {
+        let _ = self.git(args).success();
+    }
+
+    /// `coder gitssh -- ARGS…`, about to run.
+    pub(super) fn ssh<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Run {
+        let args: Vec<_> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        // git puts -G first; so must we, for that is how it is known.
+        let (first, rest) = args.split_at(usize::from(args.first().is_some_and(|arg| arg == "-G")));
+        let run = self.env.coder(["gitssh", "--"]).args(first).arg("-F").arg(self.config()).args(rest);
+        self.in_workspace(run)
+    }
+}
+
+const GIT_CONFIG: &str = "[user]\n name = Alice\n email = alice@example.com\n[init]\n defaultBranch = main\n\
+                          [advice]\n detachedHead = false\n";
+
+fn installed(name: &str) -> PathBuf {
+    ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin"]
+        .iter()
+        .map(|dir| PathBuf::from(dir).join(name))
+        .find(|path| path.exists())
+        .unwrap_or_else(|| panic!("no {name}"))
+}
+
+fn start_sshd(env: &Env) -> Process {
+    let dir = env.path("sshd");
+    fs::create_dir_all(dir.join("bin")).unwrap();
+    if rustix::process::geteuid().is_root() {
+        fs::create_dir_all("/run/sshd").unwrap();
+    }
+    let shown = |name: &str| dir.join(name).display().to_string();
+    let key = ["-q", "-t", "ecdsa", "-N", "", "-f", &shown("host_key")];
+    let _ = env.program(installed("ssh-keygen")).args(key).run().success();
+    fs::write(dir.join("authorized_keys"), "").unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = format!(
+        "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\n\
+         UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n\
+         MaxStartups 100\nSetEnv PATH={}:/usr/local/bin:/usr/bin:/bin\n",
+        shown("host_key"),
+        shown("authorized_keys"),
+        shown("bin"),
+    );
+    fs::write(dir.join("sshd_config"), server).unwrap();
+    let client = format!(
+        "Host git-host inner-host\n HostName 127.0.0.1\n Port {port}\nHost *\n UserKnownHostsFile {}\n \
+         StrictHostKeyChecking no\n LogLevel ERROR\n BatchMode yes\n ConnectTimeout 20\n",
+        shown("known_hosts"),
+    );
+    fs::write(dir.join("config"), client).unwrap();
+    let mut sshd = env.program(installed("sshd")).args(["-D", "-e", "-f"]).arg(dir.join("sshd_config")).spawn("sshd");
+    let _ = sshd.line_with("Server listening on 127.0.0.1", SHORT);
+    wait_until("sshd", SHORT, || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    sshd
+}
+
+/// The first child of a process.
+pub(super) fn child_of(pid: u32) -> u32 {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    tests::wait_for(&format!("a child of process {pid}"), SHORT, || {
+        fs::read_to_string(&path).ok()?.split_whitespace().next()?.parse().ok()
+    })
+}
+
+/// Whether a process is there and no zombie.
+pub(super) fn is_running(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+/// The variable of a process.
+pub(super) fn variable_of(pid: u32, name: &str) -> Option<String> {
+    let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let entries = environ.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+    entries.into_iter().find_map(|entry| Some(entry.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
+}
+
+/// A key pair that the user has besides.
+pub(super) struct OwnKey {
+    pub(super) path: String,
+    pub(super) public: String,
+}
+
+/// The user's own ssh-agent.
+pub(super) struct OwnAgent {
+    pub(super) socket: String,
+    _process: Process,
+}
+
+impl World {
+    /// Makes a key pair.
+    pub(super) fn own_key(&self, name: &str) -> OwnKey {
+        let path = self.env.home().join(name).display().to_string();
+        let _ = self.program("ssh-keygen").args(["-q", "-t", "ecdsa", "-N", "", "-f", &path]).run().success();
+        let public = fs::read_to_string(format!("{path}.pub")).unwrap().trim().to_owned();
+        OwnKey { path, public }
+    }
+
+    /// Starts an agent.
+    pub(super) fn own_agent(&self) -> OwnAgent {
+        let socket = self.env.path("own-agent").display().to_string();
+        let process = self.program("ssh-agent").args(["-D", "-a", &socket]).spawn("ssh-agent");
+        wait_until("the user's agent", SHORT, || fs::metadata(&socket).is_ok());
+        OwnAgent { socket, _process: process }
+    }
+}
+
+impl OwnAgent {
+    /// Adds a key.
+    pub(super) fn add(&self, world: &World, key: &OwnKey) {
+        let add = world.program("ssh-add").args(["-q", &key.path]).env("SSH_AUTH_SOCK", &self.socket);
+        let _ = add.run().success();
+    }
+
+    /// The public keys it has.
+    pub(super) fn list(&self, world: &World) -> String {
+        world.program("ssh-add").arg("-L").env("SSH_AUTH_SOCK", &self.socket).run().success().stdout
+    }
+}
+
+impl World {
+    /// The three lines of the documentation. `coder` is in `PATH` there; here it is named.
+    pub(super) fn set_up_signing(&self) {
+        let coder = binaries().coder.display().to_string();
+        let _ = self.git(["config", "--global", "gpg.format", "ssh"]).success();
+        let _ = self.git(["config", "--global", "gpg.ssh.program", &coder]).success();
+        let key = format!("'{coder}' publickey --signing-key");
+        let _ = self.git(["config", "--global", "gpg.ssh.defaultKeyCommand", &key]).success();
+    }
+}
+
+/// The `coder gitssh` among the descendants of a process.
+pub(super) fn gitssh_below(pid: u32) -> u32 {
+    let mut next = pid;
+    loop {
+        let line = fs::read(format!("/proc/{next}/cmdline")).unwrap_or_default();
+        if line.split(|byte| *byte == 0).nth(1) == Some(b"gitssh") {
+            return next;
+        }
+        next = child_of(next);
+    }
+}
+
+/// SIGKILL.
+pub(super) fn kill_now(pid: u32) {
+    let pid = nix::unistd::Pid::from_raw(pid.try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+}
