@@ -5,12 +5,14 @@ use std::process::ExitCode;
 
 use super::client::ClientError;
 use super::config_dir::ConfigDirError;
+use super::env::FormatError;
 use super::secret::import::ImportError;
 use super::secret::value::ValueError;
 use super::server::ServerError;
 use super::ui;
 use crate::errors::chain;
 use crate::gitssh::{FetchError, RunError};
+use crate::sessions::client::ClientError as AgentError;
 
 /// The failure of a command.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +43,15 @@ pub(crate) enum CliError {
     /// ssh or ssh-keygen did not run.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// The workspace's agent did not answer as hoped.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    /// The workspace has no variable of this name.
+    #[error("no variable {0} is set in this workspace")]
+    NoVariable(String),
+    /// A value cannot be written in the format.
+    #[error(transparent)]
+    Format(#[from] FormatError),
     /// The user said no.
     #[error("canceled")]
     Canceled,
@@ -84,6 +95,9 @@ impl CliError {
             Self::Run(_)
             | Self::GitKey(_)
             | Self::Request { .. }
+            | Self::Agent(_)
+            | Self::NoVariable(_)
+            | Self::Format(_)
             | Self::Canceled
             | Self::Store(_)
             | Self::Stream(..)

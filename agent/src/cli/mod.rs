@@ -1,16 +1,20 @@
 //! Every command of `coder`: one file a command.
 #![forbid(unsafe_code)]
 
+mod agent;
 mod client;
 mod completion;
 mod config_dir;
+mod env;
 mod error;
+mod exec;
 mod gitssh;
 mod login;
 mod logout;
 mod publickey;
 mod secret;
 mod server;
+mod status;
 mod ui;
 mod whoami;
 
@@ -22,8 +26,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use error::CliError;
 use server::ServerArgs;
 
-use crate::config::AgentArgs;
-use crate::{daemon, sys};
+use crate::sys;
 
 /// Store secrets once, and have them in every workspace you own.
 #[derive(Parser)]
@@ -54,7 +57,13 @@ enum Command {
     /// Show where and as whom you are signed in
     Whoami(whoami::WhoamiArgs),
     /// Deliver your secrets in this workspace, run its scripts and, after `--`, its main process
-    Agent(AgentArgs),
+    Agent(agent::AgentCommand),
+    /// Run a command in the workspace's environment
+    Exec(exec::ExecArgs),
+    /// Print the variables of the workspace
+    Env(env::EnvArgs),
+    /// Show what is delivered in this workspace
+    Status(status::StatusArgs),
     /// Show the public key that git uses in your workspaces
     #[command(name = "publickey")]
     PublicKey(publickey::PublicKeyArgs),
@@ -123,9 +132,12 @@ impl Cli {
             Command::Logout(args) => args.run(&server),
             Command::Whoami(args) => block_on(args.run(&server)),
             Command::Completion(args) => args.run(),
+            Command::Agent(args) => return args.run(),
+            Command::Exec(args) => return args.run(),
+            Command::Env(args) => args.run(),
+            Command::Status(args) => return args.run(),
             Command::PublicKey(args) => block_on(args.run(&server)),
             Command::GitSsh(args) => return args.run(),
-            Command::Agent(args) => return Ok(daemon::run(args)),
         };
         done.map(|()| ExitCode::SUCCESS)
     }

@@ -20,6 +20,15 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     }
 }
 
+/// As [`print`], for what is no line of text.
+pub(crate) fn print_bytes(bytes: &[u8]) -> io::Result<()> {
+    // Past the standard library's buffer, which nobody wipes.
+    match File::from(io::stdout().as_fd().try_clone_to_owned()?).write_all(bytes) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
 /// Writes a line for the person at the terminal to standard error. There is nobody to tell where that fails.
 pub(crate) fn note(text: &str) {
     write_note(&format!("{text}\n"));

@@ -13,10 +13,14 @@ use protocol::secret::Secret;
 use reqwest::Url;
 
 pub use args::AgentArgs;
+pub(crate) use args::duration;
 pub use token::TokenSource;
 
 /// Variable with the agent's token.
 pub const TOKEN_VARIABLE: &str = "CODER_AGENT_TOKEN";
+
+/// Variable with the path of the local socket, for agents and for those who ask.
+pub const SOCKET_VARIABLE: &str = "CODER_AGENT_SOCKET";
 
 /// What one run of the agent goes by; nothing changes it after the start.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub struct Config {
     pub log_levels: Option<String>,
     /// The user to become, by name or number.
     pub user: Option<String>,
+    /// The local socket, where the fixed place is not wanted.
+    pub socket: Option<OsString>,
     /// Whether root may be the workspace user.
     pub allow_root: bool,
     /// Whether an undelivered secret is a start error.
@@ -90,6 +96,7 @@ impl Config {
                 .iter()
                 .find_map(|name| variable(variables, name)?.to_str().map(str::to_owned)),
             user: given(args.user).or(given(file.user)),
+            socket: variable(variables, SOCKET_VARIABLE).map(OsStr::to_owned),
             allow_root: args.allow_root.or(file.allow_root).unwrap_or(false),
             strict: args.strict.or(file.strict).unwrap_or(false),
             start_without_secrets: args.start_without_secrets.or(file.start_without_secrets),

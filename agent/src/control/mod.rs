@@ -9,6 +9,8 @@ mod rest;
 mod retry;
 pub mod websocket;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use protocol::agent_api::{GetManifestRequest, Manifest, path};
@@ -34,8 +36,9 @@ const GOOD_SESSION: Duration = Duration::from_secs(10);
 pub struct Control {
     endpoint: Endpoint,
     reporter: Reporter,
-    manifests: mpsc::Sender<Manifest>,
+    manifests: mpsc::Sender<Fetched>,
     refetch: mpsc::Receiver<()>,
+    requests: Arc<AtomicU64>,
     state: watch::Sender<Connection>,
     stop: CancellationToken,
 }
@@ -44,17 +47,27 @@ pub struct Control {
 #[derive(Debug)]
 pub struct Link {
     /// A manifest after each connection and each refetch. The next is fetched when this one was taken.
-    pub manifests: mpsc::Receiver<Manifest>,
+    pub manifests: mpsc::Receiver<Fetched>,
     /// How the connection is.
     pub state: watch::Receiver<Connection>,
     /// What the connection is asked to do.
     pub handle: Handle,
 }
 
+/// A manifest as it came.
+#[derive(Debug)]
+pub struct Fetched {
+    /// What the server answered.
+    pub manifest: Manifest,
+    /// The last [`Handle::refetch`] that was made before it was asked for; 0 where there was none.
+    pub request: u64,
+}
+
 /// Asks the connection to do something.
 #[derive(Clone, Debug)]
 pub struct Handle {
     refetch: mpsc::Sender<()>,
+    requests: Arc<AtomicU64>,
     stop: CancellationToken,
 }
 
@@ -70,10 +83,14 @@ pub enum Connection {
 }
 
 impl Handle {
-    /// Asks for the manifest again. Without a connection the next one brings it anyway.
-    pub fn refetch(&self) {
+    /// Asks for the manifest again. Without a connection the next one brings it anyway. The manifest that answers has this
+    /// number, or a higher one.
+    #[expect(clippy::must_use_candidate, reason = "most who ask do not wait for the answer")]
+    pub fn refetch(&self) -> u64 {
+        let number = self.requests.fetch_add(1, Ordering::SeqCst) + 1;
         // A request that waits already asks for the same.
         let _ = self.refetch.try_send(());
+        number
     }
 
     /// Lets the connection end as it should.
@@ -91,9 +108,10 @@ impl Control {
         let (request, refetch) = mpsc::channel(1);
         let (state, observed) = watch::channel(Connection::Dialing);
         let stop = CancellationToken::new();
-        let handle = Handle { refetch: request, stop: stop.clone() };
+        let requests = Arc::new(AtomicU64::new(0));
+        let handle = Handle { refetch: request, requests: requests.clone(), stop: stop.clone() };
         let link = Link { manifests: taken, state: observed, handle };
-        (Self { endpoint, reporter, manifests, refetch, state, stop }, link)
+        (Self { endpoint, reporter, manifests, refetch, requests, state, stop }, link)
     }
 
     /// Keeps the connection until [`Handle::close`].
@@ -138,7 +156,7 @@ impl Control {
         };
         let failure = tokio::select! {
             () = self.stop.cancelled() => None,
-            failure = fetch(&client, &self.manifests, &mut self.refetch, connected) => Some(failure),
+            failure = fetch(&client, &self.manifests, &mut self.refetch, &self.requests, connected) => Some(failure),
             error = deliver::deliver(&self.reporter, &client, &rest) => Some(Failure::Report(error)),
             () = refuse_streams(&mut session) => Some(Failure::Ended),
         };
@@ -150,16 +168,18 @@ impl Control {
 /// Fetches a manifest now, and again when asked to.
 async fn fetch(
     client: &Client,
-    manifests: &mpsc::Sender<Manifest>,
+    manifests: &mpsc::Sender<Fetched>,
     refetch: &mut mpsc::Receiver<()>,
+    requests: &AtomicU64,
     mut connected: impl FnMut(),
 ) -> Failure {
     // An agent that ends takes no manifest any more, but its last reports still need the connection.
     while !manifests.is_closed() {
+        let request = requests.load(Ordering::SeqCst);
         match client.call(path::GET_MANIFEST, &GetManifestRequest {}).await {
             Ok(manifest) => {
                 connected();
-                if manifests.send(manifest).await.is_err() {
+                if manifests.send(Fetched { manifest, request }).await.is_err() {
                     break;
                 }
             }

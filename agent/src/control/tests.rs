@@ -97,6 +97,10 @@ fn token() -> TokenSource {
 }
 
 async fn manifest(link: &mut Link) -> agent_api::Manifest {
+    fetched(link).await.manifest
+}
+
+async fn fetched(link: &mut Link) -> Fetched {
     timeout(LIMIT, link.manifests.recv()).await.unwrap().unwrap()
 }
 
@@ -120,10 +124,11 @@ async fn a_manifest_comes_after_each_connection_and_each_refetch_and_reports_go_
     });
     tokio::spawn(drpc::serve(seen.await.unwrap(), fake.clone()));
 
-    manifest(&mut link).await;
+    assert_eq!(fetched(&mut link).await.request, 0);
     fake.manifest.lock().unwrap().workspace_name = "changed".into();
-    link.handle.refetch();
-    assert_eq!(manifest(&mut link).await.workspace_name, "changed");
+    let request = link.handle.refetch();
+    let again = fetched(&mut link).await;
+    assert_eq!((again.manifest.workspace_name.as_str(), again.request), ("changed", request));
 
     reporter.lifecycle(State::Starting);
     reporter.lifecycle(State::Ready);

@@ -1,8 +1,8 @@
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use protocol::agent_api;
 use protocol::agent_api::lifecycle::State;
 use protocol::agent_api::timing::Stage;
 use tokio::sync::{mpsc, watch};
@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 
 use super::FAILURE;
 use super::delivery::{Delivery, Workspace};
-use crate::control::Handle;
+use crate::control::{Fetched, Handle};
 use crate::errors::chain;
 use crate::manifest::Script;
 use crate::report::{Level, Reporter};
@@ -31,6 +31,23 @@ pub(super) struct Status {
     pub(super) text: String,
 }
 
+/// What became of the manifest that was fetched last.
+#[derive(Clone, Debug)]
+pub(super) struct Settled {
+    /// Of the [`Fetched`].
+    pub(super) request: u64,
+    /// How many were delivered since the start.
+    pub(super) delivered: u64,
+    /// What was delivered, in words, or why nothing was.
+    pub(super) outcome: Result<String, String>,
+}
+
+impl Default for Settled {
+    fn default() -> Self {
+        Self { request: 0, delivered: 0, outcome: Err("nothing was fetched yet".to_owned()) }
+    }
+}
+
 /// Delivers manifests: files, environment, and, with the first of them, startup scripts.
 pub(super) struct Boot {
     workspace: Workspace,
@@ -39,8 +56,9 @@ pub(super) struct Boot {
     /// Whether there is a main process.
     command: bool,
     pub(super) reporter: Reporter,
-    pub(super) sessions: Sessions,
+    pub(super) sessions: Arc<Sessions>,
     pub(super) status: watch::Sender<Status>,
+    pub(super) settled: watch::Sender<Settled>,
     /// The startup scripts, while they run.
     pub(super) startup: TaskTracker,
     /// Ends the startup scripts.
@@ -55,8 +73,9 @@ impl Boot {
             strict,
             command,
             reporter,
-            sessions: Sessions::default(),
+            sessions: Arc::default(),
             status: watch::Sender::new(Status { settled: false, text: "waiting for the secrets".to_owned() }),
+            settled: watch::Sender::default(),
             startup: TaskTracker::new(),
             stop: CancellationToken::new(),
             latest: Mutex::default(),
@@ -65,14 +84,16 @@ impl Boot {
 
     /// Delivers each manifest that comes; the first one also starts the workspace. Ends only where the user wants no
     /// main process without all of its secrets.
-    pub(super) async fn follow(&self, mut manifests: mpsc::Receiver<agent_api::Manifest>, handle: &Handle) -> u8 {
+    pub(super) async fn follow(&self, mut manifests: mpsc::Receiver<Fetched>, handle: &Handle) -> u8 {
         let mut started = false;
-        while let Some(wire) = manifests.recv().await {
+        while let Some(Fetched { manifest, request }) = manifests.recv().await {
             let delivered = self.latest().as_ref().map(Delivery::delivered).unwrap_or_default();
-            let delivery = match self.workspace.deliver(wire, delivered, &self.reporter).await {
+            let delivery = match self.workspace.deliver(manifest, delivered, &self.reporter).await {
                 Ok(delivery) => delivery,
                 Err(error) => {
-                    error!("the manifest cannot be used: {}", chain(&error));
+                    let reason = format!("the manifest cannot be used: {}", chain(&error));
+                    error!("{reason}");
+                    self.settled.send_modify(|it| *it = Settled { request, outcome: Err(reason), ..*it });
                     sleep(RETRY_MANIFEST).await;
                     handle.refetch();
                     continue;
@@ -87,7 +108,9 @@ impl Boot {
                     return FAILURE;
                 }
             }
+            let text = delivery.to_string();
             self.publish(delivery, refuse);
+            self.settled.send_modify(|it| *it = Settled { request, delivered: it.delivered + 1, outcome: Ok(text) });
             if !started && !refuse {
                 self.start_scripts();
             }
@@ -151,6 +174,11 @@ impl Boot {
         self.reporter.state() == Some(State::ShuttingDown)
     }
 
+    /// The user's home, as far as it is known.
+    pub(super) fn home(&self) -> PathBuf {
+        self.workspace.own.home.clone().unwrap_or_else(|| "/".into())
+    }
+
     /// After `after`, launches no longer wait for the secrets.
     pub(super) async fn give_up_waiting(&self, after: Option<Duration>) -> Infallible {
         if let Some(after) = after {
@@ -165,7 +193,8 @@ impl Boot {
         std::future::pending().await
     }
 
-    fn latest(&self) -> MutexGuard<'_, Option<Delivery>> {
+    /// The last manifest that was carried out.
+    pub(super) fn latest(&self) -> MutexGuard<'_, Option<Delivery>> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

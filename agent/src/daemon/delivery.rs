@@ -3,6 +3,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use protocol::agent_api;
 use protocol::agent_api::lifecycle::State;
 use protocol::secret::Secret;
@@ -10,12 +11,12 @@ use tokio::task::spawn_blocking;
 use tracing::debug;
 
 use super::start::Own;
-use crate::environment::{Caller, Environment, Options, Variables};
+use crate::environment::{Caller, Environment, LeftOut, Options, Variables};
 use crate::errors::chain;
 use crate::files::disk::Disk;
 use crate::files::{self, FilesApplied};
 use crate::gitssh;
-use crate::manifest::{self, Manifest, ManifestError, Script, SecretSet};
+use crate::manifest::{self, Manifest, ManifestError, Refused, Script, SecretSet};
 use crate::plan::{Plan, Policy};
 use crate::report::Reporter;
 use crate::scripts::{Masking, Places, Runner};
@@ -42,8 +43,23 @@ pub(super) struct Delivery {
     pub(super) scripts: Vec<Script>,
     /// What could not be delivered, without values.
     pub(super) problems: Vec<String>,
-    files: FilesApplied,
-    variables: usize,
+    pub(super) files: FilesApplied,
+    /// What the server calls the workspace and its agent.
+    pub(super) names: Names,
+    pub(super) fetched_at: Timestamp,
+    /// Names of the variables that secrets go to.
+    pub(super) variables: Vec<String>,
+    /// What of the user's and the template's is not set, and why.
+    pub(super) refused: Vec<Refused>,
+    pub(super) left_out: Vec<LeftOut>,
+    /// As the template wrote it.
+    pub(super) motd: PathBuf,
+}
+
+/// What the server calls the workspace and its agent.
+pub(super) struct Names {
+    pub(super) workspace: String,
+    pub(super) agent: String,
 }
 
 impl Workspace {
@@ -54,14 +70,16 @@ impl Workspace {
         delivered: Vec<(PathBuf, Guarded)>,
         reporter: &Reporter,
     ) -> Result<Delivery, ManifestError> {
+        let fetched_at = Timestamp::now();
         let (manifest, secrets) = manifest::split(wire)?;
         let places = self.places();
         reporter.set_agent(manifest.agent_id);
         reporter.startup(VERSION.to_owned(), places.directory(&manifest.directory).display().to_string());
         reporter.lifecycle(State::Starting);
 
-        let mut problems: Vec<_> = secrets.refused.iter().map(ToString::to_string).collect();
-        let variables = secrets.secrets.iter().filter(|secret| secret.env_name.is_some()).count();
+        let refused = secrets.refused.clone();
+        let mut problems: Vec<_> = refused.iter().map(ToString::to_string).collect();
+        let variables = secrets.secrets.iter().filter_map(|secret| secret.env_name.clone()).collect();
         let (secrets, files) = apply(secrets, Policy { home: self.own.home.clone(), delivered }).await;
         debug!(targets = files.outcomes().len(), "files are settled");
         problems.extend(files.errors().map(|error| chain(error)));
@@ -77,7 +95,22 @@ impl Workspace {
             places,
             reporter: reporter.clone(),
         };
-        Ok(Delivery { runner: Arc::new(runner), scripts: manifest.scripts, problems, files, variables })
+        let names = Names {
+            workspace: format!("{}/{}", manifest.owner_username, manifest.workspace_name),
+            agent: manifest.agent_name,
+        };
+        Ok(Delivery {
+            runner: Arc::new(runner),
+            scripts: manifest.scripts,
+            motd: manifest.motd_path.into(),
+            problems,
+            files,
+            names,
+            fetched_at,
+            variables,
+            refused,
+            left_out,
+        })
     }
 
     /// For launches that cannot wait for the server.
@@ -117,7 +150,7 @@ impl Delivery {
 impl fmt::Display for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let files = self.files.outcomes().len() - self.files.errors().count();
-        write!(f, "delivered {} and {}", counted(self.variables, "variable"), counted(files, "file"))?;
+        write!(f, "delivered {} and {}", counted(self.variables.len(), "variable"), counted(files, "file"))?;
         match self.problems.as_slice() {
             [] => Ok(()),
             [one] => write!(f, "; 1 problem: {one}"),

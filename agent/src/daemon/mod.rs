@@ -4,6 +4,7 @@
 mod announce;
 mod boot;
 mod delivery;
+mod desk;
 mod dry_run;
 mod logging;
 mod main_process;
@@ -16,6 +17,7 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 use protocol::secret::Secret;
@@ -28,6 +30,7 @@ use crate::errors::chain;
 use crate::report::Reporter;
 use boot::Boot;
 use delivery::Workspace;
+use desk::Desk;
 use signals::Signals;
 use start::Start;
 
@@ -63,6 +66,11 @@ async fn live(start: Start) -> u8 {
         Ok(signals) => signals,
         Err(error) => return complain(&error, FAILURE),
     };
+    // First of all: whoever asks while the workspace boots waits, instead of being told that there is no agent.
+    let listener = match desk::listen(config.socket.as_deref(), &start.own) {
+        Err(error) => return complain(&error, USAGE),
+        Ok(listener) => listener,
+    };
     info!(version = delivery::VERSION, server = %config.url, "agent starts");
     let reporter = Reporter::default();
     let workspace = Workspace {
@@ -73,7 +81,9 @@ async fn live(start: Start) -> u8 {
     };
     let (control, link) = Control::new(Endpoint::new(config.url, config.token, Role::Agent), reporter.clone());
     let Link { manifests, state, handle } = link;
-    let boot = Boot::new(workspace, config.strict, !config.command.is_empty(), reporter);
+    let boot = Arc::new(Boot::new(workspace, config.strict, !config.command.is_empty(), reporter));
+    let desk = Arc::new(Desk::new(boot.clone(), handle.clone(), state.clone()));
+    let mut sessions = tokio::spawn(desk::serve(listener, boot.sessions.clone(), desk));
 
     let mut connection = tokio::spawn(control.run());
     let code = tokio::select! {
@@ -81,7 +91,8 @@ async fn live(start: Start) -> u8 {
         code = serve(&config.command, &boot, &mut signals, &handle) => code,
         never = boot.give_up_waiting(config.start_without_secrets) => match never {},
         never = announce::announce(&boot, state, config.ready_after) => match never {},
-        ended = &mut connection => return crash(ended),
+        ended = &mut connection => return crash("the connection", ended),
+        ended = &mut sessions => return crash("sessions", ended),
     };
     shutdown::shut_down(&boot, &mut signals, &handle, connection, code).await
 }
@@ -106,11 +117,11 @@ async fn serve(command: &[OsString], boot: &Boot, signals: &mut Signals, handle:
     }
 }
 
-/// The connection is kept for ever; its end is a fault in this program.
-fn crash(ended: Result<(), JoinError>) -> u8 {
+/// The tasks of the agent's core run for ever; the end of one is a fault in this program.
+fn crash(task: &str, ended: Result<(), JoinError>) -> u8 {
     match ended {
-        Ok(()) => error!("the connection task has ended by itself"),
-        Err(panic) => error!("the connection task failed: {panic}"),
+        Ok(()) => error!("the task of {task} has ended by itself"),
+        Err(panic) => error!("the task of {task} failed: {panic}"),
     }
     FAILURE
 }

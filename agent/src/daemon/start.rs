@@ -2,6 +2,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use crate::config::{AgentArgs, Config, ConfigError, TOKEN_VARIABLE};
+use crate::sessions::place;
 use crate::sys::process;
 use crate::sys::users::{self, Account, UserError};
 
@@ -67,6 +68,9 @@ fn become_user(config: &Config) -> Result<Option<Account>, StartError> {
     match &config.user {
         Some(user) => {
             let account = Account::find(user)?;
+            if config.socket.is_none() && !config.dry_run && nix::unistd::geteuid().is_root() {
+                place::prepare(&account);
+            }
             account.take_on()?;
             Ok(Some(account))
         }

@@ -5,7 +5,7 @@
 
 mod lines;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -42,6 +42,8 @@ struct Shared {
 struct Queues {
     events: VecDeque<Event>,
     state: Option<State>,
+    /// The last result of each script, by its id, for `coder status`; bounded by the scripts of the template.
+    results: BTreeMap<Vec<u8>, Timing>,
     lines: LineQueue,
     own_source: Option<Uuid>,
 }
@@ -102,6 +104,7 @@ impl Reporter {
     /// A script has ended.
     pub fn script(&self, timing: Timing) {
         let mut queues = self.lock();
+        queues.results.insert(timing.script_id.clone(), timing.clone());
         if queues.events.len() >= MAX_EVENTS {
             warn!("too many reports wait for the server; the result of a script is not reported");
             return;
@@ -109,6 +112,12 @@ impl Reporter {
         queues.events.push_back(Event::Script(timing));
         drop(queues);
         self.0.events.notify_one();
+    }
+
+    /// How a script ended last, where it has.
+    #[must_use]
+    pub fn result(&self, script: Uuid) -> Option<Timing> {
+        self.lock().results.get(script.as_bytes().as_slice()).cloned()
     }
 
     /// One line of output, already masked, without its newline.

@@ -4,11 +4,13 @@
 //! - [`process`]: what this process does to itself before it holds a value
 //! - [`users`]: accounts, homes, and dropping root
 //! - [`spawn`]: starting a child with an exact environment
+//! - [`exec`]: becoming another program
 //! - [`beside`]: a child that takes our place on the terminal
 //! - [`peer`]: who is at the other end of a socket
 //! - [`fs`]: files and directories by descriptor
 
 pub mod beside;
+pub mod exec;
 pub mod fs;
 pub mod memory;
 pub mod peer;

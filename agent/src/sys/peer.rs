@@ -24,6 +24,14 @@ pub struct Peer {
     pidfd: OwnedFd,
 }
 
+/// The user at the other end: who connected, or who listens. Also where the process has ended, or is in another pid
+/// namespace.
+pub fn uid_of(socket: &impl AsFd) -> io::Result<u32> {
+    // SAFETY: as in `Peer::of`.
+    let who: libc::ucred = unsafe { option(socket.as_fd().as_raw_fd(), libc::SO_PEERCRED)? };
+    Ok(who.uid)
+}
+
 impl Peer {
     /// Who connected. An error where the process has ended already or is in another pid namespace.
     pub fn of(socket: &impl AsFd) -> io::Result<Self> {

@@ -44,6 +44,7 @@ impl Workspace {
             .env("CODER_AGENT_URL", url)
             .env("CODER_AGENT_TOKEN", TOKEN)
             .env("CODER_AGENT_LOG", "trace")
+            .env("CODER_AGENT_SOCKET", dir.path().join("agent.sock"))
             .arg("agent")
             .args(["--config", "/dev/null", "--allow-root", "--log-dir"])
             .arg(dir.path().join("logs"))

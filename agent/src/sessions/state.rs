@@ -1,6 +1,3 @@
-//! What every process that is started in the workspace waits for: its environment.
-#![forbid(unsafe_code)]
-
 use std::sync::Arc;
 
 use tokio::sync::watch;

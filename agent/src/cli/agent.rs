@@ -1,0 +1,51 @@
+//! `coder agent` and `coder agent reload`
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::error::CliError;
+use super::ui;
+use crate::config::{self, AgentArgs};
+use crate::daemon;
+use crate::sessions::client;
+
+/// Deliver your secrets in this workspace, run its scripts and, after `--`, its main process
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct AgentCommand {
+    #[command(flatten)]
+    args: AgentArgs,
+
+    #[command(subcommand)]
+    command: Option<AgentSubcommand>,
+}
+
+#[derive(Subcommand)]
+enum AgentSubcommand {
+    /// Have the running agent fetch and deliver the secrets now
+    Reload(ReloadArgs),
+}
+
+/// Have the running agent fetch and deliver the secrets now
+///
+/// What is started from then on gets them; what runs keeps what it has. Scripts do not run again.
+#[derive(Args)]
+struct ReloadArgs {
+    /// How long the delivery may take
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = config::duration)]
+    wait: Duration,
+}
+
+impl AgentCommand {
+    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+        match self.command {
+            Some(AgentSubcommand::Reload(args)) => {
+                ui::note(&ui::printable(&client::reload(args.wait)?));
+                Ok(ExitCode::SUCCESS)
+            }
+            None => Ok(daemon::run(self.args)),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What the agent tells over its local socket.
+
+use std::ffi::OsStr;
+use std::sync::Arc;
+
+use protocol::agent_api::{Timing, timing};
+use tokio::sync::watch;
+
+use super::boot::Boot;
+use super::delivery::{Delivery, VERSION};
+use super::start::Own;
+use crate::control::{Connection, Handle};
+use crate::errors::chain;
+use crate::manifest::Script;
+use crate::sessions::status::{self, Revision, State, Status, Target, TargetKind};
+use crate::sessions::{Host, ListenError, Listener, Sessions, Start, Workspace, place};
+
+/// Listens where the agents of this user do. An error only where another one does.
+pub(super) fn listen(chosen: Option<&OsStr>, own: &Own) -> Result<Option<Listener>, ListenError> {
+    let place = place::for_agent(chosen, own.account.as_ref());
+    match place.map_err(ListenError::from).and_then(|path| Listener::bind(&path)) {
+        Err(error @ ListenError::Taken { .. }) => Err(error),
+        // A directory that is full, or planted by somebody else, must not keep the workspace from its secrets.
+        Err(error) => {
+            tracing::error!("exec and sessions get no environment from this agent: {}", chain(&error));
+            Ok(None)
+        }
+        Ok(listener) => Ok(Some(listener)),
+    }
+}
+
+/// Serves sessions for ever, where there is a socket.
+pub(super) async fn serve(listener: Option<Listener>, sessions: Arc<Sessions>, desk: Arc<Desk>) {
+    match listener {
+        None => std::future::pending().await,
+        Some(listener) => {
+            let Err(error) = listener.serve(sessions, desk).await;
+            tracing::error!(%error, "cannot wait for sessions");
+        }
+    }
+}
+
+/// Answers for the whole agent.
+pub(super) struct Desk {
+    boot: Arc<Boot>,
+    handle: Handle,
+    connection: watch::Receiver<Connection>,
+}
+
+impl Desk {
+    pub(super) fn new(boot: Arc<Boot>, handle: Handle, connection: watch::Receiver<Connection>) -> Self {
+        Self { boot, handle, connection }
+    }
+
+    fn script(&self, script: &Script) -> status::Script {
+        let result = self.boot.reporter.result(script.id);
+        let state = match &result {
+            Some(timing) => ended(timing),
+            None if script.run_on_start && !self.boot.startup.is_empty() => "running",
+            None => "not run",
+        };
+        let name = if script.display_name.is_empty() { script.id.to_string() } else { script.display_name.clone() };
+        status::Script { name, state: state.to_owned(), exit_code: result.map(|timing| timing.exit_code) }
+    }
+}
+
+impl Host for Desk {
+    fn status(&self) -> Status {
+        let (state, reason) = match self.boot.sessions.current() {
+            Workspace::Booting => (State::Booting, None),
+            Workspace::Ready(_) => (State::Ready, None),
+            Workspace::Degraded(_, reason) => (State::Degraded, Some(reason)),
+        };
+        let connection = match &*self.connection.borrow() {
+            Connection::Connected => "connected".to_owned(),
+            Connection::Dialing => "connecting".to_owned(),
+            Connection::Failed(reason) => reason.clone(),
+        };
+        let number = self.boot.settled.borrow().delivered;
+        let latest = self.boot.latest();
+        let latest = latest.as_ref();
+        Status {
+            version: VERSION.to_owned(),
+            pid: std::process::id(),
+            workspace: latest.map(|delivery| delivery.names.workspace.clone()),
+            agent: latest.map(|delivery| delivery.names.agent.clone()),
+            state,
+            reason,
+            connection,
+            revision: latest.map(|delivery| Revision { number, fetched_at: delivery.fetched_at }),
+            targets: latest.map(targets).unwrap_or_default(),
+            scripts: latest.iter().flat_map(|it| &it.scripts).map(|script| self.script(script)).collect(),
+        }
+    }
+
+    fn start(&self) -> Start {
+        self.boot.latest().as_ref().map_or_else(
+            || Start { directory: self.boot.home(), ..Start::default() },
+            |delivery| Start {
+                directory: delivery.runner.places.directory(&delivery.runner.directory),
+                motd: delivery.motd.clone(),
+            },
+        )
+    }
+
+    async fn reload(&self) -> Result<String, String> {
+        let mut connection = self.connection.clone();
+        let mut settled = self.boot.settled.subscribe();
+        let mine = self.handle.refetch();
+        let unreachable = async {
+            let failed = connection.wait_for(|state| matches!(state, Connection::Failed(_))).await;
+            match failed.as_deref() {
+                Ok(Connection::Failed(reason)) => reason.clone(),
+                _ => "the agent ends".to_owned(),
+            }
+        };
+        tokio::select! {
+            settled = settled.wait_for(|settled| settled.request >= mine) => {
+                settled.map_or_else(|_| Err("the agent ends".to_owned()), |settled| settled.outcome.clone())
+            }
+            reason = unreachable => Err(format!("nothing can be fetched now: {reason}")),
+        }
+    }
+}
+
+fn ended(timing: &Timing) -> &'static str {
+    match timing.status() {
+        timing::Status::Ok => "ok",
+        timing::Status::ExitFailure => "exit failure",
+        timing::Status::TimedOut => "timed out",
+        timing::Status::PipesLeftOpen => "pipes left open",
+    }
+}
+
+/// Variables by name, then what was refused, then files in the order of the secrets.
+fn targets(delivery: &Delivery) -> Vec<Target> {
+    let variable = |name: &String, problem: Option<String>| Target {
+        kind: TargetKind::Env,
+        name: name.clone(),
+        delivered: problem.is_none(),
+        outcome: problem.unwrap_or_else(|| "set".to_owned()),
+    };
+    let too_large = |name: &String| delivery.left_out.iter().find(|it| it.name == **name).map(ToString::to_string);
+    let mut names = delivery.variables.clone();
+    names.sort_unstable();
+    names.dedup();
+    let mut targets: Vec<Target> = names.iter().map(|name| variable(name, too_large(name))).collect();
+    targets.extend(delivery.refused.iter().map(|it| variable(&it.name, Some(it.reason.clone()))));
+    let others = delivery.left_out.iter().filter(|it| !names.iter().any(|name| it.name == **name));
+    targets.extend(others.map(|it| variable(&it.name.to_string_lossy().into_owned(), Some(it.to_string()))));
+    targets.extend(delivery.files.outcomes().iter().map(|file| Target {
+        kind: TargetKind::File,
+        name: file.path.to_string_lossy().into_owned(),
+        delivered: file.result.is_ok(),
+        outcome: file.result.as_ref().map_or_else(|error| chain(&error.failure), ToString::to_string),
+    }));
+    targets
+}

@@ -1,0 +1,157 @@
+//! Asking the agent, without a runtime: whoever asks is about to become another program.
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use protocol::secret::Secret;
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use zeroize::Zeroizing;
+
+use super::place::{self, PlaceError};
+use super::status::Status;
+use super::wire::{self, Answer, Caller, Launch, Malformed, Request};
+use crate::sys::peer;
+
+/// What an agent may take besides the time it was given: it may have hundreds of others to answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum ClientError {
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    #[error("no agent of this user runs here: nothing listens on {}", listed(.looked))]
+    NoAgent { looked: Vec<PathBuf> },
+    #[error("cannot connect to the agent's socket {path}")]
+    Connect { path: PathBuf, source: io::Error },
+    #[error("refused to talk to {path}: user {uid} listens there")]
+    Stranger { path: PathBuf, uid: u32 },
+    #[error("the agent on {path} does not take the question")]
+    Ask { path: PathBuf, source: io::Error },
+    #[error("no answer from the agent on {path}")]
+    Hear { path: PathBuf, source: io::Error },
+    #[error("cannot understand the agent on {path}; restart it if it was upgraded")]
+    Understand { path: PathBuf, source: Malformed },
+    #[error("the workspace still waits for its secrets after {0:?}; see \"coder status\"")]
+    Booting(Duration),
+    #[error("{0}")]
+    Failed(String),
+}
+
+fn listed(paths: &[PathBuf]) -> String {
+    if paths.is_empty() {
+        return format!("the places where agents listen, and {} is not set", crate::config::SOCKET_VARIABLE);
+    }
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or ")
+}
+
+/// The variables of one launch of this process, as soon as there are any, and within `wait`.
+pub fn resolve(caller: Caller, wait: Duration) -> Result<Launch, ClientError> {
+    let variables = std::env::vars_os().map(|(name, value)| (name, Secret::new(OsString::into_vec(value)))).collect();
+    match ask(&Request::Resolve { caller, wait, variables }, wait)? {
+        (_, Answer::Launch(launch)) => Ok(launch),
+        (_, Answer::Booting) => Err(ClientError::Booting(wait)),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// How the workspace is.
+pub fn status() -> Result<Status, ClientError> {
+    match ask(&Request::Status, Duration::ZERO)? {
+        (path, Answer::Status(json)) => {
+            serde_json::from_slice(&json).map_err(|_| ClientError::Understand { path, source: Malformed::Frame })
+        }
+        other => Err(unexpected(other)),
+    }
+}
+
+/// Has the manifest fetched and delivered; what was delivered, in words.
+pub fn reload(wait: Duration) -> Result<String, ClientError> {
+    match ask(&Request::Reload { wait }, wait)? {
+        (_, Answer::Reloaded(text)) => Ok(text),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// The owner's git key: the public line and the private key.
+pub fn git_key() -> Result<(String, Secret), ClientError> {
+    match ask(&Request::GitKey, Duration::from_secs(30))? {
+        (_, Answer::GitKey(public, private)) => Ok((public, private)),
+        other => Err(unexpected(other)),
+    }
+}
+
+fn unexpected((path, answer): (PathBuf, Answer)) -> ClientError {
+    match answer {
+        Answer::Failed(reason) => ClientError::Failed(reason),
+        _ => ClientError::Understand { path, source: Malformed::Frame },
+    }
+}
+
+fn ask(request: &Request, wait: Duration) -> Result<(PathBuf, Answer), ClientError> {
+    let (mut stream, path) = connect()?;
+    let limited = stream.set_read_timeout(wait.checked_add(PATIENCE));
+    let asked = limited.and_then(|()| stream.write_all(&request.encode()));
+    if let Err(source) = asked {
+        return Err(ClientError::Ask { path, source });
+    }
+    let frame = match hear(&mut stream) {
+        Ok(frame) => frame,
+        Err(source) => return Err(ClientError::Hear { path, source }),
+    };
+    match Answer::decode(&frame) {
+        Ok(answer) => Ok((path, answer)),
+        Err(source) => Err(ClientError::Understand { path, source }),
+    }
+}
+
+fn hear(stream: &mut UnixStream) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut length = [0; wire::LENGTH_BYTES];
+    stream.read_exact(&mut length)?;
+    let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+    if length > wire::MAX_FRAME {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is too long"));
+    }
+    let mut frame = Zeroizing::new(vec![0; length]);
+    stream.read_exact(&mut frame)?;
+    Ok(frame)
+}
+
+/// The first agent that listens, if it is the user's own or root's: anybody else could make up an environment for us, and
+/// read the one we send.
+fn connect() -> Result<(UnixStream, PathBuf), ClientError> {
+    let mut looked = Vec::new();
+    for path in place::to_ask()? {
+        match connect_to(&path) {
+            Ok(stream) => {
+                let own = rustix::process::geteuid().as_raw();
+                return match peer::uid_of(&stream) {
+                    Ok(uid) if uid == own || uid == 0 => Ok((stream, path)),
+                    Ok(uid) => Err(ClientError::Stranger { path, uid }),
+                    Err(source) => Err(ClientError::Connect { path, source }),
+                };
+            }
+            // Never started, or ended without an end.
+            Err(Errno::NOENT | Errno::CONNREFUSED | Errno::NOTDIR) => looked.push(path),
+            Err(error) => return Err(ClientError::Connect { path, source: error.into() }),
+        }
+    }
+    Err(ClientError::NoAgent { looked })
+}
+
+fn connect_to(path: &Path) -> Result<UnixStream, Errno> {
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // Before connecting: it also bounds the wait for a place in a full backlog.
+    set_socket_timeout(&socket, Timeout::Send, Some(PATIENCE))?;
+    let (address, _kept) =
+        place::address(path).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))?;
+    rustix::net::connect(&socket, &address)?;
+    Ok(socket.into())
+}

@@ -1,0 +1,92 @@
+//! How the workspace is, for people and programs. Names, paths and reasons; never a value.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What `coder status` shows.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Version of the running agent.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// `OWNER/NAME`, once the server has told.
+    pub workspace: Option<String>,
+    /// Name of the agent, once the server has told.
+    pub agent: Option<String>,
+    /// How far the workspace is.
+    pub state: State,
+    /// Why it is degraded.
+    pub reason: Option<String>,
+    /// `connected`, `connecting`, or what failed.
+    pub connection: String,
+    /// What was delivered last.
+    pub revision: Option<Revision>,
+    /// Where secrets and variables of the user went.
+    pub targets: Vec<Target>,
+    /// The template's scripts.
+    pub scripts: Vec<Script>,
+}
+
+/// How far the workspace is.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Launches wait for the secrets.
+    Booting,
+    /// Launches get everything.
+    Ready,
+    /// Launches get what there is.
+    Degraded,
+}
+
+/// One manifest that was carried out.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Revision {
+    /// Counts from 1 with each start of the agent.
+    pub number: u64,
+    /// When it arrived.
+    pub fetched_at: Timestamp,
+}
+
+/// One place a secret goes to.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Variable or file.
+    pub kind: TargetKind,
+    /// Its name or path.
+    pub name: String,
+    /// Whether the secret is there.
+    pub delivered: bool,
+    /// What happened, in words.
+    pub outcome: String,
+}
+
+/// What a target is.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum TargetKind {
+    /// A variable.
+    Env,
+    /// A file.
+    File,
+}
+
+/// One script of the template.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// As the template calls it.
+    pub name: String,
+    /// `ok`, `running`, `exit failure` …
+    pub state: String,
+    /// Once it has ended.
+    pub exit_code: Option<i32>,
+}
+
+impl Status {
+    /// Whether a launch gets all it should.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.state == State::Ready && self.targets.iter().all(|target| target.delivered)
+    }
+}
