@@ -6,7 +6,7 @@ mod signing;
 mod world;
 
 use nix::sys::signal::Signal;
-use tests::{LONG, SHORT, wait_until};
+use tests::{LONG, Need, SHORT, requires, wait_until};
 use world::World;
 
 #[test]
@@ -64,6 +64,16 @@ fn ssh_is_as_it_is_without_us() {
     let _ = world.ssh(["git-host", "exit 255"]).run().exits(255);
     let asked = world.ssh(["-G", "git-host"]).run().success();
     assert!(asked.stdout.contains("\nhostname 127.0.0.1\n"), "{}", asked.stdout);
+}
+
+#[test]
+fn a_terminal_goes_through() {
+    // Only root's sshd can hand out terminals.
+    if !requires("a_terminal_goes_through", &[Need::Root]) {
+        return;
+    }
+    let Some(world) = World::new("a_terminal_goes_through") else { return };
+    world.authorize();
     let terminal = world.ssh(["-tt", "git-host", "test -t 0 && echo terminal"]).terminal("").run().success();
     assert!(terminal.stdout.contains("terminal"), "{}", terminal.stdout);
 }

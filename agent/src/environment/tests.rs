@@ -71,7 +71,7 @@ fn of_each_pair_of_layers_the_higher_wins() {
         ..environment
     };
     let world = World::default;
-    let cases: [(&str, World, Caller, &str); 11] = [
+    let cases: [(&str, World, Caller, &str); 13] = [
         ("CODER", World { start: vec![("CODER", "start")], ..world() }, agent(), "true"),
         ("CODER", World { template: vec![("CODER", "template")], ..world() }, agent(), "template"),
         ("A", World { start: vec![("A", "start")], template: vec![("A", "template")], ..world() }, agent(), "template"),
@@ -102,11 +102,22 @@ fn of_each_pair_of_layers_the_higher_wins() {
             "template",
         ),
         ("GIT_SSH_COMMAND", git(World { template: vec![("GIT_SSH_COMMAND", "mine")], ..world() }), agent(), "mine"),
+        // Whoever has chosen how git reaches ssh is not overruled by the agent.
+        ("GIT_SSH_COMMAND", git(World { start: vec![("GIT_SSH_COMMAND", "mine")], ..world() }), agent(), "mine"),
+        ("GIT_SSH_COMMAND", git(world()), Caller::Exec(variables(&[("GIT_SSH_COMMAND", "mine")])), "mine"),
         ("GIT_ASKPASS", git(World { template: vec![("GIT_ASKPASS", "mine")], ..world() }), agent(), "ours"),
     ];
     for (name, world, caller, expected) in cases {
         assert_eq!(resolve(&world.build(), &caller)[name], expected, "{name} for {caller:?}");
     }
+}
+
+#[test]
+fn the_other_variable_for_gits_ssh_counts_as_a_choice_too() {
+    let options = || Options { git_ssh_command: Some("ours".into()), ..Options::default() };
+    let with = |start| resolve(&World { start, options: options(), ..World::default() }.build(), &agent());
+    assert_eq!(with(Vec::new())["GIT_SSH_COMMAND"], "ours");
+    assert!(!with(vec![("GIT_SSH", "mine")]).contains_key("GIT_SSH_COMMAND"));
 }
 
 #[test]
