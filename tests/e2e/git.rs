@@ -6,7 +6,7 @@ mod signing;
 mod world;
 
 use nix::sys::signal::Signal;
-use tests::{LONG, Need, SHORT, requires, wait_until};
+use tests::{Fault, LONG, Need, Proxy, SHORT, requires, wait_until};
 use world::World;
 
 #[test]
@@ -127,11 +127,27 @@ fn a_startup_script_clones_with_what_the_agent_sets() {
          timeout: 60, script: {} }}\n",
         serde_json::Value::from(script)
     ));
-    let agent = world.env.agent(&world.server, &workspace).args(["--pass-agent-token"]);
-    let mut agent = agent.env("CODER_AGENT_URL", world.server.url()).start();
+    let proxy = Proxy::new(&world.server);
+    // Its children have neither the server's address nor a token: they ask the agent.
+    let mut agent = world.env.agent(&proxy, &workspace).start();
     workspace.wait_lifecycle("ready");
     assert!(agent.home().join("clone/.git").exists(), "{}", agent.stderr());
     assert!(agent.read("command").ends_with("' gitssh --"), "{}", agent.read("command"));
+    let requests = || proxy.requests().iter().filter(|request| request.contains("gitsshkey")).count();
+    let before = requests();
+    let socket = agent.home().join("agent.sock");
+    let ask = || world.env.coder(["publickey", "--signing-key"]).env("CODER_AGENT_SOCKET", &socket).run().success();
+    assert_eq!(ask().stdout, format!("key::{}\n", world.public_key()));
+    let _ = ask();
+    assert!(requests() - before <= 1, "the agent holds a key for a moment");
+    let listing = ["exec", "--", "git", "ls-remote", &world.url("tool.git")];
+    let exec = world.env.coder(listing).env("CODER_AGENT_SOCKET", &socket);
+    let _ = exec.env("GIT_SSH_COMMAND", world.git_ssh_command()).run().success();
+    proxy.set_for("gitsshkey", Fault::Answer(403));
+    tests::wait_until("the agent to have forgotten the key", SHORT, || {
+        let run = world.env.coder(["publickey", "--signing-key"]).env("CODER_AGENT_SOCKET", &socket).run();
+        run.exit.code == Some(1) && run.stderr.contains("the server answers 403")
+    });
     let _ = agent.terminate();
 }
 

@@ -34,7 +34,7 @@ const GOOD_SESSION: Duration = Duration::from_secs(10);
 
 /// The connection, as a task.
 pub struct Control {
-    endpoint: Endpoint,
+    endpoint: Arc<Endpoint>,
     reporter: Reporter,
     manifests: mpsc::Sender<Fetched>,
     refetch: mpsc::Receiver<()>,
@@ -102,7 +102,8 @@ impl Handle {
 impl Control {
     /// A connection to `endpoint` that empties `reporter`.
     #[must_use]
-    pub fn new(endpoint: Endpoint, reporter: Reporter) -> (Self, Link) {
+    pub fn new(endpoint: impl Into<Arc<Endpoint>>, reporter: Reporter) -> (Self, Link) {
+        let endpoint = endpoint.into();
         // One of each: the agent works on one manifest at a time, and two requests for the next ask for the same.
         let (manifests, taken) = mpsc::channel(1);
         let (request, refetch) = mpsc::channel(1);

@@ -4,13 +4,15 @@ use std::ffi::OsStr;
 use std::sync::Arc;
 
 use protocol::agent_api::{Timing, timing};
+use protocol::secret::Secret;
 use tokio::sync::watch;
 
 use super::boot::Boot;
 use super::delivery::{Delivery, VERSION};
 use super::start::Own;
-use crate::control::{Connection, Handle};
+use crate::control::{Connection, Endpoint, Handle};
 use crate::errors::chain;
+use crate::gitssh::{FetchError, GitKey, KeyCache};
 use crate::manifest::Script;
 use crate::sessions::status::{self, Revision, State, Status, Target, TargetKind};
 use crate::sessions::{Host, ListenError, Listener, Sessions, Start, Workspace, place};
@@ -43,13 +45,20 @@ pub(super) async fn serve(listener: Option<Listener>, sessions: Arc<Sessions>, d
 /// Answers for the whole agent.
 pub(super) struct Desk {
     boot: Arc<Boot>,
+    endpoint: Arc<Endpoint>,
+    git_keys: KeyCache<FetchError>,
     handle: Handle,
     connection: watch::Receiver<Connection>,
 }
 
 impl Desk {
-    pub(super) fn new(boot: Arc<Boot>, handle: Handle, connection: watch::Receiver<Connection>) -> Self {
-        Self { boot, handle, connection }
+    pub(super) fn new(
+        boot: Arc<Boot>,
+        endpoint: Arc<Endpoint>,
+        handle: Handle,
+        connection: watch::Receiver<Connection>,
+    ) -> Self {
+        Self { boot, endpoint, git_keys: KeyCache::default(), handle, connection }
     }
 
     fn script(&self, script: &Script) -> status::Script {
@@ -120,6 +129,12 @@ impl Host for Desk {
             }
             reason = unreachable => Err(format!("nothing can be fetched now: {reason}")),
         }
+    }
+
+    async fn git_key(&self) -> Result<(String, Secret), String> {
+        let fetch = || async { Ok(GitKey::new(self.endpoint.git_key().await.map_err(FetchError::Server)?)?) };
+        let key = self.git_keys.get(fetch).await.map_err(|error| chain(&*error))?.to_wire();
+        Ok((key.public_key, key.private_key))
     }
 }
 

@@ -79,10 +79,11 @@ async fn live(start: Start) -> u8 {
         agent_token: Secret::new(config.token.last().expose().to_vec()),
         pass_agent_token: config.pass_agent_token,
     };
-    let (control, link) = Control::new(Endpoint::new(config.url, config.token, Role::Agent), reporter.clone());
+    let endpoint = Arc::new(Endpoint::new(config.url, config.token, Role::Agent));
+    let (control, link) = Control::new(endpoint.clone(), reporter.clone());
     let Link { manifests, state, handle } = link;
     let boot = Arc::new(Boot::new(workspace, config.strict, !config.command.is_empty(), reporter));
-    let desk = Arc::new(Desk::new(boot.clone(), handle.clone(), state.clone()));
+    let desk = Arc::new(Desk::new(boot.clone(), endpoint, handle.clone(), state.clone()));
     let mut sessions = tokio::spawn(desk::serve(listener, boot.sessions.clone(), desk));
 
     let mut connection = tokio::spawn(control.run());

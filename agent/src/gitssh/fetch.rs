@@ -7,6 +7,7 @@ use protocol::rest::AgentGitSshKey;
 use super::key::{GitKey, KeyError};
 use crate::config::{AgentArgs, Config, ConfigError};
 use crate::control::{Endpoint, RestError, Role};
+use crate::sessions::client::{self, ClientError};
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,10 @@ pub enum FetchError {
     NoWorkspace,
     #[error("no agent of yours runs here, and there is nothing to ask the server with")]
     Config(#[source] ConfigError),
+    #[error("cannot ask the agent of this workspace")]
+    Ask(#[source] tokio::task::JoinError),
+    #[error("the agent of this workspace does not give out your git key")]
+    Agent(#[source] ClientError),
     #[error("the server does not give out your git key")]
     Server(#[source] RestError),
     #[error("your git key cannot be used")]
@@ -32,9 +37,13 @@ pub async fn fetch() -> Result<GitKey, FetchError> {
 }
 
 /// Asks the agent's local socket. None where no agent listens.
-#[expect(clippy::unused_async, reason = "agents have no local socket yet; the caller need not change when they do")]
 async fn from_agent() -> Result<Option<AgentGitSshKey>, FetchError> {
-    Ok(None)
+    // The question blocks until the agent has heard from the server; this thread answers ssh meanwhile.
+    match tokio::task::spawn_blocking(client::git_key).await.map_err(FetchError::Ask)? {
+        Ok((public_key, private_key)) => Ok(Some(AgentGitSshKey { public_key, private_key })),
+        Err(ClientError::NoAgent { .. }) => Ok(None),
+        Err(error) => Err(FetchError::Agent(error)),
+    }
 }
 
 async fn from_server() -> Result<AgentGitSshKey, FetchError> {

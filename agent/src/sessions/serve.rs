@@ -2,6 +2,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use protocol::secret::Secret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -32,9 +33,7 @@ pub trait Host: Send + Sync + 'static {
     fn reload(&self) -> impl Future<Output = Result<String, String>> + Send;
 
     /// The owner's git key: the public line and the private key.
-    fn git_key(&self) -> impl Future<Output = Result<(String, protocol::secret::Secret), String>> + Send {
-        async { Err("this agent serves no git key".to_owned()) }
-    }
+    fn git_key(&self) -> impl Future<Output = Result<(String, Secret), String>> + Send;
 }
 
 /// Where sessions start.
