@@ -13,7 +13,7 @@ use protocol::drpc;
 use protocol::problem::Problem;
 use protocol::session::{Options, Role, Session};
 use serde::Deserialize;
-use tokio::time::sleep;
+use tokio::time::timeout;
 
 use super::service::AgentService;
 use super::transport::{self, Messages};
@@ -91,7 +91,8 @@ async fn run(socket: WebSocket, agent: Agent, api_version: String, is_agent: boo
     let watch = state.monitor.watch(&agent.identity, is_agent, pulse.clone());
     tracing::info!(agent = %agent.identity.path(), %api_version, "agent connected");
     let connected = async {
-        sleep(SETTLING).await;
+        // A session that ends sooner is written down at once: whoever waits for its end looks next.
+        let _ = timeout(SETTLING, pulse.closed()).await;
         if is_agent && let Err(error) = state.store.agent_connected(id, api_version).await {
             tracing::error!(error = &error as &dyn std::error::Error, "cannot record a connection");
         }

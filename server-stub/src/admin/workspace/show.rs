@@ -201,7 +201,11 @@ fn line_row(reports: &Reports, line: &Line) -> Vec<String> {
 
 fn span(start: Timestamp, end: Timestamp) -> String {
     let took: SignedDuration = end.duration_since(start);
-    format!("{:.1} s", took.as_secs_f64())
+    if took < SignedDuration::from_secs(1) {
+        format!("{} ms", took.as_millis())
+    } else {
+        format!("{:.1} s", took.as_secs_f64())
+    }
 }
 
 #[cfg(test)]
@@ -209,9 +213,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_are_in_seconds() {
+    fn spans_have_a_readable_unit() {
         let at = |milliseconds| Timestamp::from_millisecond(milliseconds).unwrap();
         assert_eq!(span(at(0), at(1250)), "1.2 s");
+        assert_eq!(span(at(0), at(12)), "12 ms");
         assert_eq!(outcome_word(1), "exit_failure");
         assert_eq!(outcome_word(77), "unknown");
     }
