@@ -61,6 +61,8 @@ fn aliases_and_flags_of_the_reference_parse() {
     parses(&["coder", "secret", "update", "a", "--value", ""]);
     parses(&["coder", "--url", "http://x", "--token", "t", "secret", "list", "--global-config", "/c"]);
     parses(&["coder", "secret", "list", "--header", "A=b", "--header", "C=d", "--no-version-warning"]);
+    parses(&["coder", "gitssh", "--", "-p", "22", "git@host", "git-upload-pack 'a.git'"]);
+    parses(&["coder", "publickey", "--reset", "-y"]);
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         parses(&["coder", "completion", shell]);
     }
@@ -79,6 +81,8 @@ fn what_is_no_command_is_refused() {
         &["coder", "secret", "import", "-", "--input-format", "toml"],
         &["coder", "secret", "enable", "a", "--yes"],
         &["coder", "completion", "tcsh"],
+        &["coder", "gitssh", "git@host"],
+        &["coder", "publickey", "--reset", "--signing-key"],
     ] {
         assert!(!refused(line).is_empty());
     }
