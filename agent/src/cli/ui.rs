@@ -20,7 +20,7 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// As [`print`], for what is no line of text.
+/// As [`print()`], for what is no line of text.
 pub(crate) fn print_bytes(bytes: &[u8]) -> io::Result<()> {
     // Past the standard library's buffer, which nobody wipes.
     match File::from(io::stdout().as_fd().try_clone_to_owned()?).write_all(bytes) {

@@ -2,7 +2,7 @@
 //!
 //! ssh gets it through an ssh-agent that lives in this process for as long as that ssh runs:
 //!
-//! - [`fetch`]: where the key comes from; [`KeyCache`] is the running agent's side of it
+//! - `fetch`: where the key comes from; [`KeyCache`] is the running agent's side of it
 //! - [`GitKey`]: the key itself, in guarded memory
 //! - `choice`: whether ssh's own configuration leaves room for it
 //! - `desk`: the ssh-agent, its messages in `wire`, its place in `socket`
