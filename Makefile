@@ -19,7 +19,7 @@ build: ## the executables, for development
 lint: ## formatting, clippy and documentation links; any warning fails
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
-	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --document-private-items --quiet
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' $(CARGO) doc --workspace --no-deps --document-private-items --quiet
 
 test: ## everything that fits into 25 minutes on two cores; as root nothing is left out
 	@CARGO='$(CARGO)' .ci/test
