@@ -1,11 +1,16 @@
 //! End-to-end tests of the built executables, one module a theme.
 
+mod admin;
 mod at_rest;
+mod bad_input;
 mod boot;
 mod cli;
 mod demo;
+mod faults;
 mod git;
 mod harness;
+mod leaks;
+mod peers;
 mod units;
 
 use std::collections::BTreeSet;

@@ -11,7 +11,6 @@ use crate::command::Run;
 use crate::env::Env;
 use crate::process::{Exit, Process};
 use crate::wait::{LONG, poll, wait_until};
-use crate::workspace::Workspace;
 
 /// An agent about to start.
 #[must_use]
@@ -23,7 +22,7 @@ pub struct AgentBuilder {
 }
 
 impl AgentBuilder {
-    pub(crate) fn new(env: &Env, url: &str, workspace: &Workspace) -> Self {
+    pub(crate) fn new(env: &Env, url: &str, token: &str) -> Self {
         let logs = env.new_log("agent");
         let number = logs.file_name().unwrap_or_default().to_string_lossy().into_owned();
         fs::create_dir(&logs).expect("make the directory of the agent's logs");
@@ -32,7 +31,7 @@ impl AgentBuilder {
             .tracing(Run::new(env, &binaries().coder, &home))
             .args(["agent", "--agent-url", url, "--log-dir"])
             .arg(&logs)
-            .env("CODER_AGENT_TOKEN", workspace.token())
+            .env("CODER_AGENT_TOKEN", token)
             // One agent a user, so each test's agent has a socket of its own.
             .env("CODER_AGENT_SOCKET", home.join("agent.sock"));
         if rustix::process::geteuid().is_root() {

@@ -3,6 +3,7 @@
 //! `CARGO_BIN_EXE_*` is not set for another package, and a guessed `target/debug/…` runs a stale file or none.
 
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -37,7 +38,11 @@ fn in_directory(dir: &Path) -> Binaries {
 /// Under nextest every test is a process of its own: the first of a run builds while the others wait at the lock.
 fn once_a_run() -> Binaries {
     let Ok(run) = std::env::var("NEXTEST_RUN_ID") else { return build() };
-    let dir = std::env::temp_dir().join(format!("coder-e2e-{}", rustix::process::getuid().as_raw()));
+    // Of this checkout: runs of two at a time would build each other's over and over.
+    let mut checkout = DefaultHasher::new();
+    env!("CARGO_MANIFEST_DIR").hash(&mut checkout);
+    let (user, checkout) = (rustix::process::getuid().as_raw(), checkout.finish());
+    let dir = std::env::temp_dir().join(format!("coder-e2e-{user}-{checkout:x}"));
     fs::create_dir_all(&dir).expect("make the directory of the stamp");
     let lock = File::create(dir.join("lock")).expect("make the lock");
     lock.lock().expect("take the lock");

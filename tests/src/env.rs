@@ -186,6 +186,11 @@ impl Env {
         User::create(self, name)
     }
 
+    /// A user who has a token already.
+    pub fn user_with_token(&self, name: &str, token: &str) -> User {
+        User::known(self, name, token)
+    }
+
     /// Applies a workspace definition and returns what its agents need.
     #[track_caller]
     pub fn workspace(&self, definition: &str) -> Workspace {
@@ -195,7 +200,12 @@ impl Env {
     /// An agent of `workspace` with a home of its own, about to start. `server` is a [`Server`] or a
     /// [`Proxy`](crate::Proxy).
     pub fn agent(&self, server: &impl AsRef<str>, workspace: &Workspace) -> AgentBuilder {
-        AgentBuilder::new(self, server.as_ref(), workspace)
+        self.agent_with_token(server, workspace.token())
+    }
+
+    /// An agent with a token that no server of this world may know.
+    pub fn agent_with_token(&self, server: &impl AsRef<str>, token: &str) -> AgentBuilder {
+        AgentBuilder::new(self, server.as_ref(), token)
     }
 }
 

@@ -7,7 +7,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
@@ -52,7 +52,7 @@ struct State {
     upstream: String,
     fault: Fault,
     rules: Vec<(String, Fault)>,
-    requests: Vec<String>,
+    requests: Vec<(String, Instant)>,
     connections: Vec<TcpStream>,
     accepted: usize,
     listening: bool,
@@ -125,7 +125,13 @@ impl Proxy {
 
     /// The first lines of all requests so far. Not those over TLS.
     pub fn requests(&self) -> Vec<String> {
-        self.shared.lock().requests.clone()
+        self.shared.lock().requests.iter().map(|(line, _)| line.clone()).collect()
+    }
+
+    /// When requests came whose first line holds `pattern`.
+    pub fn times(&self, pattern: &str) -> Vec<Instant> {
+        let state = self.shared.lock();
+        state.requests.iter().filter(|(line, _)| line.contains(pattern)).map(|(_, time)| *time).collect()
     }
 
     /// How many connections there have been.
@@ -217,7 +223,7 @@ impl Shared {
                 let rule =
                     line.as_ref().and_then(|line| state.rules.iter().find(|(pattern, _)| line.contains(pattern)));
                 let fault = rule.map(|(_, fault)| fault.clone());
-                state.requests.extend(line.clone());
+                state.requests.extend(line.clone().map(|line| (line, Instant::now())));
                 if line.is_some() {
                     chosen.lock().unwrap().clone_from(&fault);
                 }

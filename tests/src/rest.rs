@@ -78,6 +78,11 @@ impl Rest {
 
     /// Any request; the body is sent as it is, with the type of JSON.
     pub fn send(&self, method: Method, path: &str, body: Option<String>) -> Reply {
+        self.try_send(method, path, body).expect("an answer")
+    }
+
+    /// The same, to a server that may be killed meanwhile.
+    pub fn try_send(&self, method: Method, path: &str, body: Option<String>) -> reqwest::Result<Reply> {
         let mut request = self.client.request(method, format!("{}/api/v2{path}", self.base));
         if !self.token.is_empty() {
             request = request.header(protocol::rest::SESSION_TOKEN_HEADER, &self.token);
@@ -86,10 +91,10 @@ impl Rest {
             request = request.header("Content-Type", "application/json").body(body);
         }
         self.runtime.block_on(async {
-            let response = request.send().await.expect("an answer");
+            let response = request.send().await?;
             let (status, headers) = (response.status().as_u16(), response.headers().clone());
-            let text = response.text().await.expect("a body");
-            Reply { status, headers, json: serde_json::from_str(&text).unwrap_or_default(), text }
+            let text = response.text().await?;
+            Ok(Reply { status, headers, json: serde_json::from_str(&text).unwrap_or_default(), text })
         })
     }
 }

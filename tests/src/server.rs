@@ -76,8 +76,12 @@ impl User {
     pub(crate) fn create(env: &Env, name: &str) -> Self {
         let made = env.admin(["user", "create", name, "--json"]).reveals().run().success().json();
         let token = made["session_token"].as_str().expect("a session token").to_owned();
+        Self::known(env, name, &token)
+    }
+
+    pub(crate) fn known(env: &Env, name: &str, token: &str) -> Self {
         env.watch(&format!("session token of {name}"), token.as_bytes());
-        Self { env: env.clone(), name: name.to_owned(), token }
+        Self { env: env.clone(), name: name.to_owned(), token: token.to_owned() }
     }
 
     /// `coder ARGS…` as this user, on the server that was started last.

@@ -1,0 +1,115 @@
+//! The server's end, by force and in order, while others write.
+
+use nix::sys::signal::Signal;
+use tests::{Env, LONG, Need, Server, User, Workspace, requires};
+
+use super::DEFINITION;
+use super::writes::{Writer, Written, value};
+use crate::peers::End;
+use crate::peers::client::Client;
+
+const SECRETS: [&str; 3] = ["first", "second", "third"];
+
+struct World {
+    env: Env,
+    alice: User,
+    workspace: Workspace,
+    server: Server,
+}
+
+impl World {
+    fn new() -> Self {
+        let env = Env::new();
+        let server = unlimited(&env);
+        let alice = env.user("alice");
+        for name in SECRETS {
+            let _ = alice.coder(["secret", "create", name, "--env", name]).stdin(value(0)).run().success();
+        }
+        let workspace = env.workspace(DEFINITION);
+        Self { env, alice, workspace, server }
+    }
+
+    /// What is stored, as a number a secret, after making sure that each is whole.
+    fn stored(&self) -> Vec<u64> {
+        let listed = self.alice.rest().get("/users/me/secrets").expect(200).json;
+        let delivered = Client::dial(&self.server, self.workspace.token()).secrets();
+        let numbers: Vec<u64> = listed
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|secret| secret["description"].as_str().unwrap().parse().unwrap_or(0))
+            .collect();
+        let expected: Vec<_> = SECRETS.iter().zip(&numbers).map(|(name, number)| (*name, value(*number))).collect();
+        let found: Vec<_> = delivered.iter().map(|(name, _, value)| (name.as_str(), value.clone())).collect();
+        assert_eq!(found, expected, "the value and the description of one write");
+        numbers
+    }
+
+    fn writers(&self, last: &[u64]) -> Vec<Writer> {
+        SECRETS.iter().zip(last).map(|(name, last)| Writer::start(&self.alice, name, *last)).collect()
+    }
+}
+
+fn unlimited(env: &Env) -> Server {
+    env.server_with(["--rate-limit", "0"])
+}
+
+#[track_caller]
+fn nothing_lost(stored: &[u64], written: &[Written]) {
+    for (stored, written) in stored.iter().zip(written) {
+        assert!((written.acknowledged..=written.sent).contains(stored), "{stored} is stored, after {written:?}");
+    }
+}
+
+#[test]
+fn twenty_kills_during_writes_lose_no_acknowledged_one() {
+    let mut world = World::new();
+    let mut last = vec![0; SECRETS.len()];
+    let checked = requires("integrity_check", &[Need::Program("sqlite3", "sqlite3")]);
+    for round in 0..20 {
+        let writers = world.writers(&last);
+        // At another point of the writers' beat each time.
+        writers[0].wait(1 + round % 4);
+        world.server.kill();
+        let written: Vec<_> = writers.into_iter().map(Writer::finish).collect();
+        world.server = unlimited(&world.env);
+        last = world.stored();
+        nothing_lost(&last, &written);
+        if checked {
+            let check =
+                world.env.program("/usr/bin/sqlite3").arg("-readonly").arg(world.env.data_dir().join("coder.db"));
+            assert_eq!(check.arg("PRAGMA integrity_check; PRAGMA foreign_key_check").run().success().stdout, "ok\n");
+        }
+    }
+}
+
+#[test]
+fn an_orderly_stop_finishes_writes_and_closes_sessions() {
+    let mut world = World::new();
+    let sessions: Vec<_> = (0..3).map(|_| Client::dial(&world.server, world.workspace.token())).collect();
+    let writers = world.writers(&[0; SECRETS.len()]);
+    Writer::wait_for_all(&writers, 3);
+    world.server.signal(Signal::SIGTERM);
+    for session in &sessions {
+        assert_eq!(session.ending(), End::Close(1000));
+    }
+    assert_eq!(world.server.exit_within(LONG).code, Some(0), "{}", world.server.stderr());
+    let log = world.server.stderr();
+    assert!(!log.contains("were still") && !log.contains("ERROR"), "{log}");
+    let written: Vec<_> = writers.into_iter().map(Writer::finish).collect();
+    // The write-ahead log is in the database.
+    assert!(!world.env.data_dir().join("coder.db-wal").exists());
+    world.server = unlimited(&world.env);
+    nothing_lost(&world.stored(), &written);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_those_who_say_nothing() {
+    let mut world = World::new();
+    // Half a request, a whole connection, and a session nobody reads.
+    let mut half = std::net::TcpStream::connect(world.server.address()).unwrap();
+    std::io::Write::write_all(&mut half, b"POST /api/v2/users/me/secrets HTTP/1.1\r\nHost: x\r\n").unwrap();
+    let _idle = std::net::TcpStream::connect(world.server.address()).unwrap();
+    let _session = Client::dial(&world.server, world.workspace.token());
+    assert_eq!(world.server.terminate().code, Some(0), "{}", world.server.stderr());
+}
