@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
-use tests::{Env, Server, User, Workspace};
+use tests::{Env, SHORT, Server, User, Workspace, wait_until};
 
 use crate::faults::writes::{Writer, value};
 use crate::peers::End;
@@ -100,6 +100,8 @@ fn what_is_shown_of_a_workspace() {
     );
     let agent = env.agent(&server, &workspace).start();
     workspace.wait_lifecycle("ready");
+    // A connection is written down a little after it was made, for the boot's sake.
+    wait_until("the connection", SHORT, || workspace.show_agent()["status"] == "connected");
     let shown = workspace.show();
     assert_eq!((&shown["owner"], &shown["name"]), (&"alice".into(), &"dev".into()));
     let shown = &shown["agents"][0];

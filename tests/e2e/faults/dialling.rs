@@ -131,7 +131,7 @@ fn page(head: &str) -> String {
 #[test]
 fn a_connection_that_ends_mid_call() {
     let world = World::new(DEFINITION);
-    let cuts = [40, 200, 400, 2_000, 12_000];
+    let cuts = [40, 400, 12_000];
     world.proxy.set_for(DIAL, Fault::CloseAfter(cuts[0]));
     let mut agent = world.env.agent(&world.proxy, &world.workspace).start();
     for cut in cuts {
@@ -172,11 +172,11 @@ fn pauses_between_dials_grow() {
         let world = World::new(DEFINITION);
         world.proxy.set_for(DIAL, fault.clone());
         let mut agent = world.env.agent(&world.proxy, &world.workspace).start();
-        wait_until("seven dials", LONG, || world.proxy.times(DIAL).len() >= 7);
+        wait_until("six dials", LONG, || world.proxy.times(DIAL).len() >= 6);
         let times = world.proxy.times(DIAL);
-        let pauses: Vec<_> = times.windows(2).take(6).map(|pair| pair[1] - pair[0]).collect();
+        let pauses: Vec<_> = times.windows(2).take(5).map(|pair| pair[1] - pair[0]).collect();
         // From 100 ms by 1.6, each at least half of that: jitter. The sum, because single times blur on a busy machine.
-        let shortest = (0..6).map(|n| 0.05 * 1.6_f64.powi(n)).sum::<f64>();
+        let shortest = (0..5).map(|n| 0.05 * 1.6_f64.powi(n)).sum::<f64>();
         let total: Duration = pauses.iter().sum();
         assert!(total.as_secs_f64() > 0.95 * shortest, "{fault:?}: {pauses:?}");
         world.proxy.set_for(DIAL, Fault::None);
