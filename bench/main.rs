@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod boot;
+mod exec;
 mod fleet;
 mod load;
 mod machine;
@@ -29,6 +30,7 @@ fn measure() {
     report.rows("Size", machine::sizes());
     let world = World::new();
     report.rows("Time", boot::measure(&world));
+    report.rows("Starting a process", exec::measure(&world));
     report.rows("Memory", memory::measure(&world));
     report.rows("One server", fleet::measure(&world));
     report.write();

@@ -6,11 +6,13 @@ mod bad_input;
 mod boot;
 mod cli;
 mod demo;
+mod env_formats;
 mod faults;
 mod git;
 mod harness;
 mod leaks;
 mod peers;
+mod sessions;
 mod units;
 
 use std::collections::BTreeSet;

@@ -15,6 +15,7 @@ use crate::wait::{LONG, poll, wait_until};
 /// An agent about to start.
 #[must_use]
 pub struct AgentBuilder {
+    env: Env,
     run: Run,
     home: PathBuf,
     logs: PathBuf,
@@ -37,7 +38,7 @@ impl AgentBuilder {
         if rustix::process::geteuid().is_root() {
             run = run.arg("--allow-root");
         }
-        Self { run, home, logs, command: Vec::new() }
+        Self { env: env.clone(), run, home, logs, command: Vec::new() }
     }
 
     /// Further flags.
@@ -78,14 +79,15 @@ impl AgentBuilder {
 
     /// Starts it.
     pub fn start(self) -> Agent {
-        let (home, logs) = (self.home.clone(), self.logs.clone());
-        Agent { process: self.into_run().spawn("agent"), home, logs }
+        let (env, home, logs) = (self.env.clone(), self.home.clone(), self.logs.clone());
+        Agent { process: self.into_run().spawn("agent"), env, home, logs }
     }
 }
 
 /// A running agent; a [`Process`] with a home and logs.
 pub struct Agent {
     process: Process,
+    env: Env,
     home: PathBuf,
     logs: PathBuf,
 }
@@ -94,6 +96,23 @@ impl Agent {
     /// Its home.
     pub fn home(&self) -> &Path {
         &self.home
+    }
+
+    /// Waits until it listens, which it does before it has fetched anything.
+    #[track_caller]
+    pub fn listening(self) -> Self {
+        wait_until("the agent's socket", LONG, || self.socket().exists());
+        self
+    }
+
+    /// Its local socket.
+    pub fn socket(&self) -> PathBuf {
+        self.home.join("agent.sock")
+    }
+
+    /// `coder ARGS…` beside this agent, such as `coder exec`. It knows where the agent is, and nothing else of it.
+    pub fn coder<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Run {
+        self.env.coder(args).env("CODER_AGENT_SOCKET", self.socket())
     }
 
     /// Where its own log and those of its scripts are.

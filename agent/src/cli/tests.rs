@@ -69,6 +69,22 @@ fn aliases_and_flags_of_the_reference_parse() {
 }
 
 #[test]
+fn a_command_to_run_keeps_its_own_flags() {
+    parses(&["coder", "exec", "--wait", "1m 30s", "ls", "-la", "--wait", "--", "--help"]);
+    parses(&["coder", "exec", "--", "--strange-name"]);
+    parses(&["coder", "env", "--format", "FISH", "API_KEY", "DB"]);
+    parses(&["coder", "status", "-o", "json"]);
+    parses(&["coder", "agent", "reload", "--wait", "5s"]);
+    // After `--` it is a program of that name.
+    for line in [&["coder", "agent", "--strict", "--", "reload"][..], &["coder", "agent", "--", "reload", "--now"]] {
+        let matches = command().try_get_matches_from(line).unwrap();
+        let agent = matches.subcommand_matches("agent").unwrap();
+        assert!(agent.subcommand().is_none());
+        assert_eq!(agent.get_raw("command").unwrap().next().unwrap(), "reload");
+    }
+}
+
+#[test]
 fn what_is_no_command_is_refused() {
     for line in [
         &["coder", "secret", "create"][..],
@@ -83,6 +99,11 @@ fn what_is_no_command_is_refused() {
         &["coder", "completion", "tcsh"],
         &["coder", "gitssh", "git@host"],
         &["coder", "publickey", "--reset", "--signing-key"],
+        &["coder", "exec"],
+        &["coder", "exec", "--unknown", "true"],
+        &["coder", "env", "--format", "csh"],
+        &["coder", "agent", "reload", "--strict"],
+        &["coder", "agent", "--strict", "reload"],
     ] {
         assert!(!refused(line).is_empty());
     }

@@ -33,8 +33,6 @@ pub enum ClientError {
     Connect { path: PathBuf, source: io::Error },
     #[error("refused to talk to {path}: user {uid} listens there")]
     Stranger { path: PathBuf, uid: u32 },
-    #[error("the agent on {path} does not take the question")]
-    Ask { path: PathBuf, source: io::Error },
     #[error("no answer from the agent on {path}")]
     Hear { path: PathBuf, source: io::Error },
     #[error("cannot understand the agent on {path}; restart it if it was upgraded")]
@@ -99,10 +97,7 @@ fn ask(request: &Request, wait: Duration) -> Result<(PathBuf, Answer), ClientErr
     let (mut stream, path) = connect()?;
     let limited = stream.set_read_timeout(wait.checked_add(PATIENCE));
     let asked = limited.and_then(|()| stream.write_all(&request.encode()));
-    if let Err(source) = asked {
-        return Err(ClientError::Ask { path, source });
-    }
-    let frame = match hear(&mut stream) {
+    let frame = match asked.and_then(|()| hear(&mut stream)) {
         Ok(frame) => frame,
         Err(source) => return Err(ClientError::Hear { path, source }),
     };
