@@ -11,6 +11,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
 /// A value shorter than this is not looked for: it would be found by chance.
 const SHORTEST: usize = 8;
+/// Of a longer value both ends are looked for: the automaton is built for every text, and grows with the values.
+const LONGEST: usize = 256;
 
 /// The values that must not be seen.
 #[derive(Default)]
@@ -92,7 +94,7 @@ impl Hunter {
             // One line of a key file in a log is as bad as all of them.
             let lines = canary.value.split(|byte| *byte == b'\n');
             for piece in std::iter::once(&canary.value[..]).chain(lines).filter(|piece| piece.len() >= SHORTEST) {
-                for (form, pattern) in forms_of(piece) {
+                for (form, pattern) in ends(piece).into_iter().flat_map(forms_of) {
                     forms.entry(pattern).or_insert_with(|| (canary.label.clone(), form));
                 }
             }
@@ -127,6 +129,10 @@ impl Hunter {
             leaks.extend(self.find(&path.display().to_string(), &content));
         }
     }
+}
+
+fn ends(value: &[u8]) -> [&[u8]; 2] {
+    if value.len() <= LONGEST { [value, value] } else { [&value[..LONGEST], &value[value.len() - LONGEST..]] }
 }
 
 fn forms_of(value: &[u8]) -> Vec<(&'static str, Vec<u8>)> {

@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -63,6 +64,8 @@ pub(super) struct Boot {
     pub(super) startup: TaskTracker,
     /// Ends the startup scripts.
     pub(super) stop: CancellationToken,
+    /// The workspace was started, so there is something for stop scripts to end.
+    started: AtomicBool,
     latest: Mutex<Option<Delivery>>,
 }
 
@@ -78,6 +81,7 @@ impl Boot {
             settled: watch::Sender::default(),
             startup: TaskTracker::new(),
             stop: CancellationToken::new(),
+            started: AtomicBool::new(false),
             latest: Mutex::default(),
         }
     }
@@ -145,6 +149,7 @@ impl Boot {
 
     /// Once in the life of the agent; a new manifest does not run them again.
     fn start_scripts(&self) {
+        self.started.store(true, Ordering::Relaxed);
         let Some((runner, scripts)) = self.scripts(|script| script.run_on_start) else { return };
         let (reporter, stop) = (self.reporter.clone(), self.stop.clone());
         self.startup.spawn(async move {
@@ -154,8 +159,13 @@ impl Boot {
         });
     }
 
+    /// The stop scripts, unless nothing was started: `--strict` runs no script after a start error.
+    pub(super) fn stop_scripts(&self) -> Option<(Arc<Runner>, Vec<Script>)> {
+        self.started.load(Ordering::Relaxed).then(|| self.scripts(|script| script.run_on_stop)).flatten()
+    }
+
     /// Scripts of the last manifest, with what runs them.
-    pub(super) fn scripts(&self, wanted: impl Fn(&Script) -> bool) -> Option<(Arc<Runner>, Vec<Script>)> {
+    fn scripts(&self, wanted: impl Fn(&Script) -> bool) -> Option<(Arc<Runner>, Vec<Script>)> {
         let latest = self.latest();
         let delivery = latest.as_ref()?;
         let scripts = delivery.scripts.iter().filter(|script| wanted(script)).cloned().collect();

@@ -61,7 +61,7 @@ async fn end_scripts(boot: &Boot, hurry: &CancellationToken) {
         return;
     }
     boot.ending();
-    let state = match boot.scripts(|script| script.run_on_stop) {
+    let state = match boot.stop_scripts() {
         Some((runner, scripts)) => {
             let out_of_time = async {
                 sleep(STOP_LIMIT).await;

@@ -26,7 +26,7 @@ pub(super) fn of(value: &[u8], patterns: &mut Vec<Secret>) -> bool {
     if trimmed.len() < SHORTEST {
         return complete;
     }
-    add(value);
+    // Without the newlines, which would else be swallowed, and the next line joined to this one.
     add(trimmed);
     for offset in 0..3 {
         base64(&STANDARD_NO_PAD, trimmed, offset, &mut add);
