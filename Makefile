@@ -3,6 +3,8 @@
 CARGO      ?= cargo
 PREFIX     ?= /usr/local
 DESTDIR    ?=
+# Where sshd and login shells look for their pieces; they have no place below PREFIX.
+SYSCONFDIR ?= /etc
 DIST       := dist
 # For tools that want the place spelt out.
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
@@ -39,7 +41,7 @@ fuzz: ## each fuzz target for FUZZ_SECONDS (default 60)
 package: ## stripped executables, man pages and completions into dist/
 	@CARGO='$(CARGO)' DIST='$(DIST)' .ci/package
 
-install: ## what `make package` made, below DESTDIR and PREFIX
+install: ## what `make package` made, below DESTDIR, PREFIX and SYSCONFDIR
 	@test -x $(DIST)/bin/coder || { echo 'run "make package" first' >&2; exit 1; }
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 0755 $(DIST)/bin/* $(DESTDIR)$(PREFIX)/bin/
@@ -48,9 +50,13 @@ install: ## what `make package` made, below DESTDIR and PREFIX
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DIST)/share/zsh/site-functions/*
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d $(DIST)/share/fish/vendor_completions.d/*
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)$(PREFIX)/lib/tmpfiles.d
-	for unit in systemd/*.service; do \
-		sed 's|/usr/bin/coder|$(PREFIX)/bin/coder|' $$unit > $(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/}; \
-		chmod 0644 $(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/}; done
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/user-environment-generators
+	install -d $(DESTDIR)$(SYSCONFDIR)/profile.d $(DESTDIR)$(SYSCONFDIR)/ssh/sshd_config.d
+	put() { sed 's|/usr/bin/coder|$(PREFIX)/bin/coder|g' "$$1" > "$$2/$${1##*/}" && chmod "$$3" "$$2/$${1##*/}"; }; \
+	for unit in systemd/*.service; do put $$unit $(DESTDIR)$(PREFIX)/lib/systemd/system 0644 || exit; done; \
+	put systemd/user-environment-generators/60-coder-agent $(DESTDIR)$(PREFIX)/lib/systemd/user-environment-generators 0755 && \
+	put systemd/profile.d/coder-agent.sh $(DESTDIR)$(SYSCONFDIR)/profile.d 0644 && \
+	put systemd/sshd_config.d/50-coder-agent.conf $(DESTDIR)$(SYSCONFDIR)/ssh/sshd_config.d 0644
 	install -m 0644 systemd/coder-server.sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/coder-server.conf
 	install -m 0644 systemd/coder-server.tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/coder-server.conf
 

@@ -13,6 +13,7 @@ mod harness;
 mod leaks;
 mod peers;
 mod sessions;
+mod ssh;
 mod units;
 
 use std::collections::BTreeSet;

@@ -14,6 +14,7 @@ mod logout;
 mod publickey;
 mod secret;
 mod server;
+mod session;
 mod status;
 mod ui;
 mod whoami;
@@ -60,6 +61,8 @@ enum Command {
     Agent(agent::AgentCommand),
     /// Run a command in the workspace's environment
     Exec(exec::ExecArgs),
+    /// Start a login of sshd with the workspace's environment; for `ForceCommand`
+    Session(session::SessionArgs),
     /// Print the variables of the workspace
     Env(env::EnvArgs),
     /// Show what is delivered in this workspace
@@ -134,6 +137,7 @@ impl Cli {
             Command::Completion(args) => args.run(),
             Command::Agent(args) => return args.run(),
             Command::Exec(args) => return args.run(),
+            Command::Session(args) => return Ok(args.run()),
             Command::Env(args) => args.run(),
             Command::Status(args) => return args.run(),
             Command::PublicKey(args) => block_on(args.run(&server)),

@@ -2,7 +2,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::boot::Boot;
 use super::notify;
@@ -16,18 +16,36 @@ pub(super) async fn announce(
     mut connection: watch::Receiver<Connection>,
     ready_after: Duration,
 ) -> Infallible {
+    tokio::select! {
+        never = beat(notify::pulse()) => never,
+        never = announced(boot, &mut connection, ready_after) => never,
+    }
+}
+
+/// Shows the service manager's watchdog that the one thread on which all of the agent runs is not stuck.
+async fn beat(pulse: Option<Duration>) -> Infallible {
+    let Some(pulse) = pulse else { return std::future::pending().await };
+    let mut pulse = interval(pulse);
+    pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        pulse.tick().await;
+        notify::alive();
+    }
+}
+
+async fn announced(boot: &Boot, connection: &mut watch::Receiver<Connection>, ready_after: Duration) -> Infallible {
     let mut status = boot.status.subscribe();
     let settled = status.wait_for(|status| status.settled);
     // Both ends of the channel live as long as this future.
     let _ = timeout(ready_after, settled).await;
-    notify::ready(&describe(boot, &connection));
+    notify::ready(&describe(boot, connection));
     loop {
         tokio::select! {
             Ok(()) = status.changed() => {}
             Ok(()) = connection.changed() => {}
             else => std::future::pending().await,
         }
-        notify::status(&describe(boot, &connection));
+        notify::status(&describe(boot, connection));
     }
 }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use sd_notify::NotifyState;
 use tracing::debug;
 
@@ -9,6 +11,16 @@ pub(super) fn ready(status: &str) {
 /// What `systemctl status` shows.
 pub(super) fn status(status: &str) {
     send(&[NotifyState::Status(status)]);
+}
+
+/// How often the service manager wants to hear that the agent is alive: twice in the time it allows.
+pub(super) fn pulse() -> Option<Duration> {
+    sd_notify::watchdog_enabled().map(|limit| limit / 2).filter(|pulse| !pulse.is_zero())
+}
+
+/// The agent is alive.
+pub(super) fn alive() {
+    send(&[NotifyState::Watchdog]);
 }
 
 /// The agent is about to end.

@@ -52,8 +52,13 @@ fn listed(paths: &[PathBuf]) -> String {
 
 /// The variables of one launch of this process, as soon as there are any, and within `wait`.
 pub fn resolve(caller: Caller, wait: Duration) -> Result<Launch, ClientError> {
+    resolve_within(caller, wait, PATIENCE)
+}
+
+/// As [`resolve`], from an agent that is silent for at most `patience` beyond that.
+pub fn resolve_within(caller: Caller, wait: Duration, patience: Duration) -> Result<Launch, ClientError> {
     let variables = std::env::vars_os().map(|(name, value)| (name, Secret::new(OsString::into_vec(value)))).collect();
-    match ask(&Request::Resolve { caller, wait, variables }, wait)? {
+    match ask_within(&Request::Resolve { caller, wait, variables }, wait, patience)? {
         (_, Answer::Launch(launch)) => Ok(launch),
         (_, Answer::Booting) => Err(ClientError::Booting(wait)),
         other => Err(unexpected(other)),
@@ -94,8 +99,12 @@ fn unexpected((path, answer): (PathBuf, Answer)) -> ClientError {
 }
 
 fn ask(request: &Request, wait: Duration) -> Result<(PathBuf, Answer), ClientError> {
-    let (mut stream, path) = connect()?;
-    let limited = stream.set_read_timeout(wait.checked_add(PATIENCE));
+    ask_within(request, wait, PATIENCE)
+}
+
+fn ask_within(request: &Request, wait: Duration, patience: Duration) -> Result<(PathBuf, Answer), ClientError> {
+    let (mut stream, path) = connect(patience)?;
+    let limited = stream.set_read_timeout(wait.checked_add(patience));
     let asked = limited.and_then(|()| stream.write_all(&request.encode()));
     let frame = match asked.and_then(|()| hear(&mut stream)) {
         Ok(frame) => frame,
@@ -121,10 +130,10 @@ fn hear(stream: &mut UnixStream) -> io::Result<Zeroizing<Vec<u8>>> {
 
 /// The first agent that listens, if it is the user's own or root's: anybody else could make up an environment for us, and
 /// read the one we send.
-fn connect() -> Result<(UnixStream, PathBuf), ClientError> {
+fn connect(patience: Duration) -> Result<(UnixStream, PathBuf), ClientError> {
     let mut looked = Vec::new();
     for path in place::to_ask()? {
-        match connect_to(&path) {
+        match connect_to(&path, patience) {
             Ok(stream) => {
                 let own = rustix::process::geteuid().as_raw();
                 return match peer::uid_of(&stream) {
@@ -141,10 +150,10 @@ fn connect() -> Result<(UnixStream, PathBuf), ClientError> {
     Err(ClientError::NoAgent { looked })
 }
 
-fn connect_to(path: &Path) -> Result<UnixStream, Errno> {
+fn connect_to(path: &Path, patience: Duration) -> Result<UnixStream, Errno> {
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     // Before connecting: it also bounds the wait for a place in a full backlog.
-    set_socket_timeout(&socket, Timeout::Send, Some(PATIENCE))?;
+    set_socket_timeout(&socket, Timeout::Send, Some(patience))?;
     let (address, _kept) =
         place::address(path).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))?;
     rustix::net::connect(&socket, &address)?;

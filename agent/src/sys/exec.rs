@@ -26,7 +26,18 @@ const SHELL: &str = "/bin/sh";
 /// that failed.
 #[must_use]
 pub fn replace(program: &OsStr, arguments: &[OsString], environment: &[(OsString, Secret)]) -> SpawnError {
-    let done = block(environment).and_then(|block| try_all(program, arguments, environment, &block));
+    replace_as(program, program, arguments, environment)
+}
+
+/// As [`replace`]; the program is told that its name is `name`, by which a shell knows that it is a login shell.
+#[must_use]
+pub fn replace_as(
+    program: &OsStr,
+    name: &OsStr,
+    arguments: &[OsString],
+    environment: &[(OsString, Secret)],
+) -> SpawnError {
+    let done = block(environment).and_then(|block| try_all(program, name, arguments, environment, &block));
     match done {
         Ok(never) => match never {},
         Err(source) => SpawnError::Program { program: program.to_string_lossy().into_owned(), source },
@@ -35,11 +46,12 @@ pub fn replace(program: &OsStr, arguments: &[OsString], environment: &[(OsString
 
 fn try_all(
     program: &OsStr,
+    name: &OsStr,
     arguments: &[OsString],
     environment: &[(OsString, Secret)],
     block: &[CString],
 ) -> io::Result<Infallible> {
-    let mut argv = vec![c_string(program)?];
+    let mut argv = vec![c_string(name)?];
     for argument in arguments {
         argv.push(c_string(argument)?);
     }

@@ -1,0 +1,91 @@
+//! What a session is given, from the agent or, where it cannot be had, without it.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use protocol::secret::Secret;
+
+use super::target::ORIGINAL_COMMAND;
+use crate::environment::Origin;
+use crate::errors::chain;
+use crate::sessions::client::{self, ClientError};
+use crate::sessions::{Caller, Launch};
+
+/// Longest wait for an agent, or for a workspace that is still starting: then the user gets in without.
+const WAIT: Duration = Duration::from_secs(10);
+/// How long an agent may be silent beyond that: one that hangs must not keep anybody out.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Between two looks for an agent that is not there yet, as while the machine boots.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Set by the shells between sshd and us, and not by sshd: the session's shell starts to count anew.
+const OF_SHELLS: [&str; 4] = ["_", "SHLVL", "PWD", "OLDPWD"];
+
+/// What a session starts with.
+pub(super) struct Prepared {
+    pub(super) variables: Vec<(OsString, Secret)>,
+    pub(super) directory: Option<PathBuf>,
+    pub(super) motd: PathBuf,
+    /// What is not as it should be.
+    pub(super) complaints: Vec<String>,
+}
+
+impl Prepared {
+    /// Asks the agent. A command that a key is restricted to is told the client's own, as by sshd.
+    pub(super) fn new(tell_original_command: bool) -> Self {
+        match ask() {
+            Ok(launch) => Self::with(launch, tell_original_command),
+            Err(error) => Self::without(&error, tell_original_command),
+        }
+    }
+
+    fn with(launch: Launch, tell_original_command: bool) -> Self {
+        let degraded = launch.degraded.map(|reason| format!("the workspace is not as it should be: {reason}"));
+        let passed = |name: &OsStr, origin: Origin| match origin {
+            Origin::Inherited | Origin::Caller => !is_of_shells(name),
+            _ => tell_original_command || name != ORIGINAL_COMMAND,
+        };
+        let variables = launch.variables.into_iter().filter(|it| passed(&it.name, it.origin));
+        Self {
+            variables: variables.map(|it| (it.name, it.value)).collect(),
+            directory: Some(launch.directory),
+            motd: launch.motd,
+            complaints: degraded.into_iter().chain(launch.left_out).collect(),
+        }
+    }
+
+    fn without(error: &ClientError, tell_original_command: bool) -> Self {
+        let passed = |name: &OsStr| !is_of_shells(name) && (tell_original_command || name != ORIGINAL_COMMAND);
+        let own = std::env::vars_os().filter(|(name, _)| passed(name));
+        Self {
+            variables: own.map(|(name, value)| (name, Secret::new(OsString::into_vec(value)))).collect(),
+            directory: None,
+            motd: PathBuf::new(),
+            complaints: vec![format!("this session has no secrets: {}", chain(error))],
+        }
+    }
+}
+
+fn is_of_shells(name: &OsStr) -> bool {
+    OF_SHELLS.iter().any(|it| name == *it)
+}
+
+/// sshd and the agent start side by side, so an agent that is not there yet is waited for as well.
+fn ask() -> Result<Launch, ClientError> {
+    let end = Instant::now() + WAIT;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        match client::resolve_within(Caller::Session, left, PATIENCE) {
+            Err(ClientError::NoAgent { .. }) if !left.is_zero() => std::thread::sleep(PAUSE),
+            // It ended while it was asked; its successor may be on the way.
+            Err(ClientError::Hear { source, .. })
+                if source.kind() == std::io::ErrorKind::UnexpectedEof && !left.is_zero() =>
+            {
+                std::thread::sleep(PAUSE);
+            }
+            done => return done,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Beside sshd: login shells, services of the user, cron.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
+use tests::Run;
+
+use super::world::World;
+
+const NASTY: &str = "harmless # $HOME 'quoted' \"twice\" \\\nLD_PRELOAD=/nasty/evil.so\nexport EVIL=1; false\n";
+
+/// Succeeds where the variable is exactly the file in the account's home.
+const COMPARE: &str = "printf %s \"$NASTY\" | cmp - ~/expected";
+
+/// A shipped file, with the executable of the world in it.
+fn shipped(world: &World, name: &str) -> PathBuf {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd").join(name);
+    let text = fs::read_to_string(file).unwrap();
+    let here = world.env.path("bin").join(Path::new(name).file_name().unwrap());
+    fs::write(&here, text.replace("/usr/bin/coder", &world.env.path("bin/coder").display().to_string())).unwrap();
+    here
+}
+
+/// `sh -c` as the account, with the variables of a fresh login.
+fn as_account(world: &World, script: &str) -> Run {
+    let user = world.account.name.as_str();
+    let run = world.env.program("/usr/sbin/runuser").args(["-u", user, "--", "/bin/sh", "-c", script]);
+    run.env("HOME", &world.account.home).cwd("/")
+}
+
+fn world(test: &str) -> Option<World> {
+    let world = World::new(test)?;
+    world.alice.secret_with("nasty", NASTY, &["--env", "NASTY"]);
+    world.account.write("expected", NASTY);
+    Some(world)
+}
+
+#[test]
+fn a_login_shell_sees_the_exact_bytes_once_and_breaks_without_an_agent_in_nothing() {
+    let Some(world) = world("a_login_shell_sees_the_exact_bytes_once_and_breaks_without_an_agent_in_nothing") else {
+        return;
+    };
+    let profile = shipped(&world, "profile.d/coder-agent.sh");
+    let login = |then: &str| as_account(&world, &format!("set -eu; . {}; {then}", profile.display()));
+    let absent = login("echo on").run().success();
+    assert_eq!((absent.stdout.as_str(), absent.stderr.as_str()), ("on\n", ""));
+    let agent = world.agent();
+    let _ = login(&format!("{COMPARE}; test -z \"${{EVIL-}}\"")).run().success();
+    for (name, value) in [("CODER", "true"), ("SSH_CONNECTION", "1.2.3.4 5 6.7.8.9 22")] {
+        let _ = login("test -z \"${NASTY-}\"").env(name, value).run().success();
+    }
+    agent.signal(Signal::SIGSTOP);
+    let _ = login("echo on").run().success().says("on");
+    agent.signal(Signal::SIGCONT);
+}
+
+#[test]
+fn services_of_the_user_get_assignments_and_nothing_holds_up_the_login() {
+    let Some(world) = world("services_of_the_user_get_assignments_and_nothing_holds_up_the_login") else { return };
+    let generator = shipped(&world, "user-environment-generators/60-coder-agent");
+    let generate = || as_account(&world, &format!("sh {}", generator.display())).reveals().run().success();
+    assert_eq!(generate().stdout, "");
+    let agent = world.agent();
+    let command = format!("{} env --format systemd", world.env.path("bin/coder").display());
+    let expected = as_account(&world, &command).reveals().run().success();
+    assert!(expected.stdout.contains("NASTY="));
+    assert_eq!(generate().stdout, expected.stdout);
+    agent.signal(Signal::SIGSTOP);
+    assert_eq!(generate().stdout, "");
+    agent.signal(Signal::SIGCONT);
+}
+
+#[test]
+fn a_cron_job_asks_in_its_line() {
+    let Some(world) = world("a_cron_job_asks_in_its_line") else { return };
+    let _agent = world.agent();
+    world.account.write("job", COMPARE);
+    let line = format!("{} exec -- sh ~/job", world.env.path("bin/coder").display());
+    let _ = as_account(&world, &line).without("LANG").without("TMPDIR").run().success();
+}
