@@ -11,6 +11,7 @@ pub mod files;
 pub mod gitssh;
 pub mod manifest;
 pub mod mask;
+pub mod metadata;
 pub mod plan;
 pub mod report;
 pub mod scripts;

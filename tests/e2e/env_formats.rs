@@ -145,7 +145,7 @@ fn only_what_is_added_or_what_is_asked_for_is_printed() {
     };
     let all = json(&[]);
     assert_eq!((&all["API_KEY"], &all["EDITOR"]), (&key.as_str().into(), &"vim".into()));
-    for own in ["IMAGE", "PATH", "HOME", "TMPDIR", "CODER_AGENT_TOKEN"] {
+    for own in ["IMAGE", "HOME", "TMPDIR", "CODER_AGENT_TOKEN"] {
         assert!(all.get(own).is_none(), "{own} is the caller's own");
     }
     assert_eq!(json(&["API_KEY"]), serde_json::json!({ "API_KEY": key }));

@@ -32,6 +32,10 @@ pub struct AgentArgs {
     #[arg(long, value_name = "DIR", env = "CODER_AGENT_LOG_DIR")]
     pub log_dir: Option<PathBuf>,
 
+    /// Directory in which scripts keep data and programs [default: a private one among temporary files]
+    #[arg(long, value_name = "DIR", env = "CODER_AGENT_SCRIPT_DATA_DIR")]
+    pub script_data_dir: Option<PathBuf>,
+
     /// Become this user (name or number) before anything else; needs root
     #[arg(long, value_name = "USER", env = "CODER_AGENT_USER")]
     pub user: Option<String>,
@@ -63,8 +67,8 @@ pub struct AgentArgs {
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Accepted for images that pass it
-    #[arg(long, hide = true)]
+    /// As process 1 of a container: do not put a small process in front that reaps orphans and passes signals on
+    #[arg(long)]
     pub no_reap: bool,
 
     /// Run this as the main process: it gets the whole environment and every signal, and its exit code is returned

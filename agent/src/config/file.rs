@@ -19,6 +19,7 @@ pub(super) struct Settings {
     pub(super) agent_url: Option<String>,
     pub(super) agent_token_file: Option<PathBuf>,
     pub(super) log_dir: Option<PathBuf>,
+    pub(super) script_data_dir: Option<PathBuf>,
     pub(super) user: Option<String>,
     pub(super) allow_root: Option<bool>,
     pub(super) strict: Option<bool>,

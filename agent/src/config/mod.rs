@@ -32,6 +32,8 @@ pub struct Config {
     pub token: TokenSource,
     /// Directory of the agent's log and of script logs.
     pub log_dir: PathBuf,
+    /// Where scripts keep data and programs; a private directory among temporary files, if absent.
+    pub script_data_dir: Option<PathBuf>,
     /// Levels of the agent's log, as `info` or `agent=debug,info`.
     pub log_levels: Option<String>,
     /// The user to become, by name or number.
@@ -92,6 +94,7 @@ impl Config {
             url: parse_url(&url)?,
             token: find_token(args.agent_token, args.agent_token_file, file.agent_token_file, variables)?,
             log_dir: given(args.log_dir).or(given(file.log_dir)).unwrap_or_else(std::env::temp_dir),
+            script_data_dir: given(args.script_data_dir).or(given(file.script_data_dir)),
             log_levels: ["CODER_AGENT_LOG", "RUST_LOG"]
                 .iter()
                 .find_map(|name| variable(variables, name)?.to_str().map(str::to_owned)),

@@ -1,24 +1,32 @@
+use std::time::Duration;
+
 use protocol::agent_api::{
-    BatchCreateLogsRequest, BatchCreateLogsResponse, Lifecycle, Startup, UpdateLifecycleRequest, UpdateStartupRequest,
-    WorkspaceAgentScriptCompletedRequest, WorkspaceAgentScriptCompletedResponse, path,
+    BatchCreateLogsRequest, BatchCreateLogsResponse, BatchUpdateMetadataRequest, BatchUpdateMetadataResponse,
+    Lifecycle, Startup, UpdateLifecycleRequest, UpdateStartupRequest, WorkspaceAgentScriptCompletedRequest,
+    WorkspaceAgentScriptCompletedResponse, path,
 };
 use protocol::drpc::{CallError, Client};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::rest::Rest;
 use super::retry::Retry;
-use crate::report::{Event, Reporter};
+use crate::report::{Event, Reading, Reporter};
 
 /// A server that refuses the same report this often will not take it later either; the states behind it must get out.
 const ATTEMPTS: u32 = 5;
+/// Between two messages of metadata.
+const READINGS_PAUSE: Duration = Duration::from_secs(1);
+/// After that metadata is sent again, newer by then.
+const READINGS_LIMIT: Duration = Duration::from_secs(30);
 
 /// Empties the queues of `reporter` until the session breaks.
 pub(super) async fn deliver(reporter: &Reporter, client: &Client, rest: &Rest<'_>) -> CallError {
     tokio::select! {
         error = events(reporter, client) => error,
         error = lines(reporter, client, rest) => error,
+        error = readings(reporter, client) => error,
     }
 }
 
@@ -85,6 +93,29 @@ async fn lines(reporter: &Reporter, client: &Client, rest: &Rest<'_>) -> CallErr
             }
             Err(error) => return error,
         }
+    }
+}
+
+async fn readings(reporter: &Reporter, client: &Client) -> CallError {
+    let mut refused = false;
+    loop {
+        let batch = reporter.next_readings().await;
+        let metadata = batch.iter().map(Reading::to_wire).collect();
+        let request = BatchUpdateMetadataRequest { metadata };
+        let call = client.call::<_, BatchUpdateMetadataResponse>(path::BATCH_UPDATE_METADATA, &request);
+        match timeout(READINGS_LIMIT, call).await {
+            Ok(Ok(_)) => reporter.readings_done(&batch),
+            Ok(Err(error @ CallError::Refused(_))) => {
+                // Once a session: the next second has the next readings.
+                if !std::mem::replace(&mut refused, true) {
+                    warn!("the server does not take metadata: {error}");
+                }
+                reporter.readings_done(&batch);
+            }
+            Ok(Err(error)) => return error,
+            Err(_) => debug!("no answer to metadata within {READINGS_LIMIT:?}"),
+        }
+        sleep(READINGS_PAUSE).await;
     }
 }
 

@@ -17,8 +17,9 @@ use super::delivery::{Delivery, Workspace};
 use crate::control::{Fetched, Handle};
 use crate::errors::chain;
 use crate::manifest::Script;
+use crate::metadata;
 use crate::report::{Level, Reporter};
-use crate::scripts::{Runner, Summary};
+use crate::scripts::{Recurring, Runner, Summary, run_on_schedule};
 use crate::sessions::{self, Sessions};
 
 /// A manifest that cannot be used is asked for again, in case the server corrects it.
@@ -60,12 +61,16 @@ pub(super) struct Boot {
     pub(super) sessions: Arc<Sessions>,
     pub(super) status: watch::Sender<Status>,
     pub(super) settled: watch::Sender<Settled>,
-    /// The startup scripts, while they run.
+    /// The startup scripts, while they run; closed when they have started.
     pub(super) startup: TaskTracker,
-    /// Ends the startup scripts.
+    /// The scripts that run on a schedule, while they do.
+    pub(super) scheduled: TaskTracker,
+    /// Ends both kinds.
     pub(super) stop: CancellationToken,
     /// The workspace was started, so there is something for stop scripts to end.
     started: AtomicBool,
+    /// What runs again and again, once the workspace was started.
+    recurring: watch::Sender<Option<Recurring>>,
     latest: Mutex<Option<Delivery>>,
 }
 
@@ -80,8 +85,10 @@ impl Boot {
             status: watch::Sender::new(Status { settled: false, text: "waiting for the secrets".to_owned() }),
             settled: watch::Sender::default(),
             startup: TaskTracker::new(),
+            scheduled: TaskTracker::new(),
             stop: CancellationToken::new(),
             started: AtomicBool::new(false),
+            recurring: watch::Sender::default(),
             latest: Mutex::default(),
         }
     }
@@ -118,6 +125,9 @@ impl Boot {
             if !started && !refuse {
                 self.start_scripts();
             }
+            if self.started.load(Ordering::Relaxed) {
+                self.recurring.send_replace(self.latest().as_ref().map(|delivery| delivery.recurring.clone()));
+            }
             started = true;
         }
         std::future::pending().await
@@ -138,7 +148,7 @@ impl Boot {
     }
 
     fn publish(&self, delivery: Delivery, refused: bool) {
-        let environment = delivery.runner.environment.clone();
+        let environment = delivery.recurring.runner.environment.clone();
         self.sessions.publish(if refused {
             sessions::Workspace::Degraded(environment, "not every secret could be delivered".to_owned())
         } else {
@@ -157,6 +167,18 @@ impl Boot {
             info!(?summary, "startup scripts ended");
             reporter.lifecycle(start_state(summary));
         });
+        self.startup.close();
+    }
+
+    /// Runs the scripts on a schedule, from the end of the startup scripts on.
+    pub(super) async fn run_on_schedule(&self) -> Infallible {
+        self.startup.wait().await;
+        run_on_schedule(self.recurring.subscribe(), &self.scheduled, &self.stop).await
+    }
+
+    /// Collects metadata, from the first delivery on.
+    pub(super) async fn collect_metadata(&self) -> Infallible {
+        metadata::run(self.recurring.subscribe()).await
     }
 
     /// The stop scripts, unless nothing was started: `--strict` runs no script after a start error.
@@ -168,8 +190,8 @@ impl Boot {
     fn scripts(&self, wanted: impl Fn(&Script) -> bool) -> Option<(Arc<Runner>, Vec<Script>)> {
         let latest = self.latest();
         let delivery = latest.as_ref()?;
-        let scripts = delivery.scripts.iter().filter(|script| wanted(script)).cloned().collect();
-        Some((delivery.runner.clone(), scripts))
+        let Recurring { runner, scripts, .. } = &delivery.recurring;
+        Some((runner.clone(), scripts.iter().filter(|script| wanted(script)).cloned().collect()))
     }
 
     /// Somebody wants the workspace to end. The server hears of it only where it has heard of the start.

@@ -16,10 +16,10 @@ use crate::errors::chain;
 use crate::files::disk::Disk;
 use crate::files::{self, FilesApplied};
 use crate::gitssh;
-use crate::manifest::{self, Manifest, ManifestError, Refused, Script, SecretSet};
+use crate::manifest::{self, Manifest, ManifestError, Refused, SecretSet};
 use crate::plan::{Plan, Policy};
 use crate::report::Reporter;
-use crate::scripts::{Masking, Places, Runner};
+use crate::scripts::{DataDirs, Masking, Places, Recurring, Runner};
 use crate::sys::memory::Guarded;
 
 /// Servers want semver with a leading `v`.
@@ -29,6 +29,8 @@ pub(super) const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 pub(super) struct Workspace {
     pub(super) own: Own,
     pub(super) log_dir: PathBuf,
+    /// `None` where there is no place for them.
+    pub(super) script_data: Option<DataDirs>,
     /// Masked wherever it shows.
     pub(super) agent_token: Secret,
     /// Whether children get it.
@@ -37,10 +39,8 @@ pub(super) struct Workspace {
 
 /// A manifest that was carried out: the files are settled and the environment is built.
 pub(super) struct Delivery {
-    /// Runs scripts in the new environment.
-    pub(super) runner: Arc<Runner>,
-    /// All of the template's.
-    pub(super) scripts: Vec<Script>,
+    /// The scripts and metadata of the template, and what runs them in the new environment.
+    pub(super) recurring: Recurring,
     /// What could not be delivered, without values.
     pub(super) problems: Vec<String>,
     pub(super) files: FilesApplied,
@@ -93,15 +93,17 @@ impl Workspace {
             directory: manifest.directory,
             shell: self.own.shell.clone(),
             places,
+            data: self.script_data.clone(),
             reporter: reporter.clone(),
         };
+        let (scripts, metadata) = (manifest.scripts.into(), manifest.metadata.into());
+        let recurring = Recurring { runner: Arc::new(runner), scripts, metadata };
         let names = Names {
             workspace: format!("{}/{}", manifest.owner_username, manifest.workspace_name),
             agent: manifest.agent_name,
         };
         Ok(Delivery {
-            runner: Arc::new(runner),
-            scripts: manifest.scripts,
+            recurring,
             motd: manifest.motd_path.into(),
             problems,
             files,
@@ -131,7 +133,9 @@ impl Workspace {
     fn options(&self) -> Options {
         let agent_token = self.pass_agent_token.then(|| Secret::new(self.agent_token.expose().to_vec()));
         let git_ssh_command = gitssh::git_ssh_command();
-        Options { account: self.own.account.clone(), agent_token, git_ssh_command, ..Options::default() }
+        let path_prefix = self.script_data.iter().map(|data| data.bin().to_owned()).collect();
+        let account = self.own.account.clone();
+        Options { account, agent_token, git_ssh_command, path_prefix, ..Options::default() }
     }
 
     fn places(&self) -> Places {

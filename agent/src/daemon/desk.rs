@@ -98,17 +98,18 @@ impl Host for Desk {
             connection,
             revision: latest.map(|delivery| Revision { number, fetched_at: delivery.fetched_at }),
             targets: latest.map(targets).unwrap_or_default(),
-            scripts: latest.iter().flat_map(|it| &it.scripts).map(|script| self.script(script)).collect(),
+            scripts: latest
+                .iter()
+                .flat_map(|it| it.recurring.scripts.iter())
+                .map(|script| self.script(script))
+                .collect(),
         }
     }
 
     fn start(&self) -> Start {
         self.boot.latest().as_ref().map_or_else(
             || Start { directory: self.boot.home(), ..Start::default() },
-            |delivery| Start {
-                directory: delivery.runner.places.directory(&delivery.runner.directory),
-                motd: delivery.motd.clone(),
-            },
+            |delivery| Start { directory: delivery.recurring.runner.working_directory(), motd: delivery.motd.clone() },
         )
     }
 

@@ -11,7 +11,7 @@ use super::signals::{Signals, is_stop};
 use crate::environment::{Caller, Environment};
 use crate::errors::chain;
 use crate::sessions::Sessions;
-use crate::sys::spawn::{Child, Launch};
+use crate::sys::spawn::{self, Child, Launch};
 
 /// What a shell reports for a process that a signal ended, and what cannot be told otherwise.
 const SIGNAL_BASE: i32 = 128;
@@ -24,7 +24,8 @@ pub(super) async fn run(command: &[OsString], sessions: &Sessions, signals: &mut
         environment = sessions.environment() => environment,
         signal = stopped(signals) => return code_of_signal(signal as i32),
     };
-    let mut child = match launch(command, &environment) {
+    let foreground = owns_terminal();
+    let mut child = match launch(command, &environment, foreground) {
         Ok(child) => child,
         Err(code) => return code,
     };
@@ -32,7 +33,13 @@ pub(super) async fn run(command: &[OsString], sessions: &Sessions, signals: &mut
     drop(environment);
     loop {
         tokio::select! {
-            status = child.process.wait() => return status.map_or(UNKNOWN, code),
+            status = child.process.wait() => {
+                if foreground {
+                    // An interrupt from the keyboard cuts the stop scripts short.
+                    spawn::take_terminal_back();
+                }
+                return status.map_or(UNKNOWN, code);
+            }
             signal = signals.next() => {
                 // Others may mean anything to it: an interpreter goes on after SIGINT.
                 if signal == Signal::SIGTERM {
@@ -54,7 +61,7 @@ async fn stopped(signals: &mut Signals) -> Signal {
     }
 }
 
-fn launch(command: &[OsString], environment: &Environment) -> Result<Child, u8> {
+fn launch(command: &[OsString], environment: &Environment, foreground: bool) -> Result<Child, u8> {
     let Some((program, arguments)) = command.split_first() else { return Ok(0).and(Err(0)) };
     let mut launch = Launch::new(program);
     launch.arguments = arguments.to_vec();
@@ -62,7 +69,7 @@ fn launch(command: &[OsString], environment: &Environment) -> Result<Child, u8> 
     launch.stdin = Stdio::inherit();
     launch.stdout = Stdio::inherit();
     launch.stderr = Stdio::inherit();
-    launch.foreground = owns_terminal();
+    launch.foreground = foreground;
     let child = launch.spawn().map_err(|failure| {
         error!("{}", chain(&failure));
         failure.exit_code()

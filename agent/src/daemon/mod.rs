@@ -6,6 +6,7 @@ mod boot;
 mod delivery;
 mod desk;
 mod dry_run;
+mod init;
 mod logging;
 mod main_process;
 mod notify;
@@ -16,18 +17,20 @@ mod start;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 use protocol::secret::Secret;
 use tokio::task::JoinError;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::config::AgentArgs;
 use crate::control::{Control, Endpoint, Handle, Link, Role};
 use crate::errors::chain;
 use crate::report::Reporter;
+use crate::scripts::DataDirs;
 use boot::Boot;
 use delivery::Workspace;
 use desk::Desk;
@@ -42,6 +45,11 @@ const USAGE: u8 = 2;
 /// Runs `coder agent` until the workspace ends, and gives its exit code. To be called before any thread exists.
 #[must_use]
 pub fn run(args: AgentArgs) -> ExitCode {
+    // First of all: process 1 must never have held what the agent is about to read.
+    let args = match init::split(args) {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
     let start = match Start::prepare(args) {
         Ok(start) => start,
         Err(error) => return complain(&error, USAGE).into(),
@@ -76,6 +84,7 @@ async fn live(start: Start) -> u8 {
     let workspace = Workspace {
         own: start.own,
         log_dir: config.log_dir,
+        script_data: script_data(config.script_data_dir.as_deref()),
         agent_token: Secret::new(config.token.last().expose().to_vec()),
         pass_agent_token: config.pass_agent_token,
     };
@@ -90,6 +99,8 @@ async fn live(start: Start) -> u8 {
     let code = tokio::select! {
         code = boot.follow(manifests, &handle) => code,
         code = serve(&config.command, &boot, &mut signals, &handle) => code,
+        never = boot.run_on_schedule() => match never {},
+        never = boot.collect_metadata() => match never {},
         never = boot.give_up_waiting(config.start_without_secrets) => match never {},
         never = announce::announce(&boot, state, config.ready_after) => match never {},
         ended = &mut connection => return crash("the connection", ended),
@@ -116,6 +127,11 @@ async fn serve(command: &[OsString], boot: &Boot, signals: &mut Signals, handle:
             }
         }
     }
+}
+
+/// A root that is read-only has no place for them; scripts run without.
+fn script_data(base: Option<&Path>) -> Option<DataDirs> {
+    DataDirs::prepare(base).inspect_err(|error| warn!("{}: scripts run without one", chain(error))).ok()
 }
 
 /// The tasks of the agent's core run for ever; the end of one is a fault in this program.

@@ -57,6 +57,8 @@ async fn end_scripts(boot: &Boot, hurry: &CancellationToken) {
     }
     boot.stop.cancel();
     boot.startup.wait().await;
+    boot.scheduled.close();
+    boot.scheduled.wait().await;
     if boot.reporter.state().is_none() {
         return;
     }

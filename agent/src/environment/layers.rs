@@ -93,10 +93,12 @@ impl Environment {
     pub(super) fn prefix_path<'a>(&'a self, block: &mut Block<'a>) {
         let name = OsStr::new("PATH");
         let prefix: Vec<&[u8]> = self.options.path_prefix.iter().map(|path| path.as_os_str().as_bytes()).collect();
-        if prefix.is_empty() {
+        let elements = block.get(name).map(|(_, value)| value.bytes()).filter(|path| !path.is_empty());
+        // A caller that the agent started has it already.
+        let mut first = elements.unwrap_or_default().split(|byte| *byte == b':');
+        if prefix.iter().all(|directory| first.next() == Some(*directory)) {
             return;
         }
-        let elements = block.get(name).map(|(_, value)| value.bytes()).filter(|path| !path.is_empty());
         let joined = prefix.into_iter().chain(elements).collect::<Vec<_>>().join(b":".as_slice());
         block.insert(name, (Origin::Ours, Value::Made(Secret::new(joined))));
     }

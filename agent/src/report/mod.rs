@@ -1,9 +1,11 @@
-//! What the control plane is told: lifecycle states, script results and log lines, queued until they are acknowledged.
+//! What the control plane is told: lifecycle states, script results, log lines and metadata, queued until they are
+//! acknowledged.
 //!
 //! Producers never wait: the queues are bounded, survive reconnections, and [`crate::control`] empties them.
 #![forbid(unsafe_code)]
 
 mod lines;
+mod readings;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +20,8 @@ use uuid::Uuid;
 
 pub use lines::Level;
 use lines::{Due, LineQueue};
+pub use readings::Reading;
+use readings::Readings;
 
 /// States come at most once each, so this bounds the results of scripts: more than any template starts before a
 /// connection is back.
@@ -34,6 +38,8 @@ struct Shared {
     events: Notify,
     /// There may be a new line, or a reason to hurry; one waiter, the sender.
     lines: Notify,
+    /// There is a new reading; one waiter, the sender.
+    readings: Notify,
     /// Something was acknowledged.
     progress: Notify,
 }
@@ -45,6 +51,7 @@ struct Queues {
     /// The last result of each script, by its id, for `coder status`; bounded by the scripts of the template.
     results: BTreeMap<Vec<u8>, Timing>,
     lines: LineQueue,
+    readings: Readings,
     own_source: Option<Uuid>,
 }
 
@@ -118,6 +125,12 @@ impl Reporter {
     #[must_use]
     pub fn result(&self, script: Uuid) -> Option<Timing> {
         self.lock().results.get(script.as_bytes().as_slice()).cloned()
+    }
+
+    /// What was collected for a metadata item. Readings are not waited for when the agent ends.
+    pub fn metadata(&self, reading: Reading) {
+        self.lock().readings.put(reading);
+        self.0.readings.notify_one();
     }
 
     /// One line of output, already masked, without its newline.
@@ -206,6 +219,22 @@ impl Reporter {
         );
         self.lock().lines.close();
         self.0.progress.notify_waiters();
+    }
+
+    /// The readings that are not acknowledged, or the first of them. They stay queued.
+    pub(crate) async fn next_readings(&self) -> Vec<Reading> {
+        loop {
+            let batch = self.lock().readings.batch();
+            if !batch.is_empty() {
+                return batch;
+            }
+            self.0.readings.notified().await;
+        }
+    }
+
+    /// The server has these, or will never take them.
+    pub(crate) fn readings_done(&self, sent: &[Reading]) {
+        self.lock().readings.remove(sent);
     }
 
     fn lock(&self) -> MutexGuard<'_, Queues> {

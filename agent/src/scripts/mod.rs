@@ -1,6 +1,8 @@
-//! Startup and stop scripts: their shell, their environment, their output, their time, and what is reported of them.
+//! Startup, stop and cron scripts: their shell, their environment, their output, their time, and what is reported of them.
 #![forbid(unsafe_code)]
 
+mod cron;
+mod data;
 mod invocation;
 mod log_file;
 mod masking;
@@ -16,9 +18,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::environment::Environment;
-use crate::manifest::Script;
+use crate::manifest::{Metadata, Script};
 use crate::report::Reporter;
 
+pub use cron::run_on_schedule;
+pub use data::{DataDirError, DataDirs};
 pub use log_file::Places;
 pub use masking::Masking;
 pub use run::Outcome;
@@ -39,8 +43,21 @@ pub struct Runner {
     pub shell: PathBuf,
     /// Where their log files are.
     pub places: Places,
+    /// Where they keep what they make; `None` where there is no such place.
+    pub data: Option<DataDirs>,
     /// Who is told of them.
     pub reporter: Reporter,
+}
+
+/// What a delivery leaves to be run again and again.
+#[derive(Clone, Debug)]
+pub struct Recurring {
+    /// Runs it.
+    pub runner: Arc<Runner>,
+    /// All scripts of the template, those on a schedule among them.
+    pub scripts: Arc<[Script]>,
+    /// What is to be collected.
+    pub metadata: Arc<[Metadata]>,
 }
 
 /// How a set of scripts ended.

@@ -1,4 +1,6 @@
 use std::future::Future;
+use std::io;
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,9 +17,10 @@ use tracing::{debug, warn};
 use super::Runner;
 use super::invocation::Invocation;
 use super::output::Output;
-use crate::environment::Caller;
+use crate::environment::{Caller, Variables};
 use crate::errors::chain;
 use crate::manifest::Script;
+use crate::mask::MaskedStream;
 use crate::report::Level;
 use crate::sys::spawn::{Child, Launch};
 
@@ -110,16 +113,46 @@ impl Runner {
     }
 
     fn spawn(&self, script: &Script) -> Result<Child, Failure> {
-        let invocation = Invocation::of(&script.script, &self.shell)
+        let mut launch = self
+            .launch(&script.script, self.data_variables(script))
             .map_err(|error| Failure { text: format!("cannot prepare the script: {error}"), exit_code: UNKNOWN })?;
-        let mut launch = Launch::new(invocation.program);
-        launch.arguments = invocation.arguments;
-        launch.inherit = invocation.inherit;
-        launch.environment = self.environment.resolve(&Caller::Agent(Vec::new())).into_variables();
-        launch.directory = Some(self.places.directory(&self.directory));
         launch.stdout = Stdio::piped();
         launch.stderr = Stdio::piped();
         launch.spawn().map_err(|error| Failure { text: chain(&error), exit_code: error.exit_code().into() })
+    }
+
+    /// What runs `text` as a script of this workspace, with `own` variables on top.
+    pub(crate) fn launch(&self, text: &str, own: Variables) -> io::Result<Launch> {
+        let invocation = Invocation::of(text, &self.shell)?;
+        let mut launch = Launch::new(invocation.program);
+        launch.arguments = invocation.arguments;
+        launch.inherit = invocation.inherit;
+        launch.environment = self.environment.resolve(&Caller::Agent(own)).into_variables();
+        launch.directory = Some(self.working_directory());
+        Ok(launch)
+    }
+
+    /// Where scripts start.
+    pub(crate) fn working_directory(&self) -> PathBuf {
+        self.places.directory(&self.directory)
+    }
+
+    /// Masks one stream of what scripts print. `None`: nothing of it may be shown.
+    pub(crate) fn mask(&self) -> Option<MaskedStream> {
+        self.masking.stream(&self.environment)
+    }
+
+    /// A script without its directory runs all the same, and fails where it needs it.
+    fn data_variables(&self, script: &Script) -> Variables {
+        let variables = self.data.as_ref().map(|data| data.variables(script.log_source_id)).transpose();
+        variables
+            .unwrap_or_else(|error| {
+                let text = chain(&error);
+                warn!("{text}");
+                self.reporter.own_line(Level::Warn, &text);
+                None
+            })
+            .unwrap_or_default()
     }
 
     /// A task of its own, so that a background process which keeps the pipe is still logged after the script's end,
@@ -131,7 +164,7 @@ impl Runner {
         level: Level,
     ) -> JoinHandle<()> {
         let output = output.clone();
-        let mask = self.masking.stream(&self.environment);
+        let mask = self.mask();
         tokio::spawn(async move {
             if let Some(stream) = stream {
                 output.pump(stream, level, mask).await;
@@ -177,7 +210,7 @@ async fn first_cut<T>(
 }
 
 /// Asks the whole group to end, and after a while makes it.
-async fn terminate(child: &mut Child, pumps: &mut [JoinHandle<()>]) -> std::io::Result<ExitStatus> {
+async fn terminate(child: &mut Child, pumps: &mut [JoinHandle<()>]) -> io::Result<ExitStatus> {
     signal(child, Signal::SIGTERM);
     // The shell often ends at once; what it started may need the time. It is gone when the pipes are closed.
     let all = async {

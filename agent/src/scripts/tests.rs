@@ -25,6 +25,7 @@ fn runner(dir: &Path) -> Runner {
         directory: String::new(),
         shell: "/bin/sh".into(),
         places: Places { log_dir: dir.to_owned(), home: Some(dir.to_owned()), variables: Vec::new() },
+        data: None,
         reporter: Reporter::default(),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! - [`memory`]: where values rest, and the allocator that wipes what it frees
 //! - [`process`]: what this process does to itself before it holds a value
+//! - [`reaper`]: process 1 of a container
 //! - [`users`]: accounts, homes, and dropping root
 //! - [`spawn`]: starting a child with an exact environment
 //! - [`exec`]: becoming another program
@@ -15,6 +16,7 @@ pub mod fs;
 pub mod memory;
 pub mod peer;
 pub mod process;
+pub mod reaper;
 pub mod spawn;
 mod syscall;
 pub mod users;

@@ -174,7 +174,8 @@ impl InChild {
             rustix::process::fchdir(directory)?;
         }
         if self.foreground {
-            take_terminal();
+            // SAFETY: getpid has no preconditions.
+            take_terminal(unsafe { libc::getpid() });
         }
         reset_signals();
         if let Some(limit) = self.core {
@@ -213,16 +214,21 @@ fn close_on_exec() {
 }
 
 /// A background group that calls tcsetpgrp is stopped by SIGTTOU, unless it is blocked. No terminal: nothing to take.
-fn take_terminal() {
+fn take_terminal(group: libc::pid_t) {
     // SAFETY: all of these are async-signal-safe and work on a mask on this stack.
     unsafe {
         let mut mask = std::mem::zeroed();
         libc::sigemptyset(&raw mut mask);
         libc::sigaddset(&raw mut mask, libc::SIGTTOU);
         libc::sigprocmask(libc::SIG_BLOCK, &raw const mask, std::ptr::null_mut());
-        libc::tcsetpgrp(std::io::stdin().as_raw_fd(), libc::getpid());
+        libc::tcsetpgrp(std::io::stdin().as_raw_fd(), group);
         libc::sigprocmask(libc::SIG_UNBLOCK, &raw const mask, std::ptr::null_mut());
     }
+}
+
+/// Takes the terminal back from a child that had it, so that its keys reach this process again.
+pub fn take_terminal_back() {
+    take_terminal(nix::unistd::getpgrp().as_raw());
 }
 
 /// Most bytes of `NAME=value` with its terminator: the kernel's `MAX_ARG_STRLEN`, 32 pages.

@@ -61,8 +61,12 @@ impl Account {
 
     /// The account of a user id; `None` where the passwd database has no entry, as for arbitrary ids in containers.
     pub fn by_uid(uid: u32) -> Result<Option<Self>, UserError> {
-        let entry = User::from_uid(Uid::from_raw(uid));
-        Ok(entry.map_err(|source| UserError::Lookup { user: uid.to_string(), source })?.map(Self::from))
+        match User::from_uid(Uid::from_raw(uid)) {
+            Ok(entry) => Ok(entry.map(Self::from)),
+            // An image without a passwd file has no entries either.
+            Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
+            Err(source) => Err(UserError::Lookup { user: uid.to_string(), source }),
+        }
     }
 
     /// The account this process runs as.

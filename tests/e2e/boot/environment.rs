@@ -30,12 +30,15 @@ fn read(path: &Path) -> Variables {
     variables
 }
 
-/// Boots, and returns what script and main process see, which must be the same.
+/// Boots, and returns what script and main process see, which must be the same but for the directories of the script.
 #[track_caller]
 fn boot(agent: AgentBuilder) -> (Agent, Variables) {
     let mut agent = agent.command(["sh", "-c", &format!("{KEEP_AS} ~/main; :")]).start();
     assert_eq!(agent.exit().code, Some(0), "{}", agent.stderr());
-    let (script, main) = (read(&agent.home().join("script")), read(&agent.home().join("main")));
+    let (mut script, main) = (read(&agent.home().join("script")), read(&agent.home().join("main")));
+    for own in ["CODER_SCRIPT_DATA_DIR", "CODER_SCRIPT_BIN_DIR"] {
+        assert!(script.remove(own).is_some(), "a script has its {own}");
+    }
     assert_eq!(script, main);
     (agent, main)
 }
@@ -225,7 +228,10 @@ fn lists_join_to_what_is_inherited_and_to_nothing() {
         ("BOTH", "/before:/after"),
         ("REPLACED", "/only:/more"),
     ] {
-        assert_eq!(seen.get(name).map(String::as_str), Some(expected), "{name}");
+        // The programs of scripts come first.
+        let value =
+            seen.get(name).map(|value| value.split_once("/coder-script-data/bin:").map_or(value.as_str(), |it| it.1));
+        assert_eq!(value, Some(expected), "{name}");
     }
 }
 

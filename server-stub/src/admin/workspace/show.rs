@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
-use protocol::agent_api::timing::Status as Outcome;
+use protocol::agent_api::timing::{Stage, Status as Outcome};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -91,6 +91,7 @@ fn script_json(script: &Script) -> Option<Value> {
     Some(json!({
         "display_name": script.display_name,
         "script_id": script.id,
+        "stage": stage_word(last.stage),
         "status": outcome_word(last.status),
         "exit_code": last.exit_code,
         "started_at": last.started_at,
@@ -114,6 +115,10 @@ async fn metadata_json(store: &Store, agent: Uuid) -> Result<Value, AdminError> 
 
 fn outcome_word(status: i32) -> String {
     Outcome::try_from(status).map_or_else(|_| "unknown".to_owned(), |status| status.as_str_name().to_ascii_lowercase())
+}
+
+fn stage_word(stage: i32) -> String {
+    Stage::try_from(stage).map_or_else(|_| "unknown".to_owned(), |stage| stage.as_str_name().to_ascii_lowercase())
 }
 
 /// The same for a person.
@@ -188,6 +193,7 @@ fn script_row(script: &Script) -> Vec<String> {
         || "has not run".to_owned(),
         |last| {
             let (status, took) = (outcome_word(last.status), span(last.started_at, last.ended_at));
+            let status = format!("{}: {status}", stage_word(last.stage));
             format!("{status}, exit code {}, took {took}, {}", last.exit_code, output::local(last.ended_at))
         },
     );

@@ -1,0 +1,30 @@
+use std::process::ExitCode;
+
+use super::{FAILURE, complain};
+use crate::config::{AgentArgs, TOKEN_VARIABLE};
+use crate::sys::process;
+use crate::sys::reaper::{self, Init, Side};
+
+/// As process 1 of a container, makes the agent a child of a process that only reaps and passes signals on. Gives the
+/// arguments back to the agent; in process 1, its exit code when all is over.
+pub(super) fn split(args: AgentArgs) -> Result<AgentArgs, ExitCode> {
+    if args.no_reap {
+        return Ok(args);
+    }
+    match reaper::split() {
+        Ok(Side::Agent) => Ok(args),
+        Ok(Side::Init(init)) => Err(stand_by(args, init)),
+        Err(error) => Err(complain(&error, FAILURE).into()),
+    }
+}
+
+/// The token is the agent's alone: it goes from the memory of process 1 before anything else happens.
+fn stand_by(args: AgentArgs, init: Init) -> ExitCode {
+    // Both are wiped as they are dropped.
+    drop(args);
+    let wiped = process::take_variable(TOKEN_VARIABLE).map(drop);
+    if let Err(error) = wiped.and(process::harden()) {
+        complain(&error, FAILURE);
+    }
+    init.run().into()
+}
