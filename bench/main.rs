@@ -28,10 +28,10 @@ fn main() {
 fn measure() {
     let mut report = Report::new(&machine::describe());
     report.rows("Size", machine::sizes());
-    let world = World::new();
+    let mut world = World::new();
     report.rows("Time", boot::measure(&world));
     report.rows("Starting a process", exec::measure(&world));
-    report.rows("Memory", memory::measure(&world));
+    report.rows("Memory", memory::measure(&mut world));
     report.rows("One server", fleet::measure(&world));
     report.write();
 }

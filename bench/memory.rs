@@ -2,21 +2,23 @@
 
 use std::fs;
 
-use tests::{Agent, Env, Server, wait_for};
+use tests::{Agent, Env, wait_for};
 
 use crate::report::Row;
 use crate::world::World;
 
-pub fn measure(world: &World) -> Vec<Row> {
-    let env = &world.env;
+pub fn measure(world: &mut World) -> Vec<Row> {
     let agent = world.env.agent(&world.server, &world.idle).start();
     let plain = Row::new("idle agent over http", resident(&settled(world, &agent)), "resident below 8 MiB");
     drop(agent);
 
-    let (server, roots) = https(env, &world.server);
-    let agent = env.agent(&server, &world.idle).env("SSL_CERT_FILE", &roots).start();
-    let tls = Row::new("idle agent over https, the system's roots", resident(&settled(world, &agent)), "");
-    vec![plain, tls]
+    let tls = tls_files(&world.env);
+    world.restart(&["--tls-cert", &tls.certificate, "--tls-key", &tls.key]);
+    let agent = world.env.agent(&world.server, &world.idle).env("SSL_CERT_FILE", &tls.roots).start();
+    let encrypted = Row::new("idle agent over https, the system's roots", resident(&settled(world, &agent)), "");
+    drop(agent);
+    world.restart(&[]);
+    vec![plain, encrypted]
 }
 
 /// Waits until the agent is ready and its memory has stopped changing.
@@ -51,8 +53,15 @@ pub fn of(pid: u32) -> Memory {
     Memory { resident: field("Rss:"), proportional: field("Pss:") }
 }
 
-/// A second server on the same data, over TLS, and the system's roots together with the one that signed its certificate.
-fn https(env: &Env, running: &Server) -> (Server, String) {
+/// Paths of what a server and its clients need for https.
+struct TlsFiles {
+    key: String,
+    certificate: String,
+    /// The system's roots and the certificate.
+    roots: String,
+}
+
+fn tls_files(env: &Env) -> TlsFiles {
     let (key, certificate) = (env.path("work/tls.key"), env.path("work/tls.crt"));
     let (key, certificate) = (key.display().to_string(), certificate.display().to_string());
     let request = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
@@ -69,6 +78,5 @@ fn https(env: &Env, running: &Server) -> (Server, String) {
     let system = fs::read_to_string("/etc/ssl/certs/ca-certificates.crt").expect("the system's roots");
     let ours = fs::read_to_string(&certificate).expect("the certificate");
     let roots = env.write("roots.pem", format!("{system}\n{ours}")).display().to_string();
-    assert!(running.url().starts_with("http://"), "the first server speaks plain http");
-    (env.server_with(["--rate-limit", "0", "--tls-cert", &certificate, "--tls-key", &key]), roots)
+    TlsFiles { key, certificate, roots }
 }

@@ -21,8 +21,7 @@ pub struct World {
 impl World {
     pub fn new() -> Self {
         let env = Env::quiet();
-        // hyperfine alone asks for more than a person may.
-        let server = env.server_with(["--rate-limit", "0"]);
+        let server = serve(&env, &[]);
         let alice = env.user("alice");
         for number in 0..SECRETS / 2 {
             alice.secret(&format!("variable-{number}"), &["--env", &format!("SECRET_{number}")]);
@@ -33,6 +32,17 @@ impl World {
         let idle = env.workspace("owner: alice\nname: idle\nagent: { name: main }\n");
         Self { env, server, alice, stopwatch, idle }
     }
+
+    /// Starts the server anew on the same data, with further flags.
+    pub fn restart(&mut self, flags: &[&str]) {
+        let _ = self.server.terminate();
+        self.server = serve(&self.env, flags);
+    }
+}
+
+fn serve(env: &Env, flags: &[&str]) -> Server {
+    // hyperfine alone asks for more than a person may.
+    env.server_with([&["--rate-limit", "0"], flags].concat())
 }
 
 /// Mean and spread of one command line, in milliseconds.

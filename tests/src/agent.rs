@@ -100,6 +100,7 @@ impl Agent {
 
     /// Waits until it listens, which it does before it has fetched anything.
     #[track_caller]
+    #[must_use]
     pub fn listening(self) -> Self {
         wait_until("the agent's socket", LONG, || self.socket().exists());
         self
