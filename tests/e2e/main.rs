@@ -11,6 +11,7 @@ mod env_formats;
 mod faults;
 mod git;
 mod harness;
+mod http;
 mod leaks;
 mod metadata;
 mod peers;

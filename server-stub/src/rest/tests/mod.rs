@@ -1,13 +1,7 @@
-//! The routes as a client sees them, on a real database. The names are those of the reference's own tests.
+//! What surrounds every route, and the routes that tests over a socket reach less easily. The scenarios of user secrets are in `tests/e2e/http`.
 
-mod create;
 mod git_keys;
-mod import;
-mod limits;
-mod policy;
-mod read;
 mod surroundings;
-mod update;
 mod workspaces;
 
 use std::net::IpAddr;
@@ -61,20 +55,12 @@ impl World {
         Self { router: router(state.clone()), state, alice, bob, dir }
     }
 
-    /// The same database under another policy, as after a restart with other flags.
-    async fn policy(mut self, file_paths: bool) -> Self {
-        let settings = Settings { file_paths, ..(*self.state.settings).clone() };
-        self.state = AppState::new(self.state.store.clone(), settings).await.unwrap();
-        self.router = router(self.state.clone());
-        self
-    }
-
     async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
         let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
-        Answer { status: parts.status, headers: parts.headers, length: bytes.len(), body }
+        Answer { status: parts.status, headers: parts.headers, body }
     }
 
     async fn call(&self, token: &str, method: Method, path: &str, body: Option<Value>) -> Answer {
@@ -100,30 +86,15 @@ impl World {
         self.call(&self.alice, Method::PATCH, &format!("{SECRETS}/{name}"), Some(body)).await
     }
 
-    async fn delete(&self, name: &str) -> Answer {
-        self.call(&self.alice, Method::DELETE, &format!("{SECRETS}/{name}"), None).await
-    }
-
     async fn import(&self, format: &str, content: &str) -> Answer {
         let body = json!({ "format": format, "content": content });
         self.call(&self.alice, Method::POST, &format!("{SECRETS}/batch"), Some(body)).await
-    }
-
-    /// Names of the stored secrets of alice.
-    async fn names(&self) -> Vec<String> {
-        let list = self.get(SECRETS).await;
-        list.body.as_array().unwrap().iter().map(|secret| secret["name"].as_str().unwrap().to_owned()).collect()
-    }
-
-    async fn audited(&self) -> crate::store::audit::Entry {
-        self.state.store.audit_entries(1).await.unwrap().remove(0)
     }
 }
 
 struct Answer {
     status: StatusCode,
     headers: HeaderMap,
-    length: usize,
     body: Value,
 }
 
@@ -132,16 +103,6 @@ impl Answer {
     fn is(self, status: u16) -> Self {
         assert_eq!(self.status.as_u16(), status, "{}", self.body);
         self
-    }
-
-    /// Fields and details of the faults.
-    fn faults(&self) -> Vec<(&str, &str)> {
-        let faults = self.body["validations"].as_array().map(Vec::as_slice).unwrap_or_default();
-        faults.iter().map(|fault| (fault["field"].as_str().unwrap(), fault["detail"].as_str().unwrap())).collect()
-    }
-
-    fn fields(&self) -> Vec<&str> {
-        self.faults().into_iter().map(|(field, _)| field).collect()
     }
 
     fn message(&self) -> &str {

@@ -2,13 +2,13 @@ use serde_json::json;
 
 use super::*;
 
-#[tokio::test]
-async fn post_user_secret_success() {
-    let world = World::new().await;
+#[test]
+fn post_user_secret_success() {
+    let world = World::new();
     let body = json!({
         "name": "github", "value": "ghp_x", "description": "d", "env_name": "GH", "file_path": "~/.gh", "enabled": true,
     });
-    let made = world.create(body).await.is(201);
+    let made = world.create(body).is(201);
     for (field, value) in [("name", "github"), ("description", "d"), ("env_name", "GH"), ("file_path", "~/.gh")] {
         assert_eq!(made.body[field], value);
     }
@@ -17,9 +17,9 @@ async fn post_user_secret_success() {
     assert!(made.body.get("value").is_none() && !made.body.to_string().contains("ghp_x"));
 }
 
-#[tokio::test]
-async fn post_user_secret_invalid() {
-    let world = World::new().await;
+#[test]
+fn post_user_secret_invalid() {
+    let world = World::new();
     let long = "x".repeat(24_577);
     for (body, field, detail) in [
         (json!({ "value": "v" }), "name", "Name is required."),
@@ -46,31 +46,31 @@ async fn post_user_secret_invalid() {
         (json!({ "name": "n", "value": "a\0b" }), "value", "secret value must not contain null bytes"),
         (json!({ "name": "n", "value": long }), "value", "secret value must not exceed 24576 bytes"),
     ] {
-        let refused = world.create(body).await.is(400);
+        let refused = world.create(body).is(400);
         assert_eq!(refused.message(), "Validation failed.");
         assert_eq!(refused.faults(), [(field, detail)]);
     }
-    assert!(world.names().await.is_empty());
-    world.create(json!({ "name": "n", "value": "x".repeat(24_576), "env_name": "N" })).await.is(201);
+    assert!(world.names().is_empty());
+    world.create(json!({ "name": "n", "value": "x".repeat(24_576), "env_name": "N" })).is(201);
 }
 
-#[tokio::test]
-async fn post_user_secret_multi_invalid_in_order() {
-    let world = World::new().await;
-    let refused = world.create(json!({ "env_name": "1", "file_path": "x" })).await.is(400);
+#[test]
+fn post_user_secret_multi_invalid_in_order() {
+    let world = World::new();
+    let refused = world.create(json!({ "env_name": "1", "file_path": "x" })).is(400);
     assert_eq!(refused.fields(), ["name", "value", "env_name", "file_path"]);
 }
 
-#[tokio::test]
-async fn post_user_secret_duplicates() {
-    let world = World::new().await;
-    world.create(json!({ "name": "a", "value": "v", "env_name": "A", "file_path": "~/a" })).await.is(201);
+#[test]
+fn post_user_secret_duplicates() {
+    let world = World::new();
+    world.create(json!({ "name": "a", "value": "v", "env_name": "A", "file_path": "~/a" })).is(201);
     for (body, fault) in [
         (json!({ "name": "a", "value": "v" }), ("name", "name already in use")),
         (json!({ "name": "b", "value": "v", "env_name": "A" }), ("env_name", "environment variable already in use")),
         (json!({ "name": "b", "value": "v", "file_path": "~/a" }), ("file_path", "file path already in use")),
     ] {
-        assert_eq!(world.create(body).await.is(409).faults(), [fault]);
+        assert_eq!(world.create(body).is(409).faults(), [fault]);
     }
     let other = [("name", "a"), ("env_name", "a"), ("file_path", "~/A")];
     let others: Value = other
@@ -81,39 +81,39 @@ async fn post_user_secret_duplicates() {
         .map(|(key, value)| (key.to_owned(), json!(value)))
         .collect::<serde_json::Map<_, _>>()
         .into();
-    world.call(&world.bob, Method::POST, SECRETS, Some(others.clone())).await.is(201);
+    world.call(&world.bob, Method::POST, SECRETS, Some(others.clone())).is(201);
     let mut same_but_case = others;
     same_but_case["name"] = json!("A");
-    world.create(same_but_case).await.is(201);
+    world.create(same_but_case).is(201);
 }
 
 /// Ours: `enabled` is intent, so what has no target yet may be enabled.
-#[tokio::test]
-async fn post_user_secret_missing_injection_target_is_stored() {
-    let world = World::new().await;
+#[test]
+fn post_user_secret_missing_injection_target_is_stored() {
+    let world = World::new();
     for (name, enabled) in [("on", true), ("off", false)] {
-        let made = world.create(json!({ "name": name, "value": "v", "enabled": enabled })).await.is(201);
+        let made = world.create(json!({ "name": name, "value": "v", "enabled": enabled })).is(201);
         assert_eq!(made.body["enabled"], enabled);
     }
-    assert_eq!(world.create(json!({ "name": "unsaid", "value": "v" })).await.is(201).body["enabled"], true);
+    assert_eq!(world.create(json!({ "name": "unsaid", "value": "v" })).is(201).body["enabled"], true);
 }
 
-#[tokio::test]
-async fn post_user_secret_forbidden_for_another_user() {
-    let world = World::new().await;
+#[test]
+fn post_user_secret_forbidden_for_another_user() {
+    let world = World::new();
     for user in ["bob", "BOB", "nobody", &uuid::Uuid::new_v4().to_string()] {
-        let path = format!("/api/v2/users/{user}/secrets");
+        let path = format!("/users/{user}/secrets");
         let body = json!({ "name": "n", "value": "v" });
-        world.call(&world.alice, Method::POST, &path, Some(body)).await.is(403);
+        world.call(&world.alice, Method::POST, &path, Some(body)).is(403);
     }
-    assert_eq!(world.audited().await.status, 403);
+    assert_eq!(world.audited(1)[0]["status"], 403);
 }
 
-#[tokio::test]
-async fn a_refusal_is_audited_with_an_empty_diff_and_never_the_value() {
-    let world = World::new().await;
-    world.create(json!({ "name": "n", "value": "canary-value", "env_name": "PATH" })).await.is(400);
-    let entry = world.audited().await;
-    assert_eq!((entry.action.as_str(), entry.target.as_str(), entry.status), ("create", "n", 400));
-    assert_eq!((entry.diff, entry.address.as_str()), (json!({}), "127.0.0.1"));
+#[test]
+fn a_refusal_is_audited_with_an_empty_diff_and_never_the_value() {
+    let world = World::new();
+    world.create(json!({ "name": "n", "value": "canary-value", "env_name": "PATH" })).is(400);
+    let entry = &world.audited(1)[0];
+    assert_eq!((&entry["action"], &entry["target"], &entry["status"]), (&json!("create"), &json!("n"), &json!(400)));
+    assert_eq!((&entry["diff"], &entry["address"]), (&json!({}), &json!("127.0.0.1")));
 }
