@@ -18,6 +18,7 @@
 //! - [`Process`], [`Server`], [`Agent`]: what runs meanwhile; ended by pid when dropped
 //! - [`Proxy`]: faults between a client and the server
 //! - [`Rest`]: requests without the command line
+//! - [`nasty`]: values that are hard to deliver, and what a process saw of them
 //! - [`wait_until`]: the one way to wait
 //! - [`requires`]: what a test needs from the machine
 #![forbid(unsafe_code)]
@@ -27,6 +28,7 @@ mod binaries;
 mod canary;
 mod command;
 mod env;
+pub mod nasty;
 mod needs;
 mod process;
 mod proxy;
