@@ -10,7 +10,7 @@ DIST       := dist
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help build lint test test-long demo bench fuzz package install clean
+.PHONY: help build lint test test-long demo bench bench-long fuzz package install clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s'|'
@@ -32,8 +32,11 @@ test-long: ## soak runs, big fleets, fault matrices
 demo: build ## a server, a user, three secrets and a workspace on this machine, step by step
 	@BIN_DIR='$(TARGET_DIR)/debug' demo/run
 
-bench: ## measures start, memory, size and throughput, and writes docs/performance.md
-	@CARGO='$(CARGO)' bench/run
+bench: ## measures beside the systems of others, in a quarter of an hour, and writes docs/performance.md
+	@CARGO='$(CARGO)' bench/run all
+
+bench-long: ## the same with those that have to be built first, and with larger fleets
+	@CARGO='$(CARGO)' bench/run long
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (default 60)
 	@CARGO='$(CARGO)' .ci/fuzz

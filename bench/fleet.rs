@@ -4,22 +4,24 @@ use std::fmt::Write as _;
 
 use tests::{Env, LONG, Process};
 
+use crate::figure::Figure;
 use crate::memory;
-use crate::report::Row;
+use crate::report::Report;
+use crate::section::Section;
 use crate::world::World;
 
 /// Enough that what a connection costs stands out from what the server costs.
 const AGENTS: usize = 1000;
 
-pub fn measure(world: &World) -> Vec<Row> {
+pub fn measure(world: &mut World, report: &mut Report) {
     let tokens = tokens(&world.env);
-    let calls = rate(world, &tokens, "calls");
-    let connects = rate(world, &tokens, "connects");
-    vec![
-        Row::new("manifests of 50 secrets, over open connections", calls, ""),
-        Row::new("agents that connect and fetch their manifest", connects, ""),
-        Row::new(format!("server memory for a connected agent, {AGENTS} of them"), held(world, &tokens), ""),
-    ]
+    let mut rates = Section::new("One server: manifests of 50 secrets", "per second");
+    rates.ours("over open connections", rate(world, &tokens, "calls"));
+    rates.ours("agents that connect and fetch", rate(world, &tokens, "connects"));
+    report.add(rates);
+    let mut memory = Section::new("One server: memory for each connected agent", "KiB");
+    memory.ours(format!("of {AGENTS} agents"), held(world, &tokens));
+    report.add(memory);
 }
 
 /// Makes the workspaces and a file with the tokens of their agents.
@@ -45,18 +47,18 @@ fn load(world: &World, tokens: &str, work: &str) -> Process {
     world.env.program(program).args(["load", world.server.url(), tokens, work]).spawn("load")
 }
 
-fn rate(world: &World, tokens: &str, work: &str) -> String {
+fn rate(world: &World, tokens: &str, work: &str) -> Figure {
     let mut load = load(world, tokens, work);
     let line = load.line_with("per second", LONG);
     assert_eq!(load.exit_within(LONG).code, Some(0));
-    line
+    Figure::exact(line.split_whitespace().next().and_then(|rate| rate.parse().ok()).expect("a rate"))
 }
 
-fn held(world: &World, tokens: &str) -> String {
+fn held(world: &World, tokens: &str) -> Figure {
     let before = memory::of(world.server.pid());
     let mut load = load(world, tokens, "hold");
     load.line_with("held", LONG);
     let after = memory::of(world.server.pid());
-    let each = after.resident.saturating_sub(before.resident) / AGENTS as u64;
-    format!("{each} KiB (resident {} MiB before, {} MiB with them)", before.resident / 1024, after.resident / 1024)
+    #[expect(clippy::cast_precision_loss, reason = "two decimals are shown")]
+    Figure::exact(after.resident.saturating_sub(before.resident) as f64 / AGENTS as f64)
 }

@@ -1,37 +1,70 @@
-//! Measures the built executables and writes `docs/performance.md`. `bench/run` builds them and calls this.
+//! Measures the built executables beside the systems of others and writes `docs/performance.md`. `bench/run` builds and
+//! installs what this needs, and calls it.
 //!
-//! A scenario is a function that takes the [`World`] and adds rows to the [`Report`]; a further one joins the list in
-//! [`measure`].
+//! A scenario is a function that takes the [`World`] and adds [`section::Section`]s to the [`Report`]; a further one joins
+//! [`SCENARIOS`]. `bench/run NAME…` runs some of them and writes nothing.
 #![forbid(unsafe_code)]
 
 mod boot;
+mod earlier;
 mod exec;
+mod figure;
 mod fleet;
 mod load;
 mod machine;
 mod memory;
+mod peers;
 mod report;
+mod rounds;
+mod section;
+mod sizes;
+mod standin;
 mod world;
+mod wrappers;
 
 use report::Report;
 use world::World;
+
+type Scenario = fn(&mut World, &mut Report);
+
+/// In the order of the page.
+const SCENARIOS: [(&str, Scenario); 5] = [
+    ("exec", exec::measure),
+    ("boot", boot::measure),
+    ("memory", memory::measure),
+    ("sizes", sizes::measure),
+    ("fleet", fleet::measure),
+];
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["load", url, tokens, work] => load::run(url, tokens, work),
-        [] => measure(),
-        _ => eprintln!("usage: bench | bench load URL TOKEN-FILE hold|calls|connects"),
+        ["all"] => measure(false),
+        ["long"] => measure(true),
+        ref names => some(names),
     }
 }
 
-fn measure() {
-    let mut report = Report::new(&machine::describe());
-    report.rows("Size", machine::sizes());
-    let mut world = World::new();
-    report.rows("Time", boot::measure(&world));
-    report.rows("Starting a process", exec::measure(&world));
-    report.rows("Memory", memory::measure(&mut world));
-    report.rows("One server", fleet::measure(&world));
+fn measure(long: bool) {
+    let mut world = World::new(long);
+    let mut report = Report::new(&world.peers);
+    for (_, scenario) in SCENARIOS {
+        scenario(&mut world, &mut report);
+    }
     report.write();
+}
+
+fn some(names: &[&str]) {
+    let known: Vec<_> = SCENARIOS.iter().map(|(name, _)| *name).collect();
+    if names.is_empty() || names.iter().any(|name| !known.contains(name)) {
+        eprintln!("usage: bench all|long|SCENARIO…\nscenarios: {}", known.join(" "));
+        return;
+    }
+    let mut world = World::new(true);
+    let mut report = Report::new(&world.peers);
+    for (_, scenario) in SCENARIOS.iter().filter(|(name, _)| names.contains(name)) {
+        scenario(&mut world, &mut report);
+    }
+    report.print_goals();
 }

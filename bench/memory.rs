@@ -4,21 +4,30 @@ use std::fs;
 
 use tests::{Agent, Env, wait_for};
 
-use crate::report::Row;
+use crate::figure::Figure;
+use crate::report::Report;
+use crate::section::{Goal, Section};
 use crate::world::World;
 
-pub fn measure(world: &mut World) -> Vec<Row> {
+pub fn measure(world: &mut World, report: &mut Report) {
     let agent = world.env.agent(&world.server, &world.idle).start();
-    let plain = Row::new("idle agent over http", resident(&settled(world, &agent)), "resident below 8 MiB");
+    let plain = settled(world, &agent);
     drop(agent);
 
     let tls = tls_files(&world.env);
     world.restart(&["--tls-cert", &tls.certificate, "--tls-key", &tls.key]);
     let agent = world.env.agent(&world.server, &world.idle).env("SSL_CERT_FILE", &tls.roots).start();
-    let encrypted = Row::new("idle agent over https, the system's roots", resident(&settled(world, &agent)), "");
+    let encrypted = settled(world, &agent);
     drop(agent);
     world.restart(&[]);
-    vec![plain, encrypted]
+
+    let mut section = Section::new("Memory of an idle agent", "MiB");
+    for (how, memory) in [("over http", plain), ("over https, the system's roots", encrypted)] {
+        section.ours(format!("`coder agent` {how}, resident"), memory.resident());
+        section.ours(format!("`coder agent` {how}, proportional"), memory.proportional());
+    }
+    section.goal(Goal::at_most("idle agent: below 8 MiB resident", plain.resident().median, 8.0));
+    report.add(section);
 }
 
 /// Waits until the agent is ready and its memory has stopped changing.
@@ -32,16 +41,28 @@ fn settled(world: &World, agent: &Agent) -> Memory {
     })
 }
 
-fn resident(memory: &Memory) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "two decimals are shown")]
-    let mib = |kib: u64| kib as f64 / 1024.0;
-    format!("{:.2} MiB resident, {:.2} MiB proportional", mib(memory.resident), mib(memory.proportional))
-}
-
 /// In KiB.
+#[derive(Clone, Copy)]
 pub struct Memory {
     pub resident: u64,
     pub proportional: u64,
+}
+
+impl Memory {
+    /// In MiB.
+    pub fn resident(self) -> Figure {
+        mib(self.resident)
+    }
+
+    /// In MiB: pages that several processes have are divided among them.
+    pub fn proportional(self) -> Figure {
+        mib(self.proportional)
+    }
+}
+
+fn mib(kib: u64) -> Figure {
+    #[expect(clippy::cast_precision_loss, reason = "two decimals are shown")]
+    Figure::exact(kib as f64 / 1024.0)
 }
 
 pub fn of(pid: u32) -> Memory {

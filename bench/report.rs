@@ -1,44 +1,85 @@
-//! The page that the figures go to.
+//! The page that the figures go to, and the same as JSON for the next run to compare with.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
-/// One figure.
-pub struct Row {
-    what: String,
-    value: String,
-    goal: &'static str,
+use serde::{Deserialize, Serialize};
+
+use crate::earlier;
+use crate::machine::Machine;
+use crate::peers::Peers;
+use crate::section::Section;
+
+/// All sections, in the order of the page.
+#[derive(Serialize, Deserialize)]
+pub struct Report {
+    pub machine: Machine,
+    pub sections: Vec<Section>,
 }
-
-impl Row {
-    pub fn new(what: impl Into<String>, value: impl Into<String>, goal: &'static str) -> Self {
-        let row = Self { what: what.into(), value: value.into(), goal };
-        eprintln!("{}: {}", row.what, row.value);
-        row
-    }
-}
-
-/// The page, filled scenario by scenario.
-pub struct Report(String);
 
 impl Report {
-    pub fn new(machine: &str) -> Self {
-        Self(format!(
-            "# Performance\n\nWritten by `make bench`; nothing here is by hand.\n\n{machine}\n\
-             Client and server share the machine and talk over loopback.\n"
-        ))
+    pub fn new(peers: &Peers) -> Self {
+        Self { machine: Machine::this(peers), sections: Vec::new() }
     }
 
-    pub fn rows(&mut self, title: &str, rows: Vec<Row>) {
-        let _ = write!(self.0, "\n## {title}\n\n| what | measured | goal |\n|---|---|---|\n");
-        for Row { what, value, goal } in rows {
-            let _ = writeln!(self.0, "| {what} | {value} | {goal} |");
+    /// Adds a section and shows it at once, as a run takes minutes.
+    pub fn add(&mut self, section: Section) {
+        eprintln!("{}", section.markdown(None));
+        self.sections.push(section);
+    }
+
+    /// Writes the page beside the other documents.
+    pub fn write(&self) {
+        let json = docs("performance.json");
+        let earlier: Option<Self> = fs::read(&json).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let page = docs("performance.md");
+        fs::write(&page, self.markdown(earlier.as_ref())).expect("write the page");
+        fs::write(&json, serde_json::to_vec_pretty(self).expect("JSON")).expect("write the figures");
+        eprintln!("wrote {} and {}", page.display(), json.display());
+    }
+
+    fn markdown(&self, earlier: Option<&Self>) -> String {
+        let mut page = String::from(INTRODUCTION);
+        let repeated = earlier::compare(self, earlier);
+        let _ = write!(page, "{}\n{}", self.machine.markdown(), repeated.text);
+        page += "\n## Goals\n\n| goal | measured | |\n|---|---|---|\n";
+        for goal in self.sections.iter().flat_map(|section| &section.goals).chain(&repeated.goal) {
+            page += &goal.markdown();
+        }
+        for section in &self.sections {
+            page += "\n";
+            page += &section.markdown(earlier);
+        }
+        page
+    }
+
+    /// For a run of some scenarios, which writes no page.
+    pub fn print_goals(&self) {
+        for goal in self.sections.iter().flat_map(|section| &section.goals) {
+            eprint!("{}", goal.markdown());
         }
     }
+}
 
-    pub fn write(self) {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/performance.md");
-        std::fs::write(&path, self.0).expect("write the page");
-        eprintln!("wrote {}", path.display());
-    }
+const INTRODUCTION: &str = "\
+# Performance
+
+Written by `make bench`; nothing here is by hand, and `docs/performance.json` has the same for programs. Run it on your own
+machine: what counts is the column *to ours*, the median divided by our own (ours is 1.00). *To the limit* is the median
+divided by what the machine itself costs: a bare start of a process, one flush of the disk, an echo. *Middle half* is the
+span from the first to the third quartile of the runs. Contenders take turns in an order that is shuffled anew each round.
+Client and server share the machine and talk over loopback.
+
+";
+
+/// Writes an attachment of the page, such as a plot, and returns the Markdown that shows it.
+#[expect(dead_code, reason = "for sections with a plot")]
+pub fn attach(name: &str, title: &str, content: &str) -> String {
+    fs::write(docs(name), content).expect("write an attachment");
+    format!("![{title}]({name})")
+}
+
+fn docs(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name)
 }

@@ -1,0 +1,120 @@
+//! Command lines against each other, timed by hyperfine.
+//!
+//! One call of hyperfine makes all runs of a command before it goes on to the next, so whatever else the machine does
+//! meanwhile hits one contender. Here it is called for a few runs at a time, in an order that is shuffled every round.
+
+use std::path::{Path, PathBuf};
+
+use tests::{Env, LONG, Run};
+use uuid::Uuid;
+
+use crate::figure::Figure;
+
+const ROUNDS: usize = 20;
+/// Of a fast command in each round; of a slow one a single run.
+const RUNS: usize = 5;
+/// In seconds.
+const SLOW: f64 = 0.1;
+
+/// One command line.
+pub struct Contender {
+    pub what: String,
+    command: String,
+    directory: Option<PathBuf>,
+    variables: Vec<(String, String)>,
+    prepare: Option<String>,
+    killed: bool,
+}
+
+impl Contender {
+    /// `command` is split as a shell would, but no shell runs.
+    pub fn new(what: impl Into<String>, command: impl Into<String>) -> Self {
+        let (what, command) = (what.into(), command.into());
+        Self { what, command, directory: None, variables: Vec::new(), prepare: None, killed: false }
+    }
+
+    pub fn named(mut self, what: &str) -> Self {
+        what.clone_into(&mut self.what);
+        self
+    }
+
+    /// It runs in `directory`.
+    pub fn within(mut self, directory: &Path) -> Self {
+        self.directory = Some(directory.to_owned());
+        self
+    }
+
+    pub fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// A shell command before every run, which is not timed.
+    pub fn prepare(mut self, command: impl Into<String>) -> Self {
+        self.prepare = Some(command.into());
+        self
+    }
+
+    /// It ends by a signal on purpose.
+    pub fn killed(mut self) -> Self {
+        self.killed = true;
+        self
+    }
+
+    /// Panics unless the command that it starts, `true`, would have `variables`: delivering nothing is fast.
+    pub fn prove(&self, env: &Env, variables: &[(String, String)]) {
+        let command = self.command.strip_suffix("true").expect("it starts `true`");
+        let output = self.surrounded(env.program("/bin/sh")).args(["-c", &format!("{command}env")]).reveals().run();
+        let output = output.success().stdout;
+        for (name, value) in variables {
+            let line = format!("{name}={value}");
+            assert!(output.lines().any(|found| found == line), "{} does not deliver {name}", self.what);
+        }
+    }
+
+    fn surrounded(&self, run: Run) -> Run {
+        let run = self.variables.iter().fold(run, |run, (name, value)| run.env(name, value));
+        self.directory.iter().fold(run, Run::cwd)
+    }
+
+    /// In seconds.
+    fn times(&self, env: &Env, warmup: usize, runs: usize) -> Vec<f64> {
+        let result = env.path("work/hyperfine.json");
+        let (warmup, runs) = (warmup.to_string(), runs.to_string());
+        let mut run = self
+            .surrounded(env.program("/usr/bin/hyperfine"))
+            .args(["-N", "--warmup", &warmup, "--runs", &runs, "--style", "none", "--export-json"])
+            .arg(&result);
+        if let Some(prepare) = &self.prepare {
+            run = run.args(["--prepare", prepare]);
+        }
+        if self.killed {
+            run = run.arg("--ignore-failure");
+        }
+        let _ = run.arg(&self.command).limit(LONG * 2).run().success();
+        read(&result)
+    }
+}
+
+/// Runs all against each other; milliseconds, in the order of `contenders`.
+pub fn race(env: &Env, contenders: &[Contender]) -> Vec<Figure> {
+    let slow: Vec<bool> = contenders.iter().map(|one| one.times(env, 1, 1)[0] > SLOW).collect();
+    let mut samples = vec![Vec::new(); contenders.len()];
+    for _ in 0..ROUNDS {
+        let mut order: Vec<usize> = (0..contenders.len()).collect();
+        order.sort_by_cached_key(|_| Uuid::new_v4());
+        for index in order {
+            let (warmup, runs) = if slow[index] { (0, 1) } else { (1, RUNS) };
+            samples[index].extend(contenders[index].times(env, warmup, runs));
+        }
+    }
+    let milliseconds = |times: Vec<f64>| Figure::of(times.into_iter().map(|seconds| seconds * 1000.0).collect());
+    samples.into_iter().map(milliseconds).collect()
+}
+
+fn read(path: &Path) -> Vec<f64> {
+    let text = std::fs::read_to_string(path).expect("hyperfine's result");
+    let parsed: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let times = parsed["results"][0]["times"].as_array().expect("times");
+    times.iter().map(|time| time.as_f64().expect("a time")).collect()
+}

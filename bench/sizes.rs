@@ -1,0 +1,31 @@
+//! What has to be copied into an image.
+
+use std::fs;
+use std::path::Path;
+
+use tests::binaries;
+
+use crate::figure::Figure;
+use crate::report::Report;
+use crate::section::{Goal, Section};
+use crate::world::World;
+
+const MIB: f64 = 1_048_576.0;
+
+pub fn measure(world: &mut World, report: &mut Report) {
+    let mut section = Section::new("Size of the executables", "MiB");
+    let coder = size(&binaries().coder);
+    section.ours("`coder`, stripped", coder);
+    section.ours("`coder-server`, stripped", size(&binaries().server));
+    for (name, program) in world.peers.programs() {
+        section.peer(name, size(Path::new(program)));
+    }
+    section.goal(Goal::at_most("size of `coder`: below 8 MiB", coder.median, 8.0));
+    report.add(section);
+}
+
+fn size(path: &Path) -> Figure {
+    #[expect(clippy::cast_precision_loss, reason = "two decimals are shown")]
+    let bytes = fs::metadata(path).expect("an executable").len() as f64;
+    Figure::exact(bytes / MIB)
+}
