@@ -19,6 +19,7 @@ mod pid1;
 mod sessions;
 mod ssh;
 mod units;
+mod ways;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -16,6 +16,7 @@
 //! - [`Env`]: the scratch directory, the cleared environment, and the hunt for values when the test ends
 //! - [`Run`] and [`Output`]: one command line and what it printed
 //! - [`Process`], [`Server`], [`Agent`]: what runs meanwhile; ended by pid when dropped
+//! - [`Sshd`], [`Account`]: logins of a user of this machine
 //! - [`Proxy`]: faults between a client and the server
 //! - [`Rest`]: requests without the command line
 //! - [`nasty`]: values that are hard to deliver, and what a process saw of them
@@ -23,6 +24,7 @@
 //! - [`requires`]: what a test needs from the machine
 #![forbid(unsafe_code)]
 
+mod account;
 mod agent;
 mod binaries;
 mod canary;
@@ -34,9 +36,11 @@ mod process;
 mod proxy;
 mod rest;
 mod server;
+mod sshd;
 mod wait;
 mod workspace;
 
+pub use account::Account;
 pub use agent::{Agent, AgentBuilder};
 pub use binaries::{Binaries, binaries};
 pub use canary::{Canaries, Leak};
@@ -47,5 +51,6 @@ pub use process::{Exit, Process};
 pub use proxy::{Fault, Proxy};
 pub use rest::{Reply, Rest};
 pub use server::{Server, User};
+pub use sshd::{Sshd, drop_in, shipped};
 pub use wait::{LONG, SHORT, wait_for, wait_until};
 pub use workspace::{AgentToken, Workspace};

@@ -93,10 +93,9 @@ impl Boot {
         }
     }
 
-    /// Delivers each manifest that comes; the first one also starts the workspace. Ends only where the user wants no
-    /// main process without all of its secrets.
+    /// Delivers each manifest that comes; the first one also starts the workspace, with `--strict` the first of which
+    /// everything could be delivered. Ends only where the user wants no main process without all of its secrets.
     pub(super) async fn follow(&self, mut manifests: mpsc::Receiver<Fetched>, handle: &Handle) -> u8 {
-        let mut started = false;
         while let Some(Fetched { manifest, request }) = manifests.recv().await {
             let delivered = self.latest().as_ref().map(Delivery::delivered).unwrap_or_default();
             let delivery = match self.workspace.deliver(manifest, delivered, &self.reporter).await {
@@ -111,6 +110,7 @@ impl Boot {
                 }
             };
             self.tell(&delivery);
+            let started = self.started.load(Ordering::Relaxed);
             let refuse = self.strict && !started && !delivery.problems.is_empty();
             if refuse {
                 self.reporter.lifecycle(State::StartError);
@@ -128,7 +128,6 @@ impl Boot {
             if self.started.load(Ordering::Relaxed) {
                 self.recurring.send_replace(self.latest().as_ref().map(|delivery| delivery.recurring.clone()));
             }
-            started = true;
         }
         std::future::pending().await
     }

@@ -132,6 +132,33 @@ fn strict_does_not_start_the_main_process_when_a_secret_cannot_be_delivered() {
     assert!(agent.stderr().contains("cannot deliver the secret to "), "{}", agent.stderr());
 }
 
+/// The refusal holds until everything can be delivered, however often that takes; then the workspace starts, once.
+#[test]
+fn strict_starts_the_workspace_with_the_first_complete_delivery() {
+    let world = World::new();
+    world.alice.secret("bad", &["--file", "~/directory"]);
+    let home = world.home();
+    std::fs::create_dir(home.join("directory")).unwrap();
+    let workspace = world.workspace(json!({ "scripts": [on_start("Start", "echo ran >> ~/ran")] }));
+    let agent = world.agent(&workspace).home(&home).args(["--strict"]).start();
+    workspace.wait_lifecycle("start_error");
+    let reload = || agent.coder(["agent", "reload"]).run().success();
+    let state = || agent.coder(["status", "-o", "json"]).run().json()["state"].clone();
+    let _ = reload().complains("1 problem");
+    assert_eq!((state(), home.join("ran").exists()), ("degraded".into(), false));
+    std::fs::remove_dir(home.join("directory")).unwrap();
+    let _ = reload();
+    workspace.wait_lifecycle("ready");
+    // Not held to it any more: what runs is not taken away.
+    std::fs::remove_file(home.join("directory")).unwrap();
+    std::fs::create_dir(home.join("directory")).unwrap();
+    world.alice.secret("worse", &["--file", "~/directory/.."]);
+    let _ = reload();
+    assert_eq!(state(), "ready");
+    assert_eq!((agent.read("ran").as_str(), result(&workspace, "Start").as_str()), ("ran\n", "ok 0"));
+    assert_eq!(states(&workspace), ["starting", "start_error", "ready"]);
+}
+
 #[test]
 fn strict_is_no_hindrance_when_everything_arrives() {
     let world = World::new();

@@ -2,13 +2,14 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tests::{Env, Need, Output, Process, Rest, Run, SHORT, Server, User, Workspace, binaries, requires, wait_until};
+use tests::{
+    Env, Need, Output, Process, Rest, Run, SHORT, Server, Sshd, User, Workspace, binaries, requires, wait_until,
+};
 
 /// What the tests of this theme have in common.
 pub(super) struct World {
@@ -16,7 +17,7 @@ pub(super) struct World {
     pub(super) server: Server,
     pub(super) alice: User,
     pub(super) workspace: Workspace,
-    _sshd: Process,
+    _sshd: Sshd,
 }
 
 impl World {
@@ -175,35 +176,18 @@ fn installed(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("no {name}"))
 }
 
-fn start_sshd(env: &Env) -> Process {
+fn start_sshd(env: &Env) -> Sshd {
     let dir = env.path("sshd");
     fs::create_dir_all(dir.join("bin")).unwrap();
-    if rustix::process::geteuid().is_root() {
-        fs::create_dir_all("/run/sshd").unwrap();
-    }
-    let shown = |name: &str| dir.join(name).display().to_string();
-    let key = ["-q", "-t", "ecdsa", "-N", "", "-f", &shown("host_key")];
-    let _ = env.program(installed("ssh-keygen")).args(key).run().success();
     fs::write(dir.join("authorized_keys"), "").unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let server = format!(
-        "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\n\
-         UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n\
-         MaxStartups 100\nSetEnv PATH={}:/usr/local/bin:/usr/bin:/bin\n",
-        shown("host_key"),
-        shown("authorized_keys"),
-        shown("bin"),
+    let (keys, bin) = (dir.join("authorized_keys"), dir.join("bin"));
+    let settings = format!(
+        "AuthorizedKeysFile {}\nPermitRootLogin prohibit-password\nSetEnv PATH={}:/usr/local/bin:/usr/bin:/bin\n",
+        keys.display(),
+        bin.display(),
     );
-    fs::write(dir.join("sshd_config"), server).unwrap();
-    let client = format!(
-        "Host git-host inner-host\n HostName 127.0.0.1\n Port {port}\nHost *\n UserKnownHostsFile {}\n \
-         StrictHostKeyChecking no\n LogLevel ERROR\n BatchMode yes\n ConnectTimeout 20\n",
-        shown("known_hosts"),
-    );
-    fs::write(dir.join("config"), client).unwrap();
-    let mut sshd = env.program(installed("sshd")).args(["-D", "-e", "-f"]).arg(dir.join("sshd_config")).spawn("sshd");
-    let _ = sshd.line_with("Server listening on 127.0.0.1", SHORT);
-    wait_until("sshd", SHORT, || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let sshd = Sshd::start(env, "sshd", &settings);
+    let _ = sshd.client_config("git-host inner-host", "");
     sshd
 }
 

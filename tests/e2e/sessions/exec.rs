@@ -1,51 +1,35 @@
 //! What a command sees, and that it is the command itself that runs.
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 
 use nix::sys::signal::Signal;
-use tests::{Agent, Output, SHORT, binaries};
+use tests::nasty::{self, NASTY, Seen};
+use tests::{Run, SHORT, binaries};
 
-use super::{NASTY, World};
+use super::{COMPARE, World};
 
-fn variables(output: &Output) -> BTreeMap<String, Vec<u8>> {
-    let lines = output.stdout_bytes.split(|byte| *byte == 0).filter(|line| !line.is_empty());
-    let pair = |line: &[u8]| {
-        let equals = line.iter().position(|byte| *byte == b'=').unwrap();
-        (String::from_utf8(line[..equals].to_vec()).unwrap(), line[equals + 1..].to_vec())
-    };
-    lines.map(pair).collect()
+fn seen(run: Run) -> Seen {
+    Seen::parse(&run.reveals().run().success().stdout_bytes)
 }
 
-fn seen(agent: &Agent) -> BTreeMap<String, Vec<u8>> {
-    variables(&agent.coder(["exec", "env", "-0"]).reveals().run().success())
-}
+/// What the test's own environment and the agent's start leave in it.
+const SURROUNDINGS: &str = "PATH HOME TMPDIR LANG TZ CODER_AGENT_SOCKET USER LOGNAME SHELL RUST_LOG";
 
 #[test]
 fn a_command_sees_exactly_these_variables_byte_for_byte() {
     let world = World::new();
-    for (name, value) in NASTY {
-        world.alice.secret_with(&name.to_lowercase(), value, &["--env", name]);
-    }
+    nasty::store(&world.alice);
     let agent = world.agent();
-    let mut seen = seen(&agent);
-    for (name, value) in NASTY {
-        assert_eq!(seen.remove(name).as_deref(), Some(value.as_bytes()), "{name}");
-    }
-    let ours = |name: &String| name == "CODER" || name.starts_with("CODER_WORKSPACE_") || name.starts_with("GIT_");
-    let known =
-        "PATH HOME TMPDIR LANG TZ CODER_AGENT_SOCKET USER LOGNAME SHELL RUST_LOG CS_DISABLE_GETTING_STARTED_OVERRIDE";
-    seen.retain(|name, _| !ours(name) && !known.split(' ').any(|it| it == name));
-    assert_eq!(seen.keys().collect::<Vec<_>>(), [""; 0]);
+    seen(agent.coder(["exec", "env", "-0"])).is_exactly("exec", &NASTY, SURROUNDINGS);
 }
 
 #[test]
 fn a_value_of_the_largest_size_arrives_whole() {
     let world = World::new();
-    let value = "0123456789abcdef".repeat(24_576 / 16);
-    // Not looked for in logs: a pattern of this size takes minutes to search for, and shorter ones have been.
-    let _ = world.alice.coder(["secret", "create", "large", "--env", "LARGE"]).stdin(&value).run().success();
-    assert_eq!(seen(&world.agent())["LARGE"], value.as_bytes());
+    nasty::store_largest(&world.alice);
+    let agent = world.agent();
+    let expected = [("LARGEST", nasty::largest())];
+    seen(agent.coder(["exec", "env", "-0"])).is_exactly("exec", &expected, SURROUNDINGS);
 }
 
 #[test]
@@ -58,9 +42,9 @@ fn the_user_wins_over_the_template_over_the_caller_over_the_image() {
     let image = ["BOTH", "TEMPLATE", "IMAGE", "CALLED"].into_iter().fold(builder, |it, name| it.env(name, "image"));
     let agent = image.start().listening();
     let caller = |args: &[&str]| {
-        let run = agent.coder(["exec", "--wait", "60s", "--"]).args(args).reveals();
+        let run = agent.coder(["exec", "--wait", "60s", "--"]).args(args);
         let names = ["BOTH", "TEMPLATE", "CALLED", "CALLER", "CODER_AGENT_TOKEN", "CODER"];
-        variables(&names.into_iter().fold(run, |it, name| it.env(name, "caller")).run().success())
+        seen(names.into_iter().fold(run, |it, name| it.env(name, "caller")))
     };
     let seen = caller(&["env", "-0"]);
     for (name, expected) in [
@@ -71,10 +55,14 @@ fn the_user_wins_over_the_template_over_the_caller_over_the_image() {
         ("CALLED", "caller"),
         ("CODER", "true"),
     ] {
-        assert_eq!(String::from_utf8_lossy(&seen[name]), expected, "{name}");
+        assert_eq!(seen.get(name).as_deref(), Some(expected), "{name}");
     }
-    assert!(!seen.contains_key("CODER_AGENT_TOKEN"), "the agent's token is nobody's");
-    assert_eq!(caller(&["env", "BOTH=mine", "env", "-0"])["BOTH"], b"mine", "the command has the last word");
+    assert_eq!(seen.get("CODER_AGENT_TOKEN"), None, "the agent's token is nobody's");
+    assert_eq!(
+        caller(&["env", "BOTH=mine", "env", "-0"]).get("BOTH").as_deref(),
+        Some("mine"),
+        "the command has the last word"
+    );
 }
 
 #[test]
@@ -123,4 +111,25 @@ fn what_cannot_run_is_told_as_a_shell_does() {
     let _ = exec(plain.to_str().unwrap()).success().says("ran here\n");
     let _ = agent.coder(["exec"]).run().exits(2);
     let _ = agent.coder(["exec", "--wait", "soon", "true"]).run().exits(2).complains("not a length of time");
+}
+
+/// The kernel takes neither a variable over 128 KiB nor variables over 2 MiB together.
+#[test]
+fn what_the_kernel_would_refuse_is_named_and_the_rest_works() {
+    let long = |name: &str| format!("{name}: {}", "x".repeat(120_000));
+    let many: Vec<_> = (0..20).map(|number| long(&format!("BIG_{number:02}"))).collect();
+    // The server takes no longer one; what it refers to makes it too long.
+    let too_long = format!("TOO_LONG: {}", "$HOME$PATH".repeat(13_000));
+    let env = [many, vec![too_long, "SMALL: small".to_owned()]].concat().join(", ");
+    let world = World::with(&format!("owner: alice\nname: dev\nagent: {{ name: main, env: {{ {env} }} }}\n"));
+    let value = world.alice.secret("api-key", &["--env", "API_KEY"]);
+    world.expect(&value);
+    let agent = world.agent();
+    let exec = agent.coder(["exec", "sh", "-c", &format!("{COMPARE}; echo $SMALL ${{#BIG_00}} ${{#TOO_LONG}}")]).run();
+    let output = exec.success().complains("variable TOO_LONG is left out: ").complains("variable BIG_");
+    assert_eq!(output.stdout, "small 120000 0\n");
+    let _ = agent.coder(["status"]).run().exits(1).says("TOO_LONG");
+    // What the caller brings counts as well, and is the last to go.
+    let caller = agent.coder(["exec", "sh", "-c", "echo ${#MINE}"]).env("MINE", "x".repeat(120_000)).run().success();
+    assert_eq!(caller.stdout, "120000\n");
 }

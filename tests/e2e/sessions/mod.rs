@@ -10,18 +10,6 @@ use std::path::PathBuf;
 
 use tests::{Agent, Env, Server, User, Workspace};
 
-/// Values that careless quoting changes, cuts, or lets loose.
-const NASTY: [(&str, &str); 8] = [
-    ("MULTILINE", "-----BEGIN KEY-----\nMIIEvQIBADANnasty\n-----END KEY-----\n"),
-    ("QUOTES", "it's \"quoted\" `twice` \\' and \\\" 'end"),
-    ("HASH", "before # after #; and && more | done"),
-    ("DOLLAR", "$HOME ${HOME} $(id -u) $$ !! %s"),
-    ("BACKSLASH", "C:\\new\\table\\\\ \\$x \\\n continued\\"),
-    ("UNICODE", "grüße, 日本語, 🔑 \u{202e}tfel"),
-    ("SPACES", "  leading and trailing \t\n\n"),
-    ("INJECTION", "harmless\nLD_PRELOAD=/nasty/evil.so\nexport EVIL=1; false"),
-];
-
 /// A server, alice, and her workspace.
 struct World {
     env: Env,

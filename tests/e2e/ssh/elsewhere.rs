@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
-use tests::Run;
+use tests::shipped;
 
 use super::world::World;
 
@@ -14,19 +14,10 @@ const NASTY: &str = "harmless # $HOME 'quoted' \"twice\" \\\nLD_PRELOAD=/nasty/e
 const COMPARE: &str = "printf %s \"$NASTY\" | cmp - ~/expected";
 
 /// A shipped file, with the executable of the world in it.
-fn shipped(world: &World, name: &str) -> PathBuf {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd").join(name);
-    let text = fs::read_to_string(file).unwrap();
+fn installed(world: &World, name: &str) -> PathBuf {
     let here = world.env.path("bin").join(Path::new(name).file_name().unwrap());
-    fs::write(&here, text.replace("/usr/bin/coder", &world.env.path("bin/coder").display().to_string())).unwrap();
+    fs::write(&here, shipped(name, &world.env.path("bin/coder"))).unwrap();
     here
-}
-
-/// `sh -c` as the account, with the variables of a fresh login.
-fn as_account(world: &World, script: &str) -> Run {
-    let user = world.account.name.as_str();
-    let run = world.env.program("/usr/sbin/runuser").args(["-u", user, "--", "/bin/sh", "-c", script]);
-    run.env("HOME", &world.account.home).cwd("/")
 }
 
 fn world(test: &str) -> Option<World> {
@@ -41,8 +32,8 @@ fn a_login_shell_sees_the_exact_bytes_once_and_breaks_without_an_agent_in_nothin
     let Some(world) = world("a_login_shell_sees_the_exact_bytes_once_and_breaks_without_an_agent_in_nothing") else {
         return;
     };
-    let profile = shipped(&world, "profile.d/coder-agent.sh");
-    let login = |then: &str| as_account(&world, &format!("set -eu; . {}; {then}", profile.display()));
+    let profile = installed(&world, "profile.d/coder-agent.sh");
+    let login = |then: &str| world.account.sh(&format!("set -eu; . {}; {then}", profile.display()));
     let absent = login("echo on").run().success();
     assert_eq!((absent.stdout.as_str(), absent.stderr.as_str()), ("on\n", ""));
     let agent = world.agent();
@@ -58,12 +49,12 @@ fn a_login_shell_sees_the_exact_bytes_once_and_breaks_without_an_agent_in_nothin
 #[test]
 fn services_of_the_user_get_assignments_and_nothing_holds_up_the_login() {
     let Some(world) = world("services_of_the_user_get_assignments_and_nothing_holds_up_the_login") else { return };
-    let generator = shipped(&world, "user-environment-generators/60-coder-agent");
-    let generate = || as_account(&world, &format!("sh {}", generator.display())).reveals().run().success();
+    let generator = installed(&world, "user-environment-generators/60-coder-agent");
+    let generate = || world.account.sh(&format!("sh {}", generator.display())).reveals().run().success();
     assert_eq!(generate().stdout, "");
     let agent = world.agent();
     let command = format!("{} env --format systemd", world.env.path("bin/coder").display());
-    let expected = as_account(&world, &command).reveals().run().success();
+    let expected = world.account.sh(&command).reveals().run().success();
     assert!(expected.stdout.contains("NASTY="));
     assert_eq!(generate().stdout, expected.stdout);
     agent.signal(Signal::SIGSTOP);
@@ -77,5 +68,5 @@ fn a_cron_job_asks_in_its_line() {
     let _agent = world.agent();
     world.account.write("job", COMPARE);
     let line = format!("{} exec -- sh ~/job", world.env.path("bin/coder").display());
-    let _ = as_account(&world, &line).without("LANG").without("TMPDIR").run().success();
+    let _ = world.account.sh(&line).without("LANG").without("TMPDIR").run().success();
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tests::SHORT;
+use tests::{LONG, Need, SHORT, requires};
 
 use super::world::World;
 
@@ -69,6 +69,45 @@ fn ports_and_agents_are_forwarded() {
     let _ = world.env.program("/usr/bin/ssh-add").arg("-q").arg(id).env("SSH_AUTH_SOCK", &socket).run().success();
     let keys = world.ssh(["-A", "h", "ssh-add -L"]).env("SSH_AUTH_SOCK", &socket).run().success();
     assert!(keys.stdout.starts_with("ssh-ed25519 "), "{}", keys.stdout);
-    let forwarded = world.ssh(["-W", &format!("127.0.0.1:{}", world.port), "h"]).stdin("\n").run();
+    let here = format!("127.0.0.1:{}", world.sshd.port());
+    let forwarded = world.ssh(["-W", &here, "h"]).stdin("\n").run();
     assert!(forwarded.stdout.starts_with("SSH-2.0-"), "{}", forwarded.stdout);
+    // The other way round: a port of the server's leads back here; sshd picks it and tells.
+    let mut back = world.ssh(["-o", "LogLevel=INFO", "-N", "-R", &format!("0:{here}"), "h"]).spawn("back");
+    let line = back.line_with("Allocated port", LONG);
+    let port = line.split_whitespace().nth(2).unwrap();
+    let greeting = world.env.program("/bin/bash").args(["-c", &format!("head -n 1 < /dev/tcp/127.0.0.1/{port}")]);
+    assert!(greeting.run().success().stdout.starts_with("SSH-2.0-"));
+}
+
+/// sshd sets DISPLAY and gives xauth the cookie; the client has a display that nobody listens on.
+#[test]
+fn a_forwarded_display_reaches_the_session() {
+    let test = "a_forwarded_display_reaches_the_session";
+    if !requires(test, &[Need::Program("xauth", "xauth")]) {
+        return;
+    }
+    let Some(world) = World::new(test) else { return };
+    world.alice.secret("api-key", &["--env", "API_KEY"]);
+    let _agent = world.agent();
+    let script = "echo \"$DISPLAY\"; xauth list \"$DISPLAY\" | wc -l; test -n \"$API_KEY\" && echo same";
+    for args in [["-X", "-T"], ["-X", "-tt"]] {
+        let run = world.ssh(args).args(["h", script]).terminal("").env("DISPLAY", ":99").run().success();
+        let seen = run.stdout.replace('\r', "");
+        assert!(seen.starts_with("localhost:1") && seen.ends_with(".0\n1\nsame\n"), "{seen}\n{}", run.stderr);
+    }
+    let seen = world.ssh(["h", "echo \"<${DISPLAY-none}>\""]).env("DISPLAY", ":99").run().success().stdout;
+    assert_eq!(seen, "<none>\n");
+}
+
+#[test]
+fn a_session_hears_of_a_client_that_is_gone() {
+    let Some(world) = World::new("a_session_hears_of_a_client_that_is_gone") else { return };
+    let _agent = world.agent();
+    let script = "trap 'touch hung-up; exit' HUP; echo up; while :; do sleep 0.1; done";
+    let mut session = world.ssh(["-tt", "h", script]).terminal("").spawn("session");
+    let _ = session.line_with("up", LONG);
+    session.kill();
+    let told = world.account.home.join("project/hung-up");
+    tests::wait_until("the end of the session", LONG, || told.exists());
 }
