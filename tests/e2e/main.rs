@@ -9,6 +9,7 @@ mod cron;
 mod demo;
 mod env_formats;
 mod faults;
+mod file_faults;
 mod git;
 mod harness;
 mod http;

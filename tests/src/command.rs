@@ -91,6 +91,24 @@ impl Run {
         self
     }
 
+    /// Puts another program in front that runs this one, such as `strace`.
+    pub fn under<A: AsRef<OsStr>>(mut self, program: impl AsRef<Path>, args: impl IntoIterator<Item = A>) -> Self {
+        let mut command = Command::new(program.as_ref());
+        command.env_clear().args(args).arg(self.command.get_program()).args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        if let Some(dir) = self.command.get_current_dir() {
+            command.current_dir(dir);
+        }
+        self.line = format!("{} … {}", program.as_ref().display(), self.line);
+        self.command = command;
+        self
+    }
+
     /// Pipes `bytes` in; without it stdin is `/dev/null`.
     pub fn stdin(mut self, bytes: impl AsRef<[u8]>) -> Self {
         self.stdin = Input::Pipe(bytes.as_ref().to_vec());

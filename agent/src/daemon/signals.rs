@@ -22,8 +22,8 @@ impl Signals {
                 // Cannot be caught, or mean that this very process did something wrong.
                 Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGILL | Signal::SIGFPE | Signal::SIGSEGV
                 | Signal::SIGBUS | Signal::SIGSYS | Signal::SIGTRAP | Signal::SIGABRT
-                // Are about our own children, pipes and place at the terminal.
-                | Signal::SIGCHLD | Signal::SIGPIPE | Signal::SIGTTIN | Signal::SIGTTOU | Signal::SIGTSTP
+                // Are about our own children, pipes, files and place at the terminal.
+                | Signal::SIGCHLD | Signal::SIGPIPE | Signal::SIGXFSZ | Signal::SIGTTIN | Signal::SIGTTOU | Signal::SIGTSTP
             )
         }))
     }

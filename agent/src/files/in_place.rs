@@ -18,8 +18,8 @@ pub(super) fn rewrite(spot: &Spot, entry: &Entry, value: &Guarded) -> Result<Set
     let file = spot.dir.open_to_rewrite(&spot.name, entry).map_err(|source| Failure::OpenInPlace { source })?;
     fs::reserve(&file, value.len()).map_err(|source| Failure::Reserve { source })?;
     let old = Old::save(&file, entry, value.len());
-    if let Err(source) = write(&file, value.expose()) {
-        return Err(match old.map(|old| old.put_back(&file)) {
+    if let Err((written, source)) = write(&file, value.expose()) {
+        return Err(match old.map(|old| old.put_back(&file, written)) {
             Some(Ok(())) => Failure::RewriteUndone { source },
             _ => Failure::RewriteTorn { source },
         });
@@ -28,10 +28,18 @@ pub(super) fn rewrite(spot: &Spot, entry: &Entry, value: &Guarded) -> Result<Set
     Ok(Settled::Rewritten)
 }
 
-/// Cut only after all is written: until then a reader finds no less than it had.
-fn write(file: &File, content: &[u8]) -> io::Result<()> {
-    file.write_all_at(content, 0)?;
-    file.set_len(content.len() as u64)
+/// Cut only after all is written: until then a reader finds no less than it had. An error comes with how much was written.
+fn write(file: &File, content: &[u8]) -> Result<(), (usize, io::Error)> {
+    let mut written = 0;
+    while let Some(rest) = content.get(written..).filter(|rest| !rest.is_empty()) {
+        match file.write_at(rest, written as u64) {
+            Ok(0) => return Err((written, io::ErrorKind::WriteZero.into())),
+            Ok(count) => written += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err((written, error)),
+        }
+    }
+    file.set_len(content.len() as u64).map_err(|error| (written, error))
 }
 
 /// The part of the old content that is about to be overwritten; what follows it stays on the disk until the cut.
@@ -47,8 +55,9 @@ impl Old {
         Some(Self { start, len: entry.size })
     }
 
-    fn put_back(&self, file: &File) -> io::Result<()> {
-        file.write_all_at(&self.start, 0)?;
+    /// Only what was `written` over: the limit that stopped the new content would stop more of the old as well.
+    fn put_back(&self, file: &File, written: usize) -> io::Result<()> {
+        file.write_all_at(self.start.get(..written).unwrap_or(&self.start), 0)?;
         file.set_len(self.len)
     }
 }

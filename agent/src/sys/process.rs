@@ -22,6 +22,9 @@ pub fn harden() -> io::Result<()> {
     // The hard limit stays, or children could not have theirs back.
     rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: limit.maximum })?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    // A write over the limit of file sizes shall be an error of its file, not the end of the agent.
+    // SAFETY: ignoring a signal installs no code of ours that could run at a bad moment.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     Ok(())
 }
 
