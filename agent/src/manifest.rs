@@ -84,6 +84,14 @@ pub struct WorkspaceSecret {
     pub value: Guarded,
 }
 
+impl WorkspaceSecret {
+    /// What to call it: a manifest has its targets only.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.env_name.as_deref().or(self.file_path.as_deref()).unwrap_or_default()
+    }
+}
+
 /// A variable that cannot or must not be set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {

@@ -77,6 +77,8 @@ pub enum ConfigError {
     ReadToken { path: PathBuf, source: io::Error },
     #[error("the agent token in {origin} is unusable: {reason}")]
     BadToken { origin: String, reason: &'static str },
+    #[error("no memory for the agent token")]
+    Memory(#[source] io::Error),
 }
 
 impl ConfigError {

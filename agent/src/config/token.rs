@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use protocol::secret::Secret;
 
 use super::ConfigError;
+use crate::sys::memory::{Guarded, guard_one};
 
 /// A token is a UUID; a file that is longer than this is not one.
 const MAX_BYTES: u64 = 4096;
@@ -13,30 +14,31 @@ const MAX_BYTES: u64 = 4096;
 #[derive(Debug)]
 pub struct TokenSource {
     path: Option<PathBuf>,
-    last: Secret,
+    last: Guarded,
 }
 
 impl TokenSource {
     /// A token that cannot change.
     pub fn fixed(token: Secret, origin: &str) -> Result<Self, ConfigError> {
         check(&token).map_err(|reason| ConfigError::BadToken { origin: origin.to_owned(), reason })?;
-        Ok(Self { path: None, last: token })
+        Ok(Self { path: None, last: guard_one(token).map_err(ConfigError::Memory)? })
     }
 
     /// A token in a file, read now for the first time.
     pub fn file(path: &Path) -> Result<Self, ConfigError> {
         let token = read(path).map_err(|source| ConfigError::ReadToken { path: path.to_owned(), source })?;
         check(&token).map_err(|reason| ConfigError::BadToken { origin: path.display().to_string(), reason })?;
-        Ok(Self { path: Some(path.to_owned()), last: token })
+        Ok(Self { path: Some(path.to_owned()), last: guard_one(token).map_err(ConfigError::Memory)? })
     }
 
     /// The token for the next dial.
     ///
     /// A file that cannot be read any more, or is just being replaced, leaves the token that was read last: the file
     /// may be readable to root only, and the agent may have dropped root since.
-    pub fn current(&mut self) -> &Secret {
+    pub fn current(&mut self) -> &Guarded {
         if let Some(token) = self.path.as_deref().and_then(|path| read(path).ok())
             && check(&token).is_ok()
+            && let Ok(token) = guard_one(token)
         {
             self.last = token;
         }
@@ -45,7 +47,7 @@ impl TokenSource {
 
     /// The token that was read last.
     #[must_use]
-    pub fn last(&self) -> &Secret {
+    pub fn last(&self) -> &Guarded {
         &self.last
     }
 }

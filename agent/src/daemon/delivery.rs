@@ -31,10 +31,10 @@ pub(super) struct Workspace {
     pub(super) log_dir: PathBuf,
     /// `None` where there is no place for them.
     pub(super) script_data: Option<DataDirs>,
-    /// Masked wherever it shows.
-    pub(super) agent_token: Secret,
-    /// Whether children get it.
-    pub(super) pass_agent_token: bool,
+    /// `Some` where children get it.
+    pub(super) agent_token: Option<Guarded>,
+    /// What no output may show.
+    pub(super) masking: Arc<Masking>,
 }
 
 /// A manifest that was carried out: the files are settled and the environment is built.
@@ -80,16 +80,18 @@ impl Workspace {
         let refused = secrets.refused.clone();
         let mut problems: Vec<_> = refused.iter().map(ToString::to_string).collect();
         let variables = secrets.secrets.iter().filter_map(|secret| secret.env_name.clone()).collect();
+        self.masking.expect(&secrets);
         let (secrets, files) = apply(secrets, Policy { home: self.own.home.clone(), delivered }).await;
         debug!(targets = files.outcomes().len(), "files are settled");
         problems.extend(files.errors().map(|error| chain(error)));
-        let environment = self.environment(&manifest, secrets, &files);
+        let environment = Arc::new(self.environment(&manifest, secrets, &files));
+        self.masking.add(&environment);
         let left_out = environment.resolve(&Caller::Agent(Vec::new())).left_out;
         problems.extend(left_out.iter().map(ToString::to_string));
 
         let runner = Runner {
-            masking: Masking::new(Secret::new(self.agent_token.expose().to_vec())),
-            environment: Arc::new(environment),
+            masking: self.masking.clone(),
+            environment,
             directory: manifest.directory,
             shell: self.own.shell.clone(),
             places,
@@ -131,7 +133,7 @@ impl Workspace {
     }
 
     fn options(&self) -> Options {
-        let agent_token = self.pass_agent_token.then(|| Secret::new(self.agent_token.expose().to_vec()));
+        let agent_token = self.agent_token.as_ref().map(Guarded::share);
         let git_ssh_command = gitssh::git_ssh_command();
         let path_prefix = self.script_data.iter().map(|data| data.bin().to_owned()).collect();
         let account = self.own.account.clone();

@@ -22,7 +22,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use nix::sys::signal::Signal;
-use protocol::secret::Secret;
 use tokio::task::JoinError;
 use tracing::{error, info, warn};
 
@@ -30,7 +29,7 @@ use crate::config::AgentArgs;
 use crate::control::{Control, Endpoint, Handle, Link, Role};
 use crate::errors::chain;
 use crate::report::Reporter;
-use crate::scripts::DataDirs;
+use crate::scripts::{DataDirs, Masking};
 use boot::Boot;
 use delivery::Workspace;
 use desk::Desk;
@@ -85,8 +84,8 @@ async fn live(start: Start) -> u8 {
         own: start.own,
         log_dir: config.log_dir,
         script_data: script_data(config.script_data_dir.as_deref()),
-        agent_token: Secret::new(config.token.last().expose().to_vec()),
-        pass_agent_token: config.pass_agent_token,
+        agent_token: config.pass_agent_token.then(|| config.token.last().share()),
+        masking: Arc::new(Masking::new(config.token.last().share())),
     };
     let endpoint = Arc::new(Endpoint::new(config.url, config.token, Role::Agent));
     let (control, link) = Control::new(endpoint.clone(), reporter.clone());

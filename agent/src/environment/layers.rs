@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use protocol::secret::Secret;
 
 use super::{Block, Caller, Environment, Origin, TOKEN, Variables};
+use crate::sys::memory::Guarded;
 use crate::sys::process;
 
 /// What sets a session apart from the agent's own process: never taken from the agent for one.
@@ -82,7 +83,7 @@ impl Environment {
     pub(super) fn expand(&self, value: &[u8]) -> Secret {
         super::expand::expand(value, |name| {
             if name == TOKEN.as_bytes() {
-                return self.options.agent_token.as_ref().map(Secret::expose);
+                return self.options.agent_token.as_ref().map(Guarded::expose);
             }
             self.start.iter().find(|(it, _)| it.as_bytes() == name).map(|(_, value)| value.expose())
         })

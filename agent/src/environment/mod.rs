@@ -16,6 +16,7 @@ use protocol::secret::Secret;
 
 use crate::files::FilesApplied;
 use crate::manifest::{Manifest, SecretSet};
+use crate::sys::memory::Guarded;
 use crate::sys::spawn;
 use crate::sys::users::Account;
 use layers::{Layered, Value};
@@ -113,7 +114,7 @@ pub struct Options {
     /// For `USER`, `LOGNAME`, `SHELL` and `HOME` where nobody sets them.
     pub account: Option<Account>,
     /// `Some` only with `--pass-agent-token`.
-    pub agent_token: Option<Secret>,
+    pub agent_token: Option<Guarded>,
     /// What git runs to reach ssh; `None` while nothing serves it.
     pub git_ssh_command: Option<OsString>,
     /// What git runs for a password; `None` while nothing serves it.
@@ -199,12 +200,20 @@ impl Environment {
     /// What must not be printed while this environment is in use, each with the name to speak of it.
     #[must_use]
     pub fn values_to_mask(&self) -> Vec<(String, Secret)> {
-        let label = |secret: &crate::manifest::WorkspaceSecret| {
-            secret.env_name.clone().or_else(|| secret.file_path.clone()).unwrap_or_default()
-        };
-        let secrets = self.secrets.secrets.iter().map(|secret| (label(secret), secret.value.copy()));
+        let secrets = self.secrets.secrets.iter().map(|secret| (secret.name().to_owned(), secret.value.copy()));
         let template = self.secrets.template.iter().map(|(name, value)| (name.clone(), self.expand(value.expose())));
         secrets.chain(template.filter(|(_, value)| value.len() >= SHORTEST_MASKED_TEMPLATE_VALUE)).collect()
+    }
+
+    /// Whether both have the same values to mask.
+    #[must_use]
+    pub fn masks_like(&self, other: &Self) -> bool {
+        let values = |it: &Self| {
+            let secrets = it.secrets.secrets.iter().map(|secret| secret.value.share());
+            let template = it.secrets.template.iter().map(|(_, value)| value.share());
+            (secrets.collect::<Vec<_>>(), template.collect::<Vec<_>>())
+        };
+        values(self) == values(other)
     }
 
     fn block<'a>(&'a self, caller: &'a Caller, left_out: &mut Vec<LeftOut>) -> Block<'a> {

@@ -6,6 +6,7 @@ use super::*;
 use crate::files;
 use crate::manifest;
 use crate::plan::Plan;
+use crate::sys::memory::guard_one;
 
 /// An environment with one variable in each of the layers named.
 #[derive(Default)]
@@ -228,7 +229,7 @@ fn the_token_of_the_agent_is_passed_only_when_told() {
     for caller in callers() {
         let resolved = resolve(&environment(None), &caller);
         assert_eq!((resolved.get(TOKEN), resolved["T"].as_str()), (None, "<>"));
-        let resolved = resolve(&environment(Some(Secret::from("told".to_owned()))), &caller);
+        let resolved = resolve(&environment(Some(guard_one(Secret::from("told".to_owned())).unwrap())), &caller);
         assert_eq!((resolved[TOKEN].as_str(), resolved["T"].as_str()), ("told", "<told>"));
     }
 }

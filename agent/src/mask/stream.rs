@@ -26,6 +26,11 @@ impl MaskedStream {
         Self { masker, held: Zeroizing::default(), covered: 0 }
     }
 
+    /// Masks by `masker` from here on; what was held back counts as not yet seen.
+    pub fn follow(&mut self, masker: &Masker) {
+        self.masker = masker.clone();
+    }
+
     /// Takes the next bytes and returns what can be told by now. How the bytes are cut into chunks makes no difference to
     /// the whole.
     pub fn push(&mut self, chunk: &[u8]) -> Vec<u8> {
@@ -42,7 +47,7 @@ impl MaskedStream {
         let scan = self.masker.scan(&self.held, last);
         let mut masked = Vec::with_capacity(scan.decided);
         let mut covered = self.covered;
-        for range in scan.found.iter().filter(|range| range.start < scan.decided) {
+        for range in &scan.found {
             // Values that overlap get one replacement together, or the end of the second would stay.
             if range.start >= covered {
                 masked.extend_from_slice(self.held.get(covered..range.start).unwrap_or_default());

@@ -12,9 +12,8 @@ use tracing::warn;
 
 use crate::errors::chain;
 use crate::manifest::Metadata;
-use crate::mask::MaskedStream;
 use crate::report::Reading;
-use crate::scripts::Runner;
+use crate::scripts::{MaskedOutput, Runner};
 use crate::sys::spawn::Child;
 
 /// Both streams of a script together; the server keeps less still.
@@ -106,7 +105,7 @@ fn failure(status: ExitStatus) -> Option<String> {
 /// What a script prints, masked before it is cut.
 struct Output {
     stream: Receiver,
-    mask: MaskedStream,
+    mask: MaskedOutput,
     kept: Vec<u8>,
     total: usize,
 }

@@ -7,6 +7,7 @@ use super::*;
 use crate::environment::{Environment, Options};
 use crate::report::{Reading, Reporter};
 use crate::scripts::{Masking, Places, Runner};
+use crate::sys::memory::guard_one;
 
 /// Only ends a test that hangs.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -16,7 +17,7 @@ fn runner(dir: &Path, greeting: &str) -> Runner {
     let start = vec![variable("PATH", std::env::var("PATH").unwrap()), variable("GREETING", greeting.to_owned())];
     Runner {
         environment: Arc::new(Environment::without_secrets(start, Options::default())),
-        masking: Masking::new(Secret::from("masked-value".to_owned())),
+        masking: Arc::new(Masking::new(guard_one(Secret::from("masked-value".to_owned())).unwrap())),
         directory: String::new(),
         shell: "/bin/sh".into(),
         places: Places { log_dir: dir.to_owned(), home: Some(dir.to_owned()), variables: Vec::new() },

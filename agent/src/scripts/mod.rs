@@ -24,7 +24,7 @@ use crate::report::Reporter;
 pub use cron::run_on_schedule;
 pub use data::{DataDirError, DataDirs};
 pub use log_file::Places;
-pub use masking::Masking;
+pub use masking::{MaskedOutput, Masking};
 pub use run::Outcome;
 
 /// Scripts that run at once; more than any template has, and few enough for any machine.
@@ -36,7 +36,7 @@ pub struct Runner {
     /// What scripts see.
     pub environment: Arc<Environment>,
     /// What their output must not show.
-    pub masking: Masking,
+    pub masking: Arc<Masking>,
     /// Where they start, as the template says it; see [`Places::directory`].
     pub directory: String,
     /// Runs those that name no interpreter.

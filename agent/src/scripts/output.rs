@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tracing::warn;
 use uuid::Uuid;
 
-use crate::mask::MaskedStream;
+use super::MaskedOutput;
 use crate::report::{Level, Reporter};
 
 /// What is read at once.
@@ -35,7 +35,7 @@ impl Output {
     }
 
     /// Reads a stream to its end. What leaves this function is masked.
-    pub(super) async fn pump(&self, mut stream: impl AsyncRead + Unpin, level: Level, mut mask: Option<MaskedStream>) {
+    pub(super) async fn pump(&self, mut stream: impl AsyncRead + Unpin, level: Level, mut mask: Option<MaskedOutput>) {
         let mut chunk = vec![0; CHUNK];
         let mut lines = Lines::default();
         loop {

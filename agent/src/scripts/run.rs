@@ -14,13 +14,13 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::MaskedOutput;
 use super::Runner;
 use super::invocation::Invocation;
 use super::output::Output;
 use crate::environment::{Caller, Variables};
 use crate::errors::chain;
 use crate::manifest::Script;
-use crate::mask::MaskedStream;
 use crate::report::Level;
 use crate::sys::spawn::{Child, Launch};
 
@@ -138,8 +138,8 @@ impl Runner {
     }
 
     /// Masks one stream of what scripts print. `None`: nothing of it may be shown.
-    pub(crate) fn mask(&self) -> Option<MaskedStream> {
-        self.masking.stream(&self.environment)
+    pub(crate) fn mask(&self) -> Option<MaskedOutput> {
+        MaskedOutput::new(&self.masking, &self.environment)
     }
 
     /// A script without its directory runs all the same, and fails where it needs it.

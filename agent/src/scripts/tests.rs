@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::*;
 use crate::environment::Options;
 use crate::report::{Event, Level};
+use crate::sys::memory::guard_one;
 
 /// Only ends a test that hangs.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -21,7 +22,7 @@ fn runner(dir: &Path) -> Runner {
     let start = vec![("PATH".into(), path), ("GREETING".into(), Secret::from("hello".to_owned()))];
     Runner {
         environment: Arc::new(Environment::without_secrets(start, Options::default())),
-        masking: Masking::new(Secret::from("masked-value".to_owned())),
+        masking: Arc::new(Masking::new(guard_one(Secret::from("masked-value".to_owned())).unwrap())),
         directory: String::new(),
         shell: "/bin/sh".into(),
         places: Places { log_dir: dir.to_owned(), home: Some(dir.to_owned()), variables: Vec::new() },

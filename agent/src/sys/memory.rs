@@ -88,7 +88,9 @@ impl Eq for Guarded {}
 pub fn guard(values: Vec<Secret>) -> io::Result<Vec<Guarded>> {
     let total = values.iter().map(Secret::len).sum();
     let mut region = Region::new(total)?;
-    if region.protection == Protection::Unlocked && !LIMIT_TOLD.swap(true, Ordering::Relaxed) {
+    // Before the log is open nobody would hear it; what is guarded after that says it.
+    let heard = tracing::enabled!(tracing::Level::WARN);
+    if region.protection == Protection::Unlocked && heard && !LIMIT_TOLD.swap(true, Ordering::Relaxed) {
         tracing::warn!(
             needed_bytes = total,
             "the limit of locked memory is too small: secret values may be swapped to disk; raise LimitMEMLOCK or ulimit -l"
@@ -106,6 +108,11 @@ pub fn guard(values: Vec<Secret>) -> io::Result<Vec<Guarded>> {
     }
     let region = Arc::new(region);
     Ok(ranges.into_iter().map(|range| Guarded { region: Arc::clone(&region), range }).collect())
+}
+
+/// [`guard`] for a single value.
+pub fn guard_one(value: Secret) -> io::Result<Guarded> {
+    guard(vec![value])?.pop().ok_or_else(|| io::ErrorKind::OutOfMemory.into())
 }
 
 /// What keeps a region from others.
@@ -297,6 +304,9 @@ mod tests {
             let limit = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
             rustix::process::setrlimit(rustix::process::Resource::Memlock, limit).unwrap();
             assert!(Region::secret(1).is_err());
+            let _unheard = guard(secrets(&[b"value"])).unwrap();
+            assert!(!LIMIT_TOLD.load(Ordering::Relaxed));
+            let _log = tracing::subscriber::set_default(tracing_subscriber::fmt().with_writer(std::io::sink).finish());
             let held = guard(secrets(&[b"value"])).unwrap();
             assert_eq!((held[0].expose(), held[0].region.protection), (b"value".as_slice(), Protection::Unlocked));
             assert!(LIMIT_TOLD.load(Ordering::Relaxed));
