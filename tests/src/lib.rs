@@ -21,6 +21,7 @@
 //! - [`Rest`]: requests without the command line
 //! - [`nasty`]: values that are hard to deliver, and what a process saw of them
 //! - [`wait_until`]: the one way to wait
+//! - [`Seed`]: choices that can be made again
 //! - [`requires`]: what a test needs from the machine
 #![forbid(unsafe_code)]
 
@@ -35,6 +36,7 @@ mod needs;
 mod process;
 mod proxy;
 mod rest;
+mod seed;
 mod server;
 mod sshd;
 mod wait;
@@ -50,6 +52,7 @@ pub use needs::{Need, requires};
 pub use process::{Exit, Process};
 pub use proxy::{Fault, Proxy};
 pub use rest::{Reply, Rest};
+pub use seed::Seed;
 pub use server::{Server, User};
 pub use sshd::{Sshd, drop_in, shipped};
 pub use wait::{LONG, SHORT, wait_for, wait_until};

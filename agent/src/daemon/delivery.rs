@@ -8,7 +8,7 @@ use protocol::agent_api;
 use protocol::agent_api::lifecycle::State;
 use protocol::secret::Secret;
 use tokio::task::spawn_blocking;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::start::Own;
 use crate::environment::{Caller, Environment, LeftOut, Options, Variables};
@@ -20,6 +20,7 @@ use crate::manifest::{self, Manifest, ManifestError, Refused, SecretSet};
 use crate::plan::{Plan, Policy};
 use crate::report::Reporter;
 use crate::scripts::{DataDirs, Masking, Places, Recurring, Runner};
+use crate::sys::dumps;
 use crate::sys::memory::Guarded;
 
 /// Servers want semver with a leading `v`.
@@ -72,6 +73,9 @@ impl Workspace {
     ) -> Result<Delivery, ManifestError> {
         let fetched_at = Timestamp::now();
         let (manifest, secrets) = manifest::split(wire)?;
+        if let Err(error) = dumps::exclude_heap() {
+            warn!(%error, "a core that root forces of the agent may hold values");
+        }
         let places = self.places();
         reporter.set_agent(manifest.agent_id);
         reporter.startup(VERSION.to_owned(), places.directory(&manifest.directory).display().to_string());

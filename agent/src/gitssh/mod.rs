@@ -26,3 +26,11 @@ pub use key::{GitKey, KeyError};
 pub use run::{Ended, KeyUse, RunError};
 pub use socket::SocketError;
 pub use ssh::git_ssh_command;
+
+/// What ssh or another ssh-agent may send: a message is never too strange, and a list of keys gains at most ours.
+#[cfg(fuzzing)]
+pub fn fuzz(message: &[u8]) {
+    wire::Request::parse(message);
+    let with_ours = wire::identities(Some(message), Some((b"blob", "ours")));
+    assert!(with_ours.len() <= message.len().max(5) + 16 && wire::identities(Some(&with_ours), None) == with_ours);
+}

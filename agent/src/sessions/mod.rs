@@ -21,3 +21,16 @@ pub use listener::{ListenError, Listener};
 pub use serve::{Host, Start};
 pub use state::{Sessions, Workspace};
 pub use wire::{Answer, Caller, Launch};
+
+/// What a stranger may send as a frame: refused, or understood, and then said again as it was understood.
+#[cfg(fuzzing)]
+pub fn fuzz(frame: &[u8]) {
+    let body = |encoded: &[u8]| encoded.get(wire::LENGTH_BYTES..).unwrap_or_default().to_vec();
+    if let Ok(request) = wire::Request::decode(frame) {
+        assert!(body(&request.encode()) == frame, "a request was understood otherwise");
+    }
+    if let Ok(answer) = Answer::decode(frame) {
+        let said = body(&answer.encode());
+        assert!(Answer::decode(&said).is_ok_and(|again| body(&again.encode()) == said), "an answer changed on the way");
+    }
+}

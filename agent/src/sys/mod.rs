@@ -1,6 +1,7 @@
 //! Every call into the kernel. The only modules with `unsafe` in them.
 //!
 //! - [`memory`]: where values rest, and the allocator that wipes what it frees
+//! - [`dumps`]: keeping out of a core what libraries hold
 //! - [`process`]: what this process does to itself before it holds a value
 //! - [`reaper`]: process 1 of a container
 //! - [`users`]: accounts, homes, and dropping root
@@ -11,6 +12,7 @@
 //! - [`fs`]: files and directories by descriptor
 
 pub mod beside;
+pub mod dumps;
 pub mod exec;
 pub mod fs;
 pub mod memory;

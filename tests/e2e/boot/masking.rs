@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{World, log, mode, on_start, wait_log};
+use super::{World, log, mode, on_start, on_stop, wait_log};
 
 /// Scripts whose output has no value left, by the lines that are left.
 #[test]
@@ -66,6 +66,31 @@ fn values_in_output_are_masked_in_the_file_and_on_the_server() {
     }
     world.env.hunt();
     assert_eq!(agent.terminate().code, Some(0));
+}
+
+/// What was started before a change prints the old value and reads the new one; its files outlive it.
+#[test]
+fn a_value_that_was_replaced_is_masked_while_something_may_print_it() {
+    let world = World::new();
+    world.alice.secret("key", &["--env", "KEY", "--file", "~/key"]);
+    let patient = r#"touch ~/started; until test -e ~/go; do sleep 0.05; done
+        echo "old $KEY end"; echo "new $(cat ~/key) end""#;
+    let scripts = json!([on_start("Patient", patient), on_stop("Late", "echo \"copy $(cat ~/copy) end\"")]);
+    let workspace = world.workspace(json!({ "scripts": scripts }));
+    let mut agent = world.agent(&workspace).start();
+    let _ = agent.wait_read("started");
+    // More often than the agent remembers for the sake of files alone.
+    for _ in 0..10 {
+        std::fs::copy(agent.home().join("key"), agent.home().join("copy")).unwrap();
+        let _ = world.alice.coder(["secret", "update", "key"]).stdin(world.env.canary("new")).run().success();
+        let _ = agent.coder(["agent", "reload"]).run().success();
+    }
+    std::fs::write(agent.home().join("go"), "").unwrap();
+    wait_log(&workspace, "Patient: old ******** end");
+    wait_log(&workspace, "Patient: new ******** end");
+    workspace.wait_lifecycle("ready");
+    assert_eq!(agent.terminate().code, Some(0));
+    wait_log(&workspace, "Late: copy ******** end");
 }
 
 /// Values too short to be masked are named once, without the value.

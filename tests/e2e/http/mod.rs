@@ -4,6 +4,7 @@ mod create;
 mod import;
 mod limits;
 mod policy;
+mod principals;
 mod read;
 mod update;
 

@@ -1,0 +1,237 @@
+//! The server is killed at its writes while clients do everything they can: what was acknowledged is there afterwards,
+//! what was refused is not, the database is sound, and the server starts again.
+
+mod client;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tests::{Env, LONG, Need, Process, Seed, User, Workspace, binaries, requires, wait_for};
+
+use client::Client;
+
+/// Clients at once, each with an account of its own.
+const CLIENTS: usize = 4;
+/// Requests of each client in one life of the server.
+const REQUESTS: usize = 6;
+
+struct World {
+    env: Env,
+    clients: Vec<Client>,
+    accounts: Vec<(User, Workspace)>,
+    requests: usize,
+}
+
+/// Where the server is killed: at the call of this name and number, counted for each thread.
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    call: &'static str,
+    number: u64,
+}
+
+/// A server that may be killed at any time; what is left of it ends with this.
+struct Life {
+    process: Process,
+    url: Option<String>,
+    pid_file: std::path::PathBuf,
+}
+
+impl Drop for Life {
+    /// By its own pid: behind strace it is not our child.
+    fn drop(&mut self) {
+        let pid = std::fs::read_to_string(&self.pid_file).ok().and_then(|text| text.trim().parse().ok());
+        if let (None, Some(pid)) = (self.process.try_exit(), pid) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            self.process.exit_within(LONG);
+        }
+    }
+}
+
+impl World {
+    fn new(seed: &mut Seed) -> Self {
+        let env = Env::quiet();
+        let server = env.server_with(["--rate-limit", "0"]);
+        let account = |number| {
+            let user = env.user(&format!("user-{number}"));
+            let workspace = env.workspace(&definition(&user.name));
+            (user, workspace)
+        };
+        let accounts: Vec<_> = (0..CLIENTS).map(account).collect();
+        let clients = accounts.iter().map(|(user, _)| Client::new(&user.token, server.url(), seed.split())).collect();
+        drop(server);
+        Self { env, clients, accounts, requests: 0 }
+    }
+
+    /// A server that is killed at `point`, once it answers; none where it was killed before.
+    fn start(&self, point: Option<Point>) -> Life {
+        let server = &binaries().server;
+        let run = match point {
+            None => self.env.program(server),
+            Some(Point { call, number }) => self
+                .env
+                .program("/usr/bin/strace")
+                .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e"])
+                .arg(format!("inject={call}:signal=SIGKILL:when={number}"))
+                .arg(server),
+        };
+        let run = run.args(["serve", "--listen", "127.0.0.1:0", "--rate-limit", "0", "--data-dir"]);
+        let process = run.arg(self.env.data_dir()).spawn("server");
+        let mut life = Life { process, url: None, pid_file: self.env.data_dir().join("serve.lock") };
+        wait_for("a server, or its end", LONG, || {
+            let ended = life.process.try_exit().is_some();
+            let output = life.process.stdout() + &life.process.stderr();
+            let line = output.lines().find_map(|line| line.split("listening on ").nth(1));
+            life.url = line.map(|address| address.trim().to_owned());
+            (ended || life.url.is_some()).then_some(())
+        });
+        life
+    }
+
+    /// One life of the server, at the start of which all clients look whether the last one lost anything. Whether it
+    /// ended at `point`, rather than after all requests.
+    fn live(&mut self, point: Point) -> bool {
+        let mut life = self.start(Some(point));
+        let Some(url) = life.url.clone() else { return true };
+        let made: usize = std::thread::scope(|scope| {
+            let work = |client| scope.spawn(|| Client::work(client, &url, REQUESTS));
+            let threads: Vec<_> = self.clients.iter_mut().map(work).collect();
+            threads.into_iter().map(|thread| thread.join().expect("a client")).sum()
+        });
+        self.requests += made;
+        let killed = made < CLIENTS * REQUESTS;
+        if killed {
+            assert_eq!(life.process.exit_within(LONG).signal, Some(9), "{}", life.process.stderr());
+        }
+        killed
+    }
+
+    /// A life without a fault: everything is looked at, values and the file itself included.
+    fn inspect(&mut self) {
+        let life = self.start(None);
+        let url = life.url.clone().unwrap_or_else(|| panic!("does not start:\n{}", life.process.stderr()));
+        for (client, (_, workspace)) in self.clients.iter_mut().zip(&self.accounts) {
+            client.check(&url).expect("a server that lives");
+            client.check_values(&crate::peers::client::Client::dial(&url, workspace.token()).secrets());
+        }
+        let check = self.env.program("/usr/bin/sqlite3").arg("-readonly").arg(self.env.data_dir().join("coder.db"));
+        assert_eq!(check.arg("PRAGMA integrity_check; PRAGMA foreign_key_check").run().success().stdout, "ok\n");
+    }
+
+    /// What administrators do meanwhile, in processes of their own: a new token for an agent.
+    fn administer(&mut self, account: usize) {
+        let (user, workspace) = &mut self.accounts[account];
+        let file = self.env.write("rotated.yaml", definition(&user.name));
+        let applied = self.env.admin(["workspace", "apply", "--rotate-tokens", "--json"]).arg(file).reveals().run();
+        let token = applied.success().json()["workspaces"][0]["agents"][0]["token"].as_str().unwrap().to_owned();
+        self.env.watch("agent token", token.as_bytes());
+        workspace.agents[0].token = token;
+    }
+}
+
+fn definition(owner: &str) -> String {
+    format!("owner: {owner}\nname: dev\nagent: {{ name: main }}\n")
+}
+
+fn is_possible(test: &str) -> bool {
+    requires(test, &[Need::Root, Need::Program("strace", "strace"), Need::Program("sqlite3", "sqlite3")])
+}
+
+#[test]
+fn killed_at_a_hundred_writes_the_server_loses_nothing() {
+    if !is_possible("killed_at_a_hundred_writes_the_server_loses_nothing") {
+        return;
+    }
+    let mut seed = Seed::new();
+    let mut world = World::new(&mut seed);
+    let mut killed = 0;
+    for life in 1.. {
+        let (call, most) = *seed.choose(&[("pwrite64", 250), ("pwrite64", 120), ("fsync", 20)]);
+        killed += usize::from(world.live(Point { call, number: 1 + seed.below(most) }));
+        if life % 10 == 0 {
+            world.administer(life / 10 % CLIENTS);
+            world.inspect();
+        }
+        if killed == 100 {
+            break;
+        }
+        assert!(life < 400, "only {killed} kills: the points are too far");
+    }
+    world.inspect();
+    assert!(world.requests >= 1_000, "only {} requests", world.requests);
+}
+
+#[test]
+#[ignore = "long: a life of the server for each of its writes"]
+fn killed_at_every_write_the_server_loses_nothing() {
+    if !is_possible("killed_at_every_write_the_server_loses_nothing") {
+        return;
+    }
+    let mut world = World::new(&mut Seed::new());
+    for call in ["pwrite64", "fsync", "ftruncate", "unlink"] {
+        // After the last write of a life nothing is left to be killed at; requests vary, so a few lives must agree.
+        let mut whole = 0;
+        for number in 1.. {
+            whole = if world.live(Point { call, number }) { 0 } else { whole + 1 };
+            if whole == 5 {
+                break;
+            }
+            if number % 10 == 0 {
+                world.inspect();
+            }
+        }
+        world.inspect();
+    }
+}
+
+/// Twice, with requests of every kind under way: none is refused for it, nothing is lost, and nothing is left under a
+/// key that is gone.
+#[test]
+fn keys_are_rotated_under_every_kind_of_request() {
+    if !requires("keys_are_rotated_under_every_kind_of_request", &[Need::Program("sqlite3", "sqlite3")]) {
+        return;
+    }
+    let mut world = World::new(&mut Seed::new());
+    let life = world.start(None);
+    let url = life.url.clone().expect("a server");
+    let (env, url) = (world.env.clone(), url.as_str());
+    let done = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for client in &mut world.clients {
+            let done = &done;
+            scope.spawn(move || {
+                while done.load(Ordering::SeqCst) < 2 {
+                    assert_eq!(client.work(url, 10), 10, "a request was refused");
+                }
+                client.work(url, 10);
+            });
+        }
+        for _ in 0..2 {
+            let _ = env.admin(["keys", "rotate"]).run().success();
+            done.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    drop(life);
+    world.inspect();
+    let keys = "SELECT count(*) FROM encryption_keys; SELECT count(*) FROM user_secrets WHERE value_key_id NOT IN
+        (SELECT id FROM encryption_keys WHERE active = 1)";
+    let counted = world.env.program("/usr/bin/sqlite3").arg(world.env.data_dir().join("coder.db"));
+    assert_eq!(counted.arg(keys).run().success().stdout, "1\n0\n");
+}
+
+/// The world would pass whatever happened if it could not tell.
+#[test]
+#[should_panic(expected = "lost or made up")]
+fn a_lost_write_is_noticed() {
+    let mut seed = Seed::new();
+    let mut world = World::new(&mut seed);
+    let life = world.start(None);
+    let url = life.url.clone().unwrap();
+    assert!(world.clients[0].work(&url, 20) > 0);
+    let rest = tests::Rest::new(&url, &world.accounts[0].0.token);
+    let listed = rest.get("/users/me/secrets").expect(200).json;
+    let name = listed[0]["name"].as_str().expect("a secret").to_owned();
+    let _ = rest.delete(&format!("/users/me/secrets/{name}")).expect(204);
+    wait_for("a check", Duration::from_secs(60), || world.clients[0].check(&url).ok());
+}
