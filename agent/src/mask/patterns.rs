@@ -33,7 +33,7 @@ impl Patterns {
         let bits = (patterns.len() * SPARSENESS).next_power_of_two().max(64);
         let mut filter = memory::wiped_buffer(bits / 8);
         for window in patterns.iter().filter_map(|pattern| pattern.expose().first_chunk()) {
-            let bit = hash(window, bits);
+            let bit = hash(*window, bits);
             if let Some(byte) = filter.get_mut(bit / 8) {
                 *byte |= 1 << (bit % 8);
             }
@@ -59,7 +59,7 @@ impl Patterns {
     fn may_begin(&self, rest: &[u8]) -> bool {
         let Some(window) = rest.first_chunk() else { return true };
         let filter = self.filter.expose();
-        let bit = hash(window, filter.len() * 8);
+        let bit = hash(*window, filter.len() * 8);
         filter.get(bit / 8).is_some_and(|byte| byte >> (bit % 8) & 1 == 1)
     }
 
@@ -89,7 +89,7 @@ impl Patterns {
 }
 
 /// To a number below `bits`, a power of two, by the upper bits of a product (Fibonacci hashing).
-fn hash(window: &[u8; SHORTEST], bits: usize) -> usize {
+fn hash(window: [u8; SHORTEST], bits: usize) -> usize {
     let number = window.iter().fold(0, |number: u64, byte| number << 8 | u64::from(*byte));
     let product = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     usize::try_from(product >> 32).unwrap_or_default() & (bits - 1)
