@@ -10,6 +10,7 @@ mod earlier;
 mod exec;
 mod figure;
 mod fleet;
+mod gitssh;
 mod load;
 mod machine;
 mod memory;
@@ -28,9 +29,10 @@ use world::World;
 type Scenario = fn(&mut World, &mut Report);
 
 /// In the order of the page.
-const SCENARIOS: [(&str, Scenario); 5] = [
+const SCENARIOS: [(&str, Scenario); 6] = [
     ("exec", exec::measure),
     ("boot", boot::measure),
+    ("gitssh", gitssh::measure),
     ("memory", memory::measure),
     ("sizes", sizes::measure),
     ("fleet", fleet::measure),

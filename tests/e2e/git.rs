@@ -1,12 +1,14 @@
 //! Git over SSH with the owner's key: real git, a real sshd, the real server.
 
+mod agent;
 mod failures;
+mod own_choice;
 mod secrecy;
 mod signing;
 mod world;
 
 use nix::sys::signal::Signal;
-use tests::{Fault, LONG, Need, Proxy, SHORT, requires, wait_until};
+use tests::{LONG, Need, SHORT, requires, wait_until};
 use world::World;
 
 #[test]
@@ -29,32 +31,11 @@ fn clone_push_and_fetch_with_either_kind_of_key() {
 }
 
 #[test]
-fn many_submodules_are_fetched_at_once() {
-    let Some(world) = World::new("many_submodules_are_fetched_at_once") else { return };
-    world.authorize();
-    world.repository("whole.git");
-    world.git_succeeds(["clone", "-q", &world.url("whole.git"), "whole"]);
-    for part in 0..4 {
-        let name = format!("part{part}.git");
-        world.repository(&name);
-        world.git_succeeds(["clone", "-q", &world.url(&name), &name]);
-        world.git_succeeds(["-C", &name, "commit", "-q", "--allow-empty", "-m", "part"]);
-        world.git_succeeds(["-C", &name, "push", "-q", "origin", "HEAD:main"]);
-        world.git_succeeds(["-C", "whole", "submodule", "--quiet", "add", &world.url(&name)]);
-    }
-    world.git_succeeds(["-C", "whole", "commit", "-qm", "parts"]);
-    world.git_succeeds(["-C", "whole", "push", "-q", "origin", "HEAD:main"]);
-    world.git_succeeds(["clone", "-q", "--recurse-submodules", "--jobs=16", &world.url("whole.git"), "again"]);
-    world.git_succeeds(["-C", "again", "fetch", "--recurse-submodules=yes", "--jobs=16"]);
-    assert!(world.env.path("work/again/part3/.git").exists());
-}
-
-#[test]
 fn ssh_is_as_it_is_without_us() {
     let Some(world) = World::new("ssh_is_as_it_is_without_us") else { return };
     world.authorize();
     // As git-lfs asks for its credentials.
-    world.server_command("git-lfs-authenticate", "echo \"{\\\"href\\\":\\\"$1 $2\\\"}\"");
+    world.host.install("git-lfs-authenticate", "echo \"{\\\"href\\\":\\\"$1 $2\\\"}\"");
     let lfs = world.ssh(["git-host", "git-lfs-authenticate", "tool.git", "upload"]).run().success();
     assert_eq!(lfs.stdout, "{\"href\":\"tool.git upload\"}\n");
     let bytes: Vec<u8> = (0..=u8::MAX).cycle().take(300_000).collect();
@@ -110,45 +91,6 @@ fn a_regenerated_key_replaces_the_old_one_at_the_next_fetch() {
     assert!(denied.stderr.contains(new.stdout.trim()), "the hint shows the new key: {}", denied.stderr);
     world.authorize();
     world.git_succeeds(["ls-remote", &world.url("tool.git")]);
-}
-
-#[test]
-fn a_startup_script_clones_with_what_the_agent_sets() {
-    let Some(world) = World::new("a_startup_script_clones_with_what_the_agent_sets") else { return };
-    world.authorize();
-    world.repository("tool.git");
-    let script = format!(
-        "printf %s \"$GIT_SSH_COMMAND\" > ~/command; GIT_SSH_COMMAND=\"$GIT_SSH_COMMAND -F '{}'\" git clone '{}' ~/clone",
-        world.config().display(),
-        world.url("tool.git")
-    );
-    let workspace = world.env.workspace(&format!(
-        "owner: alice\nname: scripted\nagent:\n  name: main\n  scripts:\n  - {{ display_name: clone, run_on_start: true, \
-         timeout: 60, script: {} }}\n",
-        serde_json::Value::from(script)
-    ));
-    let proxy = Proxy::new(&world.server);
-    // Its children have neither the server's address nor a token: they ask the agent.
-    let mut agent = world.env.agent(&proxy, &workspace).start();
-    workspace.wait_lifecycle("ready");
-    assert!(agent.home().join("clone/.git").exists(), "{}", agent.stderr());
-    assert!(agent.read("command").ends_with("' gitssh --"), "{}", agent.read("command"));
-    let requests = || proxy.requests().iter().filter(|request| request.contains("gitsshkey")).count();
-    let before = requests();
-    let socket = agent.home().join("agent.sock");
-    let ask = || world.env.coder(["publickey", "--signing-key"]).env("CODER_AGENT_SOCKET", &socket).run().success();
-    assert_eq!(ask().stdout, format!("key::{}\n", world.public_key()));
-    let _ = ask();
-    assert!(requests() - before <= 1, "the agent holds a key for a moment");
-    let listing = ["exec", "--", "git", "ls-remote", &world.url("tool.git")];
-    let exec = world.env.coder(listing).env("CODER_AGENT_SOCKET", &socket);
-    let _ = exec.env("GIT_SSH_COMMAND", world.git_ssh_command()).run().success();
-    proxy.set_for("gitsshkey", Fault::Answer(403));
-    tests::wait_until("the agent to have forgotten the key", SHORT, || {
-        let run = world.env.coder(["publickey", "--signing-key"]).env("CODER_AGENT_SOCKET", &socket).run();
-        run.exit.code == Some(1) && run.stderr.contains("the server answers 403")
-    });
-    let _ = agent.terminate();
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod broken;
 pub(crate) mod channels;
 mod elsewhere;
+mod git;
 mod restricted;
 mod transparent;
 pub(crate) mod world;

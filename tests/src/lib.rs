@@ -16,7 +16,7 @@
 //! - [`Env`]: the scratch directory, the cleared environment, and the hunt for values when the test ends
 //! - [`Run`] and [`Output`]: one command line and what it printed
 //! - [`Process`], [`Server`], [`Agent`]: what runs meanwhile; ended by pid when dropped
-//! - [`Sshd`], [`Account`]: logins of a user of this machine
+//! - [`Sshd`], [`Account`], [`GitHost`]: logins of a user of this machine
 //! - [`Proxy`]: faults between a client and the server
 //! - [`Rest`]: requests without the command line
 //! - [`nasty`]: values that are hard to deliver, and what a process saw of them
@@ -31,6 +31,7 @@ mod binaries;
 mod canary;
 mod command;
 mod env;
+mod git_host;
 pub mod nasty;
 mod needs;
 mod process;
@@ -48,6 +49,7 @@ pub use binaries::{Binaries, binaries};
 pub use canary::{Canaries, Leak};
 pub use command::{Output, Run};
 pub use env::Env;
+pub use git_host::GitHost;
 pub use needs::{Need, requires};
 pub use process::{Exit, Process};
 pub use proxy::{Fault, Proxy};

@@ -9,7 +9,7 @@ use clap::Args;
 use super::error::CliError;
 use super::{block_on, ui};
 use crate::errors::chain;
-use crate::gitssh::{Ended, GitKey, KeyUse, RunError, sign, ssh};
+use crate::gitssh::{Ended, KeyUse, PublicKey, RunError, own_command, sign, ssh};
 use crate::sys::beside;
 
 /// What ssh exits with when it could not log in, among other things.
@@ -17,8 +17,8 @@ const SSH_FAILED: i32 = 255;
 
 /// Run ssh with your git key
 ///
-/// This is what `GIT_SSH_COMMAND` runs in a workspace. The key is fetched when ssh asks for keys, and offered to it from
-/// memory by an ssh-agent that only this ssh can use. Keys of your own agent come first; an identity file or an agent
+/// This is what `GIT_SSH_COMMAND` runs in a workspace. The key is fetched when ssh is invoked, stays in memory, and is
+/// offered by an ssh-agent that only this ssh can use. Keys of your own agent come first; an identity file or an agent
 /// that your ssh configuration names is used instead. `CODER_GITSSH=off` runs ssh alone.
 #[derive(Args)]
 pub(crate) struct GitSshArgs {
@@ -30,11 +30,14 @@ pub(crate) struct GitSshArgs {
 impl GitSshArgs {
     pub(crate) fn run(self) -> Result<ExitCode, CliError> {
         let args = self.args;
-        if ssh::is_off(&args) {
+        if ssh::is_off() {
             return Err(replace(ssh::plain(&args)));
         }
-        if let Some(own) = ssh::configured(&args) {
+        if let Some(own) = own_command(&args) {
             return Err(replace(own));
+        }
+        if ssh::is_question(&args) {
+            return Err(replace(ssh::plain(&args)));
         }
         let ended = match block_on(async { Ok(ssh::with_key(&args).await) })? {
             Err(RunError::Socket(error)) => {
@@ -56,10 +59,11 @@ pub(crate) fn keygen(args: &[OsString]) -> Result<ExitCode, CliError> {
         return Err(replace(sign::plain(args)));
     }
     let Ended { status, key } = block_on(async { Ok(sign::with_key(args).await?) })?;
-    if let KeyUse::Missing(error) = key
-        && !status.success()
-    {
-        ui::note(&format!("coder: no key to sign with: {}", chain(&error)));
+    match key {
+        _ if status.success() => {}
+        KeyUse::Missing(error) => ui::note(&format!("coder: no key to sign with: {}", chain(&error))),
+        KeyUse::Failed(error) => ui::note(&format!("coder: your Coder key did not sign: {}", chain(&error))),
+        _ => {}
     }
     Ok(same_end(status))
 }
@@ -77,14 +81,15 @@ fn explain(key: &KeyUse) {
         KeyUse::Unasked | KeyUse::Signed => {}
         KeyUse::Passed(key) => {
             ui::note("coder: the server did not accept your Coder key. Give it this public key:");
-            where_to_paste(key);
+            where_to_paste(&key.present());
         }
+        KeyUse::Failed(error) => ui::note(&format!("coder: your Coder key did not sign: {}", chain(error))),
         KeyUse::LeftOut(reason) => ui::note(&format!("coder: your Coder key was not offered, because {reason}.")),
         KeyUse::Missing(error) => ui::note(&format!("coder: your Coder key was not offered: {}", chain(error))),
     }
 }
 
-fn where_to_paste(key: &GitKey) {
+fn where_to_paste(key: &PublicKey) {
     ui::note(&format!("\n{}\n", key.line()));
     ui::note(super::publickey::WHERE);
 }

@@ -53,8 +53,8 @@ impl PublicKeyArgs {
         }
         // What signs is the key of the workspace's owner, whoever is signed in.
         if self.signing_key {
-            let line = match gitssh::fetch().await {
-                Ok(key) => key.line().to_owned(),
+            let line = match gitssh::fetch(true).await {
+                Ok(key) => key.public().line().to_owned(),
                 Err(FetchError::NoWorkspace) => of_session(args).await?,
                 Err(error) => return Err(CliError::GitKey(error)),
             };
@@ -88,8 +88,8 @@ async fn of_session(args: &ServerArgs) -> Result<String, CliError> {
 
 /// Outside of a workspace this says that one has to log in.
 async fn of_workspace(args: &ServerArgs) -> Result<String, CliError> {
-    match gitssh::fetch().await {
-        Ok(key) => Ok(key.line().to_owned()),
+    match gitssh::fetch(true).await {
+        Ok(key) => Ok(key.public().line().to_owned()),
         Err(FetchError::NoWorkspace) => of_session(args).await,
         Err(error) => Err(CliError::GitKey(error)),
     }

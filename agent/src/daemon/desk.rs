@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::sync::Arc;
 
 use protocol::agent_api::{Timing, timing};
-use protocol::secret::Secret;
 use tokio::sync::watch;
 
 use super::boot::Boot;
@@ -59,6 +58,11 @@ impl Desk {
         connection: watch::Receiver<Connection>,
     ) -> Self {
         Self { boot, endpoint, git_keys: KeyCache::default(), handle, connection }
+    }
+
+    async fn key(&self, fresh: bool) -> Result<Arc<GitKey>, String> {
+        let fetch = || async { Ok(GitKey::new(self.endpoint.git_key().await.map_err(FetchError::Server)?)?) };
+        self.git_keys.get(fresh, fetch).await.map_err(|error| chain(&*error))
     }
 
     fn script(&self, script: &Script) -> status::Script {
@@ -132,10 +136,16 @@ impl Host for Desk {
         }
     }
 
-    async fn git_key(&self) -> Result<(String, Secret), String> {
-        let fetch = || async { Ok(GitKey::new(self.endpoint.git_key().await.map_err(FetchError::Server)?)?) };
-        let key = self.git_keys.get(fetch).await.map_err(|error| chain(&*error))?.to_wire();
-        Ok((key.public_key, key.private_key))
+    async fn git_key(&self, fresh: bool) -> Result<String, String> {
+        Ok(self.key(fresh).await?.public().line().to_owned())
+    }
+
+    async fn git_sign(&self, blob: &[u8], data: &[u8], flags: u32) -> Result<Vec<u8>, String> {
+        let key = self.key(false).await?;
+        if key.public().blob() != blob {
+            return Err("your git key was replaced a moment ago; try again".to_owned());
+        }
+        key.sign(data, flags).map_err(|error| chain(&error))
     }
 }
 

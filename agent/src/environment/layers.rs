@@ -25,6 +25,9 @@ const NOT_FOR_OTHERS: [&str; 10] = [
 ];
 const NOT_FOR_OTHERS_PREFIXES: [&str; 3] = ["SSH_", "WATCHDOG_", "LISTEN_"];
 
+/// What git runs instead of ssh; it comes before `GIT_SSH`, and both before its configuration.
+const GIT_SSH_COMMAND: &str = "GIT_SSH_COMMAND";
+
 /// One variable of one layer.
 pub(super) struct Layered<'a> {
     pub(super) origin: Origin,
@@ -59,7 +62,12 @@ impl Environment {
     pub(super) fn layers<'a>(&'a self, caller: &'a Caller) -> Vec<Layered<'a>> {
         let mut layers = self.account();
         layers.extend(self.inherited(caller));
-        let own_ssh = layers.iter().any(|layer| layer.name == "GIT_SSH_COMMAND" || layer.name == "GIT_SSH");
+        // A process that we started passes ours on; that makes it nobody's choice.
+        let ours = self.options.git_ssh_command.as_ref().map(|command| command.as_bytes());
+        layers.retain(|layer| !(layer.name == GIT_SSH_COMMAND && Some(layer.value.bytes()) == ours));
+        let template = self.secrets.template.iter().map(|(name, _)| OsStr::new(name));
+        let chosen = layers.iter().map(|layer| layer.name).chain(template);
+        let own_ssh = chosen.into_iter().any(|name| name == GIT_SSH_COMMAND || name == "GIT_SSH");
         layers.extend(self.agent_own(own_ssh));
         layers.extend(self.secrets.template.iter().map(|(name, value)| Layered {
             origin: Origin::Template,
@@ -143,7 +151,7 @@ impl Environment {
             value: Value::Resting(token.expose()),
         });
         let git = self.options.git_ssh_command.iter().filter(move |_| !own_ssh);
-        workspace.chain(token).chain(git.map(|command| plain(Origin::Agent, OsStr::new("GIT_SSH_COMMAND"), command)))
+        workspace.chain(token).chain(git.map(|command| plain(Origin::Agent, OsStr::new(GIT_SSH_COMMAND), command)))
     }
 }
 

@@ -116,9 +116,20 @@ fn of_each_pair_of_layers_the_higher_wins() {
 #[test]
 fn the_other_variable_for_gits_ssh_counts_as_a_choice_too() {
     let options = || Options { git_ssh_command: Some("ours".into()), ..Options::default() };
-    let with = |start| resolve(&World { start, options: options(), ..World::default() }.build(), &agent());
-    assert_eq!(with(Vec::new())["GIT_SSH_COMMAND"], "ours");
-    assert!(!with(vec![("GIT_SSH", "mine")]).contains_key("GIT_SSH_COMMAND"));
+    let with = |start, template| World { start, template, options: options(), ..World::default() }.build();
+    let mine = || vec![("GIT_SSH", "mine")];
+    let none = Vec::new;
+    assert_eq!(resolve(&with(none(), none()), &agent())["GIT_SSH_COMMAND"], "ours");
+    for caller in [Caller::Exec, Caller::Session] {
+        // A process that the agent started passes the agent's on.
+        let passed = || caller(variables(&[("GIT_SSH_COMMAND", "ours")]));
+        assert_eq!(resolve(&with(none(), none()), &passed())["GIT_SSH_COMMAND"], "ours");
+        for environment in [with(mine(), none()), with(none(), mine())] {
+            assert!(!resolve(&environment, &agent()).contains_key("GIT_SSH_COMMAND"));
+            assert!(!resolve(&environment, &passed()).contains_key("GIT_SSH_COMMAND"));
+        }
+        assert!(!resolve(&with(none(), none()), &caller(variables(&mine()))).contains_key("GIT_SSH_COMMAND"));
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The key in the running agent: one request for all the ssh that git starts at once.
+//! The key in the running agent: one request for all the ssh that one git starts.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -8,16 +8,26 @@ use tokio::time::{Instant, sleep_until};
 
 use super::key::GitKey;
 
-/// Long enough for the sixteen ssh of a `git fetch --jobs=16`, short enough that a regenerated key is used at once as
-/// far as a person can tell.
-const LIFETIME: Duration = Duration::from_secs(3);
+/// Without use. Long enough for git to come from a repository to its submodules, short enough that a regenerated key is
+/// used at once as far as a person can tell.
+const IDLE: Duration = Duration::from_secs(10);
+/// However much it is used.
+const LONGEST: Duration = Duration::from_mins(1);
+/// Sixteen ssh must not wait for the same time-out one after another.
+const FAILURE: Duration = Duration::from_secs(3);
 
 type Outcome<E> = Result<Arc<GitKey>, Arc<E>>;
-/// What was fetched last, until when.
-type Slot<E> = Mutex<Option<(Instant, Outcome<E>)>>;
+type Slot<E> = Mutex<Option<Held<E>>>;
 
-/// A key that is asked for when somebody needs it, kept for three seconds in guarded memory, then dropped. A failure is
-/// kept as long, so that sixteen do not wait for the same time-out one after another.
+/// What was fetched last.
+#[derive(Debug)]
+struct Held<E> {
+    begun: Instant,
+    until: Instant,
+    outcome: Outcome<E>,
+}
+
+/// A key that is asked for when somebody needs it, kept in guarded memory while it is used and a few seconds more.
 #[derive(Debug)]
 pub struct KeyCache<E> {
     slot: Arc<Slot<E>>,
@@ -30,31 +40,55 @@ impl<E> Default for KeyCache<E> {
 }
 
 impl<E: Send + Sync + 'static> KeyCache<E> {
-    /// The key, by `fetch` where none is held. Who comes while one is fetched waits for that one. Needs a tokio runtime.
-    pub async fn get<F: Future<Output = Result<GitKey, E>>>(&self, fetch: impl FnOnce() -> F) -> Outcome<E> {
+    /// The key, by `fetch` where none is held, or, for `fresh`, none that was asked for since now. Who comes while one is
+    /// fetched waits for that one. Needs a tokio runtime.
+    pub async fn get<F: Future<Output = Result<GitKey, E>>>(
+        &self,
+        fresh: bool,
+        fetch: impl FnOnce() -> F,
+    ) -> Outcome<E> {
+        let asked = Instant::now();
         let mut slot = self.slot.lock().await;
-        if let Some((until, outcome)) = &*slot
-            && Instant::now() < *until
+        if let Some(held) = slot.as_mut()
+            && !(fresh && held.begun < asked)
+            && held.is_valid()
         {
-            return outcome.clone();
+            return held.outcome.clone();
         }
         // Dropped before the next one is asked for, not after.
         *slot = None;
+        let begun = Instant::now();
         let outcome = fetch().await.map(Arc::new).map_err(Arc::new);
-        let until = Instant::now() + LIFETIME;
-        *slot = Some((until, outcome.clone()));
-        tokio::spawn(forget(Arc::downgrade(&self.slot), until));
+        let until = Instant::now() + if outcome.is_ok() { IDLE } else { FAILURE };
+        *slot = Some(Held { begun, until, outcome: outcome.clone() });
+        tokio::spawn(forget(Arc::downgrade(&self.slot), begun, until));
         outcome
     }
 }
 
+impl<E> Held<E> {
+    /// Whether it may still be used, which prolongs its time.
+    fn is_valid(&mut self) -> bool {
+        let now = Instant::now();
+        let valid = now < self.until;
+        if valid && self.outcome.is_ok() {
+            self.until = self.until.max((now + IDLE).min(self.begun + LONGEST));
+        }
+        valid
+    }
+}
+
 /// Empties the slot when its time has come, unless something newer is in it.
-async fn forget<E>(slot: Weak<Slot<E>>, until: Instant) {
-    sleep_until(until).await;
-    let Some(slot) = slot.upgrade() else { return };
-    let mut slot = slot.lock().await;
-    if slot.as_ref().is_some_and(|(current, _)| *current == until) {
-        *slot = None;
+async fn forget<E>(slot: Weak<Slot<E>>, begun: Instant, mut until: Instant) {
+    loop {
+        sleep_until(until).await;
+        let Some(slot) = slot.upgrade() else { return };
+        let mut slot = slot.lock().await;
+        match &*slot {
+            Some(held) if held.begun == begun && held.until > until => until = held.until,
+            Some(held) if held.begun == begun => return *slot = None,
+            _ => return,
+        }
     }
 }
 
@@ -63,46 +97,80 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use protocol::rest::AgentGitSshKey;
+    use tokio::time::sleep;
 
     use super::*;
 
-    fn key() -> GitKey {
-        GitKey::new(AgentGitSshKey {
-            public_key: include_str!("testdata/ed25519.pub").to_owned(),
-            private_key: include_str!("testdata/ed25519").to_owned().into(),
-        })
-        .unwrap()
+    /// Less than [`IDLE`].
+    const NOT_YET: Duration = Duration::from_secs(9);
+
+    /// Counts what it is asked for, and takes a second each time.
+    #[derive(Default)]
+    struct Server(AtomicU32);
+
+    impl Server {
+        async fn fetch(&self) -> Result<GitKey, u32> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            sleep(Duration::from_secs(1)).await;
+            let key = GitKey::new(AgentGitSshKey {
+                public_key: include_str!("testdata/ed25519.pub").to_owned(),
+                private_key: include_str!("testdata/ed25519").to_owned().into(),
+            });
+            Ok(key.unwrap())
+        }
+
+        fn requests(&self) -> u32 {
+            self.0.load(Ordering::Relaxed)
+        }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn sixteen_at_once_cost_one_request_and_the_key_is_soon_gone() {
-        let (cache, requests) = (KeyCache::<()>::default(), AtomicU32::new(0));
-        let get = || {
-            cache.get(|| async {
-                requests.fetch_add(1, Ordering::Relaxed);
-                sleep_until(Instant::now() + Duration::from_secs(1)).await;
-                Ok(key())
-            })
-        };
-        let keys = futures_util::future::join_all((0..16).map(|_| get())).await;
+    async fn all_that_come_while_it_is_used_cost_one_request() {
+        let (cache, server) = (KeyCache::default(), Server::default());
+        let keys = futures_util::future::join_all((0..16).map(|_| cache.get(false, || server.fetch()))).await;
         assert!(keys.iter().all(Result::is_ok));
-        assert_eq!(requests.load(Ordering::Relaxed), 1);
-        let held = Arc::downgrade(keys[0].as_ref().unwrap());
-        drop(keys);
+        for _ in 0..5 {
+            sleep(NOT_YET).await;
+            cache.get(false, || server.fetch()).await.unwrap();
+        }
+        assert_eq!(server.requests(), 1);
+        // Used without a pause it is still not kept for ever.
+        sleep(NOT_YET).await;
+        cache.get(false, || server.fetch()).await.unwrap();
+        sleep(NOT_YET).await;
+        cache.get(false, || server.fetch()).await.unwrap();
+        assert_eq!(server.requests(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_key_is_soon_gone_from_memory() {
+        let (cache, server) = (KeyCache::default(), Server::default());
+        let held = Arc::downgrade(&cache.get(false, || server.fetch()).await.unwrap());
+        sleep(IDLE / 2).await;
+        cache.get(false, || server.fetch()).await.unwrap();
+        sleep(NOT_YET).await;
         assert!(held.upgrade().is_some());
-        sleep_until(Instant::now() + LIFETIME + Duration::from_millis(10)).await;
+        sleep(Duration::from_secs(2)).await;
         assert!(held.upgrade().is_none());
-        get().await.unwrap();
-        assert_eq!(requests.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_wants_the_present_key_gets_one_asked_for_since() {
+        let (cache, server) = (KeyCache::default(), Server::default());
+        cache.get(false, || server.fetch()).await.unwrap();
+        futures_util::future::join_all((0..16).map(|_| cache.get(true, || server.fetch()))).await;
+        assert_eq!(server.requests(), 2);
+        cache.get(false, || server.fetch()).await.unwrap();
+        assert_eq!(server.requests(), 2);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_failure_is_shared_and_then_tried_again() {
         let cache = KeyCache::default();
         for _ in 0..2 {
-            assert_eq!(*cache.get(|| async { Err("first") }).await.unwrap_err(), "first");
-            assert_eq!(*cache.get(|| async { Err("second") }).await.unwrap_err(), "first");
-            sleep_until(Instant::now() + LIFETIME).await;
+            assert_eq!(*cache.get(false, || async { Err("first") }).await.unwrap_err(), "first");
+            assert_eq!(*cache.get(false, || async { Err("second") }).await.unwrap_err(), "first");
+            sleep(FAILURE).await;
         }
     }
 }

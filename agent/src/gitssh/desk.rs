@@ -5,14 +5,14 @@
 
 use std::convert::Infallible;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tracing::debug;
 
-use super::key::GitKey;
+use super::fetch::{Key, SignError};
 use super::wire::{self, Request};
 use crate::sys::peer::Peer;
 
@@ -25,7 +25,7 @@ pub(super) enum Offer {
     /// Not known yet; who asks waits.
     Pending,
     /// This key.
-    Key(Arc<GitKey>),
+    Key(Arc<Key>),
     /// Nothing: only the user's own agent answers.
     Nothing,
 }
@@ -36,12 +36,19 @@ pub(super) struct Desk {
     own_agent: Option<PathBuf>,
     listed: AtomicBool,
     signed: AtomicBool,
+    failure: Mutex<Option<SignError>>,
 }
 
 impl Desk {
     /// Offers what `offer` will say, after the keys of the agent that listens at `own_agent`.
     pub(super) fn new(offer: watch::Receiver<Offer>, own_agent: Option<PathBuf>) -> Self {
-        Self { offer, own_agent, listed: AtomicBool::new(false), signed: AtomicBool::new(false) }
+        Self {
+            offer,
+            own_agent,
+            listed: AtomicBool::new(false),
+            signed: AtomicBool::new(false),
+            failure: Mutex::default(),
+        }
     }
 
     /// Whether anybody asked for keys: ssh does when it has come as far as logging in.
@@ -52,6 +59,11 @@ impl Desk {
     /// Whether our key has signed: the other side has accepted it then.
     pub(super) fn has_signed(&self) -> bool {
         self.signed.load(Ordering::Relaxed)
+    }
+
+    /// Why our key did not sign when it was to.
+    pub(super) fn take_failure(&self) -> Option<SignError> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Answers the descendants of process `root`, until dropped.
@@ -94,9 +106,11 @@ impl Desk {
                 (Request::List, key) => {
                     self.listed.fetch_or(!forwarded, Ordering::Relaxed);
                     let theirs = own.ask(&wire::list()).await;
-                    wire::identities(theirs.as_deref(), key.as_ref().map(|key| (key.blob(), "Coder")))
+                    wire::identities(theirs.as_deref(), key.as_ref().map(|key| (key.public().blob(), "Coder")))
                 }
-                (Request::Sign { blob, data, flags }, Some(key)) if blob == key.blob() => self.sign(&key, &data, flags),
+                (Request::Sign { blob, data, flags }, Some(key)) if blob == key.public().blob() => {
+                    self.sign(&key, data, flags).await
+                }
                 _ => own.ask(&message).await.unwrap_or_else(wire::failure),
             };
             wire::write(&mut stream, &answer).await?;
@@ -104,7 +118,7 @@ impl Desk {
         Ok(())
     }
 
-    async fn key(&self) -> Option<Arc<GitKey>> {
+    async fn key(&self) -> Option<Arc<Key>> {
         let mut offer = self.offer.clone();
         match &*offer.wait_for(|offer| !matches!(offer, Offer::Pending)).await.ok()? {
             Offer::Key(key) => Some(Arc::clone(key)),
@@ -112,9 +126,17 @@ impl Desk {
         }
     }
 
-    fn sign(&self, key: &GitKey, data: &[u8], flags: u32) -> Vec<u8> {
-        self.signed.store(true, Ordering::Relaxed);
-        key.sign(data, flags).map_or_else(|_| wire::failure(), |blob| wire::signature(&blob))
+    async fn sign(&self, key: &Arc<Key>, data: Vec<u8>, flags: u32) -> Vec<u8> {
+        match key.sign(data, flags).await {
+            Ok(blob) => {
+                self.signed.store(true, Ordering::Relaxed);
+                wire::signature(&blob)
+            }
+            Err(error) => {
+                *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                wire::failure()
+            }
+        }
     }
 }
 

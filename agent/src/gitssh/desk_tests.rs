@@ -4,14 +4,15 @@ use std::time::Duration;
 use protocol::rest::AgentGitSshKey;
 use tempfile::TempDir;
 
+use super::super::key::GitKey;
 use super::*;
 
-fn key() -> Arc<GitKey> {
+fn key() -> Arc<Key> {
     let key = GitKey::new(AgentGitSshKey {
         public_key: include_str!("testdata/ed25519.pub").to_owned(),
         private_key: include_str!("testdata/ed25519").to_owned().into(),
     });
-    Arc::new(key.unwrap())
+    Arc::new(Key::Here(key.unwrap()))
 }
 
 /// A desk that serves, and where it does.
@@ -72,11 +73,11 @@ async fn it_lists_and_signs_and_nothing_else() {
     let served = Served::start(Offer::Key(key()), None, std::process::id());
     let mut stream = served.connect().await;
     assert!(!served.desk.was_listed());
-    assert_eq!(ask(&mut stream, &[11]).await.unwrap(), wire::identities(None, Some((key().blob(), "Coder"))));
+    assert_eq!(ask(&mut stream, &[11]).await.unwrap(), wire::identities(None, Some((key().public().blob(), "Coder"))));
     assert!(served.desk.was_listed() && !served.desk.has_signed());
     assert_eq!(ask(&mut stream, &sign_request(b"another key")).await.unwrap(), wire::failure());
     assert!(!served.desk.has_signed());
-    assert_eq!(ask(&mut stream, &sign_request(key().blob())).await.unwrap()[0], 14);
+    assert_eq!(ask(&mut stream, &sign_request(key().public().blob())).await.unwrap()[0], 14);
     assert!(served.desk.has_signed());
     for refused in [&[17][..], &[19], &[25], &[22, 0, 0, 0, 0], &[27], &[]] {
         assert_eq!(ask(&mut stream, refused).await.unwrap(), wire::failure());
@@ -88,8 +89,8 @@ async fn the_users_own_agent_answers_first_and_for_all_else() {
     let own = Served::start(Offer::Key(key()), None, std::process::id());
     let served = Served::start(Offer::Nothing, Some(own.path()), std::process::id());
     let mut stream = served.connect().await;
-    assert_eq!(ask(&mut stream, &[11]).await.unwrap(), wire::identities(None, Some((key().blob(), "Coder"))));
-    assert_eq!(ask(&mut stream, &sign_request(key().blob())).await.unwrap()[0], 14);
+    assert_eq!(ask(&mut stream, &[11]).await.unwrap(), wire::identities(None, Some((key().public().blob(), "Coder"))));
+    assert_eq!(ask(&mut stream, &sign_request(key().public().blob())).await.unwrap()[0], 14);
     assert!(own.desk.has_signed() && !served.desk.has_signed());
 }
 
@@ -97,7 +98,7 @@ async fn the_users_own_agent_answers_first_and_for_all_else() {
 async fn an_own_agent_that_is_gone_is_no_obstacle() {
     let served = Served::start(Offer::Key(key()), Some("/nowhere/agent.sock".into()), std::process::id());
     let answer = ask(&mut served.connect().await, &[11]).await.unwrap();
-    assert_eq!(answer, wire::identities(None, Some((key().blob(), "Coder"))));
+    assert_eq!(answer, wire::identities(None, Some((key().public().blob(), "Coder"))));
 }
 
 #[tokio::test]
@@ -106,9 +107,9 @@ async fn a_host_that_the_agent_is_forwarded_to_does_not_see_the_key() {
     let mut stream = served.connect().await;
     assert_eq!(ask(&mut stream, &forwarded()).await.unwrap(), wire::failure());
     assert_eq!(ask(&mut stream, &[11]).await.unwrap(), wire::identities(None, None));
-    assert_eq!(ask(&mut stream, &sign_request(key().blob())).await.unwrap(), wire::failure());
+    assert_eq!(ask(&mut stream, &sign_request(key().public().blob())).await.unwrap(), wire::failure());
     assert!(!served.desk.was_listed());
-    assert_eq!(ask(&mut served.connect().await, &sign_request(key().blob())).await.unwrap()[0], 14);
+    assert_eq!(ask(&mut served.connect().await, &sign_request(key().public().blob())).await.unwrap()[0], 14);
 }
 
 #[tokio::test]
@@ -134,5 +135,5 @@ async fn a_request_waits_until_the_key_is_there() {
     let asked = tokio::spawn(async move { ask(&mut stream, &[11]).await });
     tokio::task::yield_now().await;
     offer.send_replace(Offer::Key(key()));
-    assert_eq!(asked.await.unwrap().unwrap(), wire::identities(None, Some((key().blob(), "Coder"))));
+    assert_eq!(asked.await.unwrap().unwrap(), wire::identities(None, Some((key().public().blob(), "Coder"))));
 }

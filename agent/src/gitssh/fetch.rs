@@ -1,10 +1,12 @@
-//! Where the key comes from: the workspace's running agent, else the control plane.
+//! Where the key is: in the workspace's running agent, which signs for us, else here, from the control plane.
 
 use std::ffi::OsString;
+use std::sync::Arc;
 
 use protocol::rest::AgentGitSshKey;
+use tokio::task::{JoinError, spawn_blocking};
 
-use super::key::{GitKey, KeyError};
+use super::key::{GitKey, KeyError, PublicKey};
 use crate::config::{AgentArgs, Config, ConfigError};
 use crate::control::{Endpoint, RestError, Role};
 use crate::sessions::client::{self, ClientError};
@@ -18,8 +20,8 @@ pub enum FetchError {
     #[error("no agent of yours runs here, and there is nothing to ask the server with")]
     Config(#[source] ConfigError),
     #[error("cannot ask the agent of this workspace")]
-    Ask(#[source] tokio::task::JoinError),
-    #[error("the agent of this workspace does not give out your git key")]
+    Ask(#[source] JoinError),
+    #[error("the agent of this workspace does not have your git key")]
     Agent(#[source] ClientError),
     #[error("the server does not give out your git key")]
     Server(#[source] RestError),
@@ -27,21 +29,65 @@ pub enum FetchError {
     Key(#[from] KeyError),
 }
 
-/// Asks the running agent, else the server with the agent's token where this process has it.
-pub async fn fetch() -> Result<GitKey, FetchError> {
-    let wire = match from_agent().await? {
-        Some(wire) => wire,
-        None => from_server().await?,
-    };
-    Ok(GitKey::new(wire)?)
+/// Why there is no signature.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum SignError {
+    #[error("your git key cannot be used")]
+    Key(#[from] KeyError),
+    #[error("cannot ask the agent of this workspace")]
+    Ask(#[source] JoinError),
+    #[error("the agent of this workspace did not sign")]
+    Agent(#[source] ClientError),
 }
 
-/// Asks the agent's local socket. None where no agent listens.
-async fn from_agent() -> Result<Option<AgentGitSshKey>, FetchError> {
+/// A key that can sign.
+#[derive(Debug)]
+pub enum Key {
+    /// In the running agent's memory. It never leaves that: we have its public part, and ask for each signature.
+    Agent(PublicKey),
+    /// In the memory of this process.
+    Here(GitKey),
+}
+
+impl Key {
+    /// Its public part.
+    #[must_use]
+    pub fn public(&self) -> &PublicKey {
+        match self {
+            Self::Agent(public) => public,
+            Self::Here(key) => key.public(),
+        }
+    }
+
+    /// Signs, and gives the signature as it travels in the protocol.
+    pub async fn sign(self: &Arc<Self>, data: Vec<u8>, flags: u32) -> Result<Vec<u8>, SignError> {
+        if let Self::Here(key) = &**self {
+            return Ok(key.sign(&data, flags)?);
+        }
+        let key = Arc::clone(self);
+        let asked = spawn_blocking(move || client::git_sign(key.public().blob().to_vec(), data, flags));
+        asked.await.map_err(SignError::Ask)?.map_err(SignError::Agent)
+    }
+
+    /// The public part as it is now, where the agent may have offered one from before it was replaced.
+    #[must_use]
+    pub fn present(&self) -> PublicKey {
+        let now = match self {
+            Self::Agent(_) => client::git_key(true).ok().and_then(|line| PublicKey::parse(&line).ok()),
+            Self::Here(_) => None,
+        };
+        now.unwrap_or_else(|| self.public().clone())
+    }
+}
+
+/// Asks the running agent, else the server with the agent's token where this process has it. `fresh` is for a key that
+/// may have been replaced just now.
+pub async fn fetch(fresh: bool) -> Result<Key, FetchError> {
     // The question blocks until the agent has heard from the server; this thread answers ssh meanwhile.
-    match tokio::task::spawn_blocking(client::git_key).await.map_err(FetchError::Ask)? {
-        Ok((public_key, private_key)) => Ok(Some(AgentGitSshKey { public_key, private_key })),
-        Err(ClientError::NoAgent { .. }) => Ok(None),
+    match spawn_blocking(move || client::git_key(fresh)).await.map_err(FetchError::Ask)? {
+        Ok(line) => Ok(Key::Agent(PublicKey::parse(&line)?)),
+        Err(ClientError::NoAgent { .. }) => Ok(Key::Here(GitKey::new(from_server().await?)?)),
         Err(error) => Err(FetchError::Agent(error)),
     }
 }

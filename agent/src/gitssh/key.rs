@@ -49,49 +49,67 @@ impl From<ssh_encoding::Error> for KeyError {
     }
 }
 
-/// A user's key pair.
-#[derive(Debug)]
-pub struct GitKey {
+/// The part of a key that everybody may know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicKey {
     line: String,
     blob: Vec<u8>,
-    private: Guarded,
 }
 
-impl GitKey {
-    /// Takes a key over from a server's answer, and checks that it can sign.
-    pub fn new(wire: AgentGitSshKey) -> Result<Self, KeyError> {
-        let line = wire.public_key.trim().to_owned();
+impl PublicKey {
+    /// Reads a line as it stands in `authorized_keys` and in `.pub` files.
+    pub fn parse(line: &str) -> Result<Self, KeyError> {
+        let line = line.trim();
         let mut words = line.split_ascii_whitespace();
         let (Some(algorithm), Some(blob)) = (words.next(), words.next()) else { return Err(KeyError::Public) };
         let blob = STANDARD.decode(blob).map_err(|_| KeyError::Public)?;
         if String::decode(&mut blob.as_slice()).ok().as_deref() != Some(algorithm) || line.contains(char::is_control) {
             return Err(KeyError::Public);
         }
-        let signer = Signer::load(wire.private_key.expose())?;
-        if signer.algorithm() != algorithm {
-            return Err(KeyError::Private);
-        }
-        let private = memory::guard(vec![wire.private_key]).map_err(KeyError::Memory)?;
-        let private = private.into_iter().next().ok_or(KeyError::Private)?;
-        Ok(Self { line, blob, private })
+        Ok(Self { line: line.to_owned(), blob })
     }
 
-    /// The public key as a line for `authorized_keys`, without a newline.
+    /// The line, without a newline.
     #[must_use]
     pub fn line(&self) -> &str {
         &self.line
     }
 
-    /// The public key as it travels in the protocol.
+    /// The key as it travels in the protocol.
     #[must_use]
     pub fn blob(&self) -> &[u8] {
         &self.blob
     }
 
-    /// Both parts, as a server answers them: for a process of the same user that asks this one.
+    fn algorithm(&self) -> &str {
+        self.line.split_ascii_whitespace().next().unwrap_or_default()
+    }
+}
+
+/// A user's key pair.
+#[derive(Debug)]
+pub struct GitKey {
+    public: PublicKey,
+    private: Guarded,
+}
+
+impl GitKey {
+    /// Takes a key over from a server's answer, and checks that it can sign.
+    pub fn new(wire: AgentGitSshKey) -> Result<Self, KeyError> {
+        let public = PublicKey::parse(&wire.public_key)?;
+        let signer = Signer::load(wire.private_key.expose())?;
+        if signer.algorithm() != public.algorithm() {
+            return Err(KeyError::Private);
+        }
+        let private = memory::guard(vec![wire.private_key]).map_err(KeyError::Memory)?;
+        let private = private.into_iter().next().ok_or(KeyError::Private)?;
+        Ok(Self { public, private })
+    }
+
+    /// The public part.
     #[must_use]
-    pub fn to_wire(&self) -> AgentGitSshKey {
-        AgentGitSshKey { public_key: format!("{}\n", self.line), private_key: self.private.copy() }
+    pub fn public(&self) -> &PublicKey {
+        &self.public
     }
 
     /// Signs, and gives the signature as it travels in the protocol.

@@ -18,7 +18,7 @@ fn fields(mut blob: &[u8]) -> Vec<Vec<u8>> {
 #[test]
 fn an_ed25519_key_of_openssh_signs() {
     let key = GitKey::new(wire(ED25519_KEY)).unwrap();
-    let public = fields(key.blob()).remove(1);
+    let public = fields(key.public().blob()).remove(1);
     let signature = fields(&key.sign(b"data", 0).unwrap());
     assert_eq!(signature[0], b"ssh-ed25519");
     UnparsedPublicKey::new(&ED25519, public).verify(b"data", &signature[1]).unwrap();
@@ -27,7 +27,7 @@ fn an_ed25519_key_of_openssh_signs() {
 #[test]
 fn an_ecdsa_key_signs_with_two_numbers_that_are_never_negative() {
     let key = GitKey::new(wire(ECDSA_KEY)).unwrap();
-    let point = fields(key.blob()).remove(2);
+    let point = fields(key.public().blob()).remove(2);
     // Half of all numbers start with a set bit, so this many try both forms.
     for _ in 0..16 {
         let signature = fields(&key.sign(b"data", 0).unwrap());
@@ -50,7 +50,7 @@ fn an_rsa_key_signs_with_sha2_and_never_with_sha1() {
     let key = GitKey::new(wire(RSA_KEY)).unwrap();
     let signature = fields(&key.sign(b"data", RSA_SHA2_512).unwrap());
     assert_eq!(signature[0], b"rsa-sha2-512");
-    let numbers = fields(key.blob());
+    let numbers = fields(key.public().blob());
     let modulus = numbers[2].strip_prefix(&[0]).unwrap();
     let public = ring::signature::RsaPublicKeyComponents { n: modulus, e: &numbers[1] };
     public.verify(&RSA_PKCS1_2048_8192_SHA512, b"data", &signature[1]).unwrap();

@@ -1,9 +1,10 @@
 //! Git over SSH with the owner's key. It is fetched when ssh is invoked, held in memory, and never on any disk.
 //!
-//! ssh gets it through an ssh-agent that lives in this process for as long as that ssh runs:
+//! ssh can use it through an ssh-agent that lives in this process for as long as that ssh runs:
 //!
-//! - `fetch`: where the key comes from; [`KeyCache`] is the running agent's side of it
+//! - `fetch`: where the key is; [`KeyCache`] is the running agent's side of it, which signs and keeps it
 //! - [`GitKey`]: the key itself, in guarded memory
+//! - `own_command`: what git's own configuration runs instead
 //! - `choice`: whether ssh's own configuration leaves room for it
 //! - `desk`: the ssh-agent, its messages in `wire`, its place in `socket`
 //! - [`ssh`] and [`sign`]: the two programs that it serves, by way of `run`
@@ -14,6 +15,7 @@ mod choice;
 mod desk;
 mod fetch;
 mod key;
+mod own_command;
 mod run;
 pub mod sign;
 mod socket;
@@ -21,8 +23,9 @@ pub mod ssh;
 mod wire;
 
 pub use cache::KeyCache;
-pub use fetch::{FetchError, fetch};
-pub use key::{GitKey, KeyError};
+pub use fetch::{FetchError, Key, SignError, fetch};
+pub use key::{GitKey, KeyError, PublicKey};
+pub use own_command::own_command;
 pub use run::{Ended, KeyUse, RunError};
 pub use socket::SocketError;
 pub use ssh::git_ssh_command;

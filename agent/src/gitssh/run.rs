@@ -13,10 +13,9 @@ use tokio::process::Child;
 use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::watch;
 
-use super::choice::LeftOut;
+use super::choice::Choice;
 use super::desk::{Desk, Offer};
-use super::fetch::{self, FetchError};
-use super::key::GitKey;
+use super::fetch::{self, FetchError, Key, SignError};
 use super::socket::{Socket, SocketError};
 use crate::sys::beside;
 
@@ -59,7 +58,9 @@ pub enum KeyUse {
     /// It signed.
     Signed,
     /// It was listed, and the other side took none of the keys, or another one.
-    Passed(Arc<GitKey>),
+    Passed(Arc<Key>),
+    /// It was wanted, and could not sign.
+    Failed(SignError),
     /// It was not offered, for this reason.
     LeftOut(String),
     /// There was none.
@@ -76,10 +77,7 @@ pub struct Ended {
 }
 
 /// Runs `command` on our streams, in our process group. `choice` decides whether the key is fetched and offered.
-pub(super) async fn run(
-    mut command: Command,
-    choice: impl Future<Output = Option<LeftOut>>,
-) -> Result<Ended, RunError> {
+pub(super) async fn run(mut command: Command, choice: impl Future<Output = Choice>) -> Result<Ended, RunError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let socket = Socket::make()?;
     let own_agent = std::env::var_os(AUTH_SOCKET).filter(|path| !path.is_empty());
@@ -103,12 +101,16 @@ pub(super) async fn run(
 }
 
 /// Decides, fetches, offers.
-async fn prepare(choice: impl Future<Output = Option<LeftOut>>, offer: &watch::Sender<Offer>) -> KeyUse {
-    let (offered, outcome) = match choice.await {
+async fn prepare(choice: impl Future<Output = Choice>, offer: &watch::Sender<Offer>) -> KeyUse {
+    let choice = choice.await;
+    let (offered, outcome) = match choice.settled() {
         Some(reason) => (Offer::Nothing, KeyUse::LeftOut(reason.to_string())),
-        None => match fetch::fetch().await.map(Arc::new) {
-            Ok(key) => (Offer::Key(Arc::clone(&key)), KeyUse::Passed(key)),
+        None => match fetch::fetch(false).await.map(Arc::new) {
             Err(error) => (Offer::Nothing, KeyUse::Missing(error)),
+            Ok(key) => match choice.leaves_out(key.public()) {
+                Some(reason) => (Offer::Nothing, KeyUse::LeftOut(reason.to_string())),
+                None => (Offer::Key(Arc::clone(&key)), KeyUse::Passed(key)),
+            },
         },
     };
     offer.send_replace(offered);
@@ -116,8 +118,13 @@ async fn prepare(choice: impl Future<Output = Option<LeftOut>>, offer: &watch::S
 }
 
 fn judge(key: KeyUse, desk: &Desk) -> KeyUse {
+    if desk.has_signed() {
+        return KeyUse::Signed;
+    }
+    if let Some(error) = desk.take_failure() {
+        return KeyUse::Failed(error);
+    }
     match key {
-        _ if desk.has_signed() => KeyUse::Signed,
         _ if !desk.was_listed() && !matches!(key, KeyUse::LeftOut(_)) => KeyUse::Unasked,
         key => key,
     }
@@ -139,7 +146,8 @@ async fn wait(child: &mut Child, signals: &mut Signals) -> io::Result<ExitStatus
     }
 }
 
-/// The signals of [`PASSED_ON`] and that of a child that stops, but for those that we were told to ignore: the program ignores them as well then.
+/// The signals of [`PASSED_ON`] and that of a child that stops, but for those that we were told to ignore: the program
+/// ignores them as well then.
 struct Signals(Vec<(Signal, unix::Signal)>);
 
 impl Signals {

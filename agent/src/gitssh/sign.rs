@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::process::Command;
 
+use super::choice::Choice;
 use super::run::{self, Ended, RunError};
 
 /// ssh-keygen with these arguments and without us.
@@ -21,5 +22,5 @@ pub fn is_signing(args: &[OsString]) -> bool {
 
 /// Runs ssh-keygen with the key offered to it after the keys of the user's own agent. It picks the one that git names.
 pub async fn with_key(args: &[OsString]) -> Result<Ended, RunError> {
-    run::run(plain(args), std::future::ready(None)).await
+    run::run(plain(args), std::future::ready(Choice::Offer)).await
 }

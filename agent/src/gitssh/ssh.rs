@@ -1,24 +1,27 @@
 //! ssh as git runs it, with the key at its side where that helps.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 
-use super::choice::{self, LeftOut};
+use super::choice::{self, Choice, Found};
+use super::key::PublicKey;
 use super::run::{self, Ended, RunError};
 use crate::sys::users::Account;
 
 /// Variable that turns everything here off.
 const SWITCH: &str = "CODER_GITSSH";
-/// Set for the user's own `core.sshCommand`, lest one that names us calls itself for ever.
-const DEFERRED: &str = "CODER_GITSSH_DEFERRED";
 /// Longest wait for ssh to print its configuration, which runs commands of `Match exec`.
 const CONFIG_LIMIT: Duration = Duration::from_secs(5);
 /// Most of it that is read; it is some 5 KiB.
 const MAX_CONFIG: u64 = 256 * 1024;
+/// Most of a file that may be a public key.
+const MAX_PUBLIC: u64 = 16 * 1024;
 
 /// ssh with these arguments and without us.
 #[must_use]
@@ -28,32 +31,16 @@ pub fn plain(args: &[OsString]) -> Command {
     ssh
 }
 
-/// Whether ssh is to be left alone: the user says so, or it is only asked about itself, as git does to learn which ssh
-/// it has (`-G`).
+/// Whether the user has turned us off.
 #[must_use]
-pub fn is_off(args: &[OsString]) -> bool {
-    let off = std::env::var_os(SWITCH).is_some_and(|value| value.eq_ignore_ascii_case("off"));
-    off || args.first().is_some_and(|first| ["-G", "-V", "-Q"].iter().any(|flag| first == flag))
+pub fn is_off() -> bool {
+    std::env::var_os(SWITCH).is_some_and(|value| value.eq_ignore_ascii_case("off"))
 }
 
-/// What the user has configured git to run instead of ssh. git would not ask, since `GIT_SSH_COMMAND` comes before its
-/// configuration.
+/// Whether ssh is only asked about itself, as git does to learn which ssh it has (`-G`).
 #[must_use]
-pub fn configured(args: &[OsString]) -> Option<Command> {
-    if std::env::var_os(DEFERRED).is_some() {
-        return None;
-    }
-    let mut git = Command::new("git");
-    let output = git.args(["config", "--get", "core.sshCommand"]).stdin(Stdio::null()).stderr(Stdio::null()).output();
-    let command = String::from_utf8(output.ok()?.stdout).ok()?;
-    let command = command.trim();
-    if command.is_empty() {
-        return None;
-    }
-    // As git itself runs it.
-    let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", &format!("{command} \"$@\""), command]).args(args).env(DEFERRED, "1");
-    Some(shell)
+pub fn is_question(args: &[OsString]) -> bool {
+    args.first().is_some_and(|first| ["-G", "-V", "-Q"].iter().any(|flag| first == flag))
 }
 
 /// Runs ssh with the key offered to it after the keys of the user's own agent, unless ssh's configuration names others.
@@ -62,11 +49,25 @@ pub async fn with_key(args: &[OsString]) -> Result<Ended, RunError> {
 }
 
 /// What ssh itself says about these arguments. Where it says nothing it will fail by itself, and better than we could.
-async fn choose(args: &[OsString]) -> Option<LeftOut> {
+async fn choose(args: &[OsString]) -> Choice {
     let config = tokio::time::timeout(CONFIG_LIMIT, configuration(args)).await.ok().flatten().unwrap_or_default();
     // ssh's `~` is the account's home, whatever HOME says.
     let home = Account::current().ok().flatten().map(|account| account.home).unwrap_or_default();
-    choice::left_out(&config, &home, Path::exists)
+    choice::choose(&config, &home, look)
+}
+
+/// What ssh would find there, as far as it matters to us.
+fn look(path: &Path) -> Found {
+    match std::fs::metadata(path) {
+        Err(_) => return Found::Nothing,
+        // What a pipe holds can be read once, and that is for ssh.
+        Ok(metadata) if !metadata.is_file() => return Found::Other,
+        Ok(_) => {}
+    }
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_PUBLIC).read_to_string(&mut text));
+    let key = read.ok().and_then(|_| text.lines().find_map(|line| PublicKey::parse(line).ok()));
+    key.map_or(Found::Other, Found::Public)
 }
 
 async fn configuration(args: &[OsString]) -> Option<String> {
@@ -111,8 +112,8 @@ mod tests {
 
     #[test]
     fn ssh_that_is_asked_about_itself_is_left_alone() {
-        let off = |args: &[&str]| is_off(&args.iter().map(OsString::from).collect::<Vec<_>>());
-        assert!(off(&["-G", "host"]) && off(&["-V"]));
-        assert!(!off(&["host", "-G"]) && !off(&["-p", "22", "host"]) && !off(&[]));
+        let asked = |args: &[&str]| is_question(&args.iter().map(OsString::from).collect::<Vec<_>>());
+        assert!(asked(&["-G", "host"]) && asked(&["-V"]));
+        assert!(!asked(&["host", "-G"]) && !asked(&["-p", "22", "host"]) && !asked(&[]));
     }
 }

@@ -20,6 +20,8 @@ use crate::sys::peer;
 
 /// What an agent may take besides the time it was given: it may have hundreds of others to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// What the agent may take to fetch the git key.
+const GIT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -83,10 +85,18 @@ pub fn reload(wait: Duration) -> Result<String, ClientError> {
     }
 }
 
-/// The owner's git key: the public line and the private key.
-pub fn git_key() -> Result<(String, Secret), ClientError> {
-    match ask(&Request::GitKey, Duration::from_secs(30))? {
-        (_, Answer::GitKey(public, private)) => Ok((public, private)),
+/// The owner's public git key, as a line; `fresh` where it may have been replaced just now.
+pub fn git_key(fresh: bool) -> Result<String, ClientError> {
+    match ask(&Request::GitKey { fresh }, GIT_LIMIT)? {
+        (_, Answer::GitKey(line)) => Ok(line),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// A signature with the git key that this is the public part of.
+pub fn git_sign(blob: Vec<u8>, data: Vec<u8>, flags: u32) -> Result<Vec<u8>, ClientError> {
+    match ask(&Request::GitSign { blob, data, flags }, GIT_LIMIT)? {
+        (_, Answer::Signature(blob)) => Ok(blob),
         other => Err(unexpected(other)),
     }
 }

@@ -2,7 +2,6 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use protocol::secret::Secret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -32,8 +31,11 @@ pub trait Host: Send + Sync + 'static {
     /// Fetches the manifest and delivers it; says in words what was delivered, or why not. May be dropped at any time.
     fn reload(&self) -> impl Future<Output = Result<String, String>> + Send;
 
-    /// The owner's git key: the public line and the private key.
-    fn git_key(&self) -> impl Future<Output = Result<(String, Secret), String>> + Send;
+    /// The owner's public git key, as a line; `fresh` where it may have been replaced just now.
+    fn git_key(&self, fresh: bool) -> impl Future<Output = Result<String, String>> + Send;
+
+    /// A signature with the git key that this is the public part of.
+    fn git_sign(&self, blob: &[u8], data: &[u8], flags: u32) -> impl Future<Output = Result<Vec<u8>, String>> + Send;
 }
 
 /// Where sessions start.
@@ -100,10 +102,10 @@ async fn reply(request: Request, sessions: &Sessions, host: &impl Host) -> Answe
             Ok(Err(reason)) => Answer::Failed(reason),
             Err(_) => Answer::Failed(format!("nothing was delivered within {wait:?}")),
         },
-        Request::GitKey => match host.git_key().await {
-            Ok((public, private)) => Answer::GitKey(public, private),
-            Err(reason) => Answer::Failed(reason),
-        },
+        Request::GitKey { fresh } => host.git_key(fresh).await.map_or_else(Answer::Failed, Answer::GitKey),
+        Request::GitSign { blob, data, flags } => {
+            host.git_sign(&blob, &data, flags).await.map_or_else(Answer::Failed, Answer::Signature)
+        }
     }
 }
 

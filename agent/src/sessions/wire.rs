@@ -39,8 +39,10 @@ pub(super) enum Request {
     Status,
     /// To fetch the manifest again.
     Reload { wait: Duration },
-    /// The owner's git key.
-    GitKey,
+    /// The owner's git key; `fresh` where it may have been replaced just now.
+    GitKey { fresh: bool },
+    /// A signature with it.
+    GitSign { blob: Vec<u8>, data: Vec<u8>, flags: u32 },
 }
 
 /// What one launch gets.
@@ -67,8 +69,10 @@ pub enum Answer {
     Status(Vec<u8>),
     /// It was fetched and delivered, in words.
     Reloaded(String),
-    /// A public line and a private key.
-    GitKey(String, Secret),
+    /// The public key, as a line.
+    GitKey(String),
+    /// As it travels in the protocol of ssh-agents.
+    Signature(Vec<u8>),
     /// The files were not there within the time the client had.
     Booting,
     /// Why not.
@@ -107,7 +111,16 @@ impl Request {
                 frame.byte(4);
                 frame.duration(*wait);
             }
-            Self::GitKey => frame.byte(5),
+            Self::GitKey { fresh } => {
+                frame.byte(5);
+                frame.byte((*fresh).into());
+            }
+            Self::GitSign { blob, data, flags } => {
+                frame.byte(6);
+                frame.bytes(blob);
+                frame.bytes(data);
+                frame.number(*flags);
+            }
         }
         frame.done()
     }
@@ -119,7 +132,8 @@ impl Request {
             2 => resolve(&mut frame, Caller::Session)?,
             3 => Self::Status,
             4 => Self::Reload { wait: frame.duration()? },
-            5 => Self::GitKey,
+            5 => Self::GitKey { fresh: frame.byte()? != 0 },
+            6 => Self::GitSign { blob: frame.bytes()?.to_vec(), data: frame.bytes()?.to_vec(), flags: frame.number()? },
             _ => return Err(Malformed::Frame),
         };
         frame.end()?;
@@ -160,15 +174,18 @@ impl Answer {
                 frame.byte(3);
                 frame.bytes(text.as_bytes());
             }
-            Self::GitKey(public, private) => {
+            Self::GitKey(public) => {
                 frame.byte(4);
                 frame.bytes(public.as_bytes());
-                frame.bytes(private.expose());
             }
             Self::Booting => frame.byte(5),
             Self::Failed(reason) => {
                 frame.byte(6);
                 frame.bytes(reason.as_bytes());
+            }
+            Self::Signature(blob) => {
+                frame.byte(7);
+                frame.bytes(blob);
             }
         }
         frame.done()
@@ -180,9 +197,10 @@ impl Answer {
             1 => Self::Launch(launch(&mut frame)?),
             2 => Self::Status(frame.bytes()?.to_vec()),
             3 => Self::Reloaded(frame.text()?),
-            4 => Self::GitKey(frame.text()?, frame.secret()?),
+            4 => Self::GitKey(frame.text()?),
             5 => Self::Booting,
             6 => Self::Failed(frame.text()?),
+            7 => Self::Signature(frame.bytes()?.to_vec()),
             _ => return Err(Malformed::Frame),
         };
         frame.end()?;
@@ -243,7 +261,11 @@ impl Writer {
 
     /// What does not fit into 32 bits does not fit into [`MAX_FRAME`] either, and is refused by whoever reads it.
     fn count(&mut self, count: usize) {
-        self.0.extend(u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
+        self.number(u32::try_from(count).unwrap_or(u32::MAX));
+    }
+
+    fn number(&mut self, number: u32) {
+        self.0.extend(number.to_le_bytes());
     }
 
     fn duration(&mut self, duration: Duration) {
@@ -287,7 +309,11 @@ impl<'f> Reader<'f> {
     }
 
     fn count(&mut self) -> Result<usize, Malformed> {
-        usize::try_from(u32::from_le_bytes(self.array()?)).map_err(|_| Malformed::Frame)
+        usize::try_from(self.number()?).map_err(|_| Malformed::Frame)
+    }
+
+    fn number(&mut self) -> Result<u32, Malformed> {
+        Ok(u32::from_le_bytes(self.array()?))
     }
 
     fn duration(&mut self) -> Result<Duration, Malformed> {
@@ -327,86 +353,5 @@ impl<'f> Reader<'f> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::ffi::OsStringExt;
-
-    use super::*;
-
-    fn body(frame: &Buffer) -> &[u8] {
-        let length = u32::from_le_bytes(frame[..LENGTH_BYTES].try_into().unwrap());
-        assert_eq!(length as usize, frame.len() - LENGTH_BYTES);
-        &frame[LENGTH_BYTES..]
-    }
-
-    fn requests() -> Vec<Request> {
-        let variables = vec![
-            (OsString::from_vec(vec![b'A', 0xff]), Secret::new(b"\n\xfe\"".to_vec())),
-            ("EMPTY".into(), Secret::default()),
-        ];
-        vec![
-            Request::Resolve { caller: Caller::Session, wait: Duration::from_millis(1500), variables },
-            Request::Resolve { caller: Caller::Exec, wait: Duration::MAX, variables: Vec::new() },
-            Request::Status,
-            Request::Reload { wait: Duration::from_secs(1) },
-            Request::GitKey,
-        ]
-    }
-
-    fn answers() -> Vec<Answer> {
-        let variables = ORIGINS.map(|origin| Variable { name: "N".into(), value: Secret::new(vec![0xff]), origin });
-        vec![
-            Answer::Launch(Launch {
-                variables: variables.into(),
-                left_out: vec!["too large".into()],
-                degraded: Some(String::new()),
-                directory: "/home/ä".into(),
-                motd: PathBuf::new(),
-            }),
-            Answer::Status(b"{}".to_vec()),
-            Answer::Reloaded("done".into()),
-            Answer::GitKey("ssh-ed25519 x".into(), Secret::new(b"private".to_vec())),
-            Answer::Booting,
-            Answer::Failed("why".into()),
-        ]
-    }
-
-    #[test]
-    fn what_was_said_is_what_is_understood() {
-        for request in requests() {
-            let frame = request.encode();
-            assert_eq!(*Request::decode(body(&frame)).unwrap().encode(), *frame, "{request:?}");
-        }
-        for answer in answers() {
-            let frame = answer.encode();
-            assert_eq!(*Answer::decode(body(&frame)).unwrap().encode(), *frame, "{answer:?}");
-        }
-    }
-
-    #[test]
-    fn a_frame_that_is_cut_or_goes_on_is_refused() {
-        for request in requests() {
-            let frame = request.encode();
-            let frame = body(&frame);
-            for end in 0..frame.len() {
-                assert!(Request::decode(&frame[..end]).is_err(), "{request:?} cut at {end}");
-            }
-            assert_eq!(Request::decode(&[frame, b"x"].concat()).unwrap_err(), Malformed::Frame);
-        }
-        for answer in answers() {
-            let frame = answer.encode();
-            for end in 0..body(&frame).len() {
-                assert!(Answer::decode(&body(&frame)[..end]).is_err());
-            }
-        }
-    }
-
-    #[test]
-    fn nonsense_is_refused_without_much_memory() {
-        assert_eq!(Request::decode(b"GET / HTTP/1.1").unwrap_err(), Malformed::Version);
-        assert_eq!(Request::decode(&[VERSION, 99]).unwrap_err(), Malformed::Frame);
-        let billions = [&[VERSION, 1][..], &[0; 8], &[0xff; 4]].concat();
-        assert_eq!(Request::decode(&billions).unwrap_err(), Malformed::Frame);
-        let origin = [&[VERSION, 1][..], &[1, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0]].concat();
-        assert_eq!(Answer::decode(&origin).unwrap_err(), Malformed::Frame);
-    }
-}
+#[path = "wire_tests.rs"]
+mod tests;

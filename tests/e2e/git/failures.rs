@@ -61,64 +61,6 @@ fn ssh_that_is_not_there_is_named() {
 }
 
 #[test]
-fn an_identity_file_of_the_users_choice_is_used_and_ours_is_not_fetched() {
-    let Some(world) = World::new("an_identity_file_of_the_users_choice_is_used_and_ours_is_not_fetched") else {
-        return;
-    };
-    let own = world.own_key("own");
-    world.authorize_only(&own.public);
-    let proxy = Proxy::new(&world.server);
-    let run = |args: [&str; 4]| world.ssh(args).env("CODER_AGENT_URL", proxy.url()).run();
-    assert_eq!(run(["-i", &own.path, "git-host", "echo in"]).success().stdout, "in\n");
-    assert_eq!(proxy.requests(), Vec::<String>::new());
-    // One that does not exist is no choice.
-    world.authorize();
-    assert_eq!(run(["-i", "/nonexistent", "git-host", "echo in"]).success().stdout, "in\n");
-    world.authorize_only("");
-    let denied = run(["-i", &own.path, "git-host", "echo in"]).exits(255);
-    let _ = denied.complains("because your ssh configuration names the identity file");
-}
-
-#[test]
-fn an_agent_of_the_users_choice_is_honoured() {
-    let Some(world) = World::new("an_agent_of_the_users_choice_is_honoured") else { return };
-    let agent = world.own_agent();
-    let own = world.own_key("own");
-    agent.add(&world, &own);
-    world.authorize_only(&own.public);
-    // By configuration.
-    world.configure(&format!("IdentityAgent {}", agent.socket));
-    assert_eq!(world.ssh(["git-host", "echo in"]).run().success().stdout, "in\n");
-    world.authorize();
-    let denied = world.ssh(["git-host", "true"]).run().exits(255);
-    let _ = denied.complains("because your ssh configuration names the agent");
-}
-
-#[test]
-fn keys_of_the_users_own_agent_come_first() {
-    let Some(world) = World::new("keys_of_the_users_own_agent_come_first") else { return };
-    let agent = world.own_agent();
-    let own = world.own_key("own");
-    agent.add(&world, &own);
-    let seen = world.env.path("work/seen");
-    world.configure(&format!("PermitLocalCommand yes\n LocalCommand ssh-add -L > '{}'", seen.display()));
-    let run = || world.ssh(["git-host", "echo in"]).env("SSH_AUTH_SOCK", &agent.socket).run();
-    world.authorize_only(&own.public);
-    assert_eq!(run().success().stdout, "in\n");
-    let blob = |line: &str| line.split(' ').nth(1).unwrap().to_owned();
-    let offered: Vec<_> = std::fs::read_to_string(&seen).unwrap().lines().map(blob).collect();
-    assert_eq!(offered, [blob(&own.public), blob(&world.public_key())]);
-    world.authorize();
-    assert_eq!(run().success().stdout, "in\n");
-    // AddKeysToAgent and the like go to the user's agent as ever.
-    let added = world.own_key("added");
-    world.authorize_only(&added.public);
-    let adding = world.ssh(["-i", &added.path, "-o", "AddKeysToAgent=yes", "git-host", "true"]);
-    let _ = adding.env("SSH_AUTH_SOCK", &agent.socket).run().success();
-    assert!(agent.list(&world).contains(&blob(&added.public)));
-}
-
-#[test]
 fn off_is_off() {
     let Some(world) = World::new("off_is_off") else { return };
     world.authorize();
@@ -127,22 +69,4 @@ fn off_is_off() {
     let denied = run.run().exits(255);
     assert!(!denied.stderr.contains("coder:"), "{}", denied.stderr);
     assert_eq!(proxy.requests(), Vec::<String>::new());
-}
-
-#[test]
-fn the_users_own_ssh_command_of_git_is_not_overruled() {
-    let Some(world) = World::new("the_users_own_ssh_command_of_git_is_not_overruled") else { return };
-    world.repository("tool.git");
-    let own = world.own_key("own");
-    world.authorize_only(&own.public);
-    let command = format!("ssh -F '{}' -i '{}'", world.config().display(), own.path);
-    world.git_succeeds(["config", "--global", "core.sshCommand", &command]);
-    world.git_succeeds(["clone", "-q", &world.url("tool.git"), "global"]);
-    // In one repository only; and one that names us does not call itself for ever.
-    let ours = world.git_ssh_command();
-    world.git_succeeds(["config", "--global", "core.sshCommand", &ours]);
-    world.git_succeeds(["-C", "global", "config", "core.sshCommand", &command]);
-    world.git_succeeds(["-C", "global", "fetch"]);
-    world.authorize();
-    world.git_succeeds(["ls-remote", &world.url("tool.git")]);
 }

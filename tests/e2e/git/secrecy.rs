@@ -1,10 +1,15 @@
 //! Who gets at the key, and what is left of it: nothing.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use tests::{Need, Output, SHORT, requires, wait_until};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tests::{Agent, Need, Output, Run, SHORT, requires, wait_until};
 
 use super::world::{self, World};
 
@@ -63,7 +68,52 @@ fn another_user_is_refused_even_where_the_directory_lets_them_in() {
     assert!(!refused.stderr.contains("Permission denied") && refused.stdout.is_empty(), "{}", refused.stderr);
 }
 
-/// What every program of a push writes, wherever it writes it to, is searched for the key.
+/// A push under strace, on one way to the key.
+struct Push<'a> {
+    world: &'a World,
+    /// Where it signs; none where `coder gitssh` has it from the server.
+    agent: Option<&'a Agent>,
+}
+
+impl Push<'_> {
+    fn traced(&self, branch: &str) -> Run {
+        // Nothing of the key reaches a process that has an agent to sign for it, so its reads are searched, too.
+        let reads = if self.agent.is_some() { ",read,readv,pread64,recvfrom,recvmsg" } else { "" };
+        let calls = format!("--trace=open,openat,creat,write,writev,pwrite64,pwritev,sendto,sendmsg,sendmmsg{reads}");
+        let strace = self.world.env.program("/usr/bin/strace").args(["-f", "-y", "-s", "1048576", "-xx", &calls, "-o"]);
+        let push = strace.arg(self.trace()).args(["git", "-C", "clone", "push", "-q", "origin"]).arg(branch);
+        let run = push.env("GIT_SSH_COMMAND", self.world.git_ssh_command());
+        let run = run.env("XDG_RUNTIME_DIR", self.world.env.path("run"));
+        match self.agent {
+            Some(agent) => run.env("CODER_AGENT_SOCKET", agent.socket()),
+            None => self.world.in_workspace(run),
+        }
+    }
+
+    fn trace(&self) -> PathBuf {
+        self.world.env.path("trace")
+    }
+
+    /// Lays out what the trace shows to have been said, and what is in the files that were opened for writing, for the
+    /// hunt.
+    fn search(&self) {
+        let text = fs::read_to_string(self.trace()).unwrap();
+        fs::write(self.trace(), "").unwrap();
+        let written = text.lines().filter(|line| line.contains("O_WRONLY") || line.contains("O_RDWR"));
+        let paths: BTreeSet<PathBuf> = written.filter_map(opened).collect();
+        assert!(!paths.is_empty());
+        let files = paths.iter().filter(|path| path.is_file()).flat_map(|path| fs::read(path).unwrap_or_default());
+        let said: Vec<u8> = text.lines().flat_map(|line| [unescaped(line), b"\n".to_vec()].concat()).collect();
+        // The trace sees what it should: the pack goes to ssh.
+        assert!(said.windows(15).any(|window| window == b"refs/heads/main"));
+        let token = self.world.workspace.token().as_bytes();
+        assert_eq!(said.windows(token.len()).any(|window| window == token), self.agent.is_none());
+        let said = without(&said, token);
+        fs::write(self.world.env.path("said"), [said, files.collect()].concat()).unwrap();
+        self.world.env.hunt();
+    }
+}
+
 #[test]
 fn no_file_ever_holds_the_key() {
     // Of a process that is not dumpable only root sees what it writes.
@@ -74,23 +124,51 @@ fn no_file_ever_holds_the_key() {
     world.authorize();
     world.repository("tool.git");
     world.git_succeeds(["clone", "-q", &world.url("tool.git"), "clone"]);
-    world.git_succeeds(["-C", "clone", "commit", "-q", "--allow-empty", "-m", "first"]);
-    let trace = world.env.path("trace");
-    let calls = "--trace=openat,creat,write,writev,pwrite64,pwritev,sendto,sendmsg,memfd_create,ftruncate";
-    let strace = world.env.program("/usr/bin/strace").args(["-f", "-s", "65536", "-xx", calls, "-o"]).arg(&trace);
-    let push = strace.args(["git", "-C", "clone", "push", "-q", "origin", "HEAD:main"]);
-    let _ = world.in_workspace(push).env("GIT_SSH_COMMAND", world.git_ssh_command()).run().success();
+    let agent = world.agent(&world.server, &world.workspace);
+    let hook = world.env.path("repositories/tool.git/hooks/pre-receive");
+    for agent in [None, Some(&agent)] {
+        let push = Push { world: &world, agent };
+        world.git_succeeds(["-C", "clone", "commit", "-q", "--allow-empty", "-m", "next"]);
+        let _ = push.traced("HEAD:main").run().success();
+        push.search();
 
-    let text = fs::read_to_string(&trace).unwrap();
-    let written: Vec<u8> = text.lines().flat_map(|line| [unescaped(line), b"\n".to_vec()].concat()).collect();
-    // The trace sees what is written: the pack goes to ssh, the agent token to the server.
-    for known in [&b"refs/heads/main"[..], world.workspace.token().as_bytes()] {
-        assert!(written.windows(known.len()).any(|window| window == known));
+        let marker = world.env.path("work/receiving");
+        fs::write(&hook, format!("#!/bin/sh\necho > '{}'\nexec sleep 120\n", marker.display())).unwrap();
+        fs::set_permissions(&hook, PermissionsExt::from_mode(0o755)).unwrap();
+        world.git_succeeds(["-C", "clone", "commit", "-q", "--allow-empty", "-m", "next"]);
+        let mut running = push.traced("HEAD:main").spawn("push");
+        wait_until("the push to arrive", SHORT, || marker.exists());
+        world::kill_now(world::gitssh_below(running.pid()));
+        assert_ne!(running.exit_within(SHORT).code, Some(0));
+        push.search();
+        fs::remove_file(&hook).unwrap();
+        fs::remove_file(&marker).unwrap();
     }
-    fs::write(&trace, "").unwrap();
-    // The hunt looks for the key here, in every form.
-    fs::write(world.env.path("written"), without(&written, world.workspace.token().as_bytes())).unwrap();
-    world.env.hunt();
+}
+
+/// What the hunt of these tests looks for is the key, in each form that it could be written down in.
+#[test]
+fn the_hunt_knows_the_key() {
+    let Some(world) = World::new("the_hunt_knows_the_key") else { return };
+    for algorithm in ["ed25519", "ecdsa"] {
+        let world = if algorithm == "ed25519" { &world } else { &World::start(algorithm) };
+        let pem = world.private_key();
+        let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+        let document = STANDARD.decode(&base64).unwrap();
+        let json = serde_json::json!({ "private_key": pem }).to_string();
+        for form in [pem.as_bytes(), json.as_bytes(), base64.as_bytes(), &document] {
+            let file = world.env.write("leak", form);
+            assert_ne!(world.env.take_leaks(), []);
+            fs::remove_file(file).unwrap();
+        }
+        assert_eq!(world.env.take_leaks(), []);
+    }
+}
+
+/// The path in `openat(…) = 3<PATH>`.
+fn opened(line: &str) -> Option<PathBuf> {
+    let bytes = unescaped(line.rsplit_once(" = ")?.1);
+    bytes.starts_with(b"/").then(|| OsString::from_vec(bytes).into())
 }
 
 /// `"\x41\x42"` → `AB`, for every string of a line.
@@ -122,7 +200,7 @@ fn killed_in_the_middle_it_leaves_neither_key_nor_process() {
     world.git_succeeds(["-C", "clone", "commit", "-q", "--allow-empty", "-m", "first"]);
     let hook = world.env.path("repositories/tool.git/hooks/pre-receive");
     let marker = world.env.path("work/receiving");
-    fs::write(&hook, format!("#!/bin/sh\necho > '{}'\nexec sleep 1000\n", marker.display())).unwrap();
+    fs::write(&hook, format!("#!/bin/sh\necho > '{}'\nexec sleep 120\n", marker.display())).unwrap();
     fs::set_permissions(&hook, PermissionsExt::from_mode(0o755)).unwrap();
     let mut push = world.git_run(["-C", "clone", "push", "origin", "HEAD:main"]).spawn("push");
     wait_until("the push to arrive", SHORT, || marker.exists());

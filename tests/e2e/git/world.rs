@@ -2,13 +2,12 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tests::{
-    Env, Need, Output, Process, Rest, Run, SHORT, Server, Sshd, User, Workspace, binaries, requires, wait_until,
+    Env, GitHost, Need, Output, Process, Rest, Run, SHORT, Server, User, Workspace, binaries, requires, wait_until,
 };
 
 /// What the tests of this theme have in common.
@@ -17,7 +16,7 @@ pub(super) struct World {
     pub(super) server: Server,
     pub(super) alice: User,
     pub(super) workspace: Workspace,
-    _sshd: Sshd,
+    pub(super) host: GitHost,
 }
 
 impl World {
@@ -37,8 +36,8 @@ impl World {
             let _ = alice.coder(["publickey", "--reset", "--yes"]).run().success();
         }
         let workspace = env.workspace("owner: alice\nname: dev\nagent: { name: main }\n");
-        let sshd = start_sshd(&env);
-        let world = Self { env, server, alice, workspace, _sshd: sshd };
+        let host = GitHost::start(&env, "sshd");
+        let world = Self { env, server, alice, workspace, host };
         fs::create_dir(world.env.path("repositories")).unwrap();
         fs::create_dir(world.env.path("run")).unwrap();
         fs::write(world.env.home().join(".gitconfig"), GIT_CONFIG).unwrap();
@@ -50,21 +49,28 @@ impl World {
 
     /// Looks for the private key, in whatever form, from now on.
     pub(super) fn watch_key(&self) {
-        let rest = Rest::new(self.server.url(), self.workspace.token());
-        let key = rest.get("/workspaceagents/me/gitsshkey").expect(200);
-        let pem = key.json["private_key"].as_str().unwrap();
-        let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
-        let document = STANDARD.decode(base64).unwrap();
+        let pem = self.private_key();
+        let lines: Vec<&str> = pem.lines().filter(|line| !line.starts_with('-')).collect();
+        let document = STANDARD.decode(lines.concat()).unwrap();
         // Of the document only the 32 secret bytes: the rest is public or the same for every key.
-        let secret = if pem.contains("BEGIN EC") {
-            document[7..39].to_vec()
+        let start = if pem.contains("BEGIN EC") {
+            7
         } else {
             let blob = STANDARD.decode(self.public_key().split(' ').nth(1).unwrap()).unwrap();
             let public = &blob[blob.len() - 32..];
-            let last = document.windows(32).rposition(|window| window == public).unwrap();
-            document[last - 32..last].to_vec()
+            document.windows(32).rposition(|window| window == public).unwrap() - 32
         };
-        self.env.watch("git key", &secret);
+        self.env.watch("git key", &document[start..start + 32]);
+        // As it stands in a key file, where the end of a line may cut it.
+        let (first, last) = (start * 8 / 6 / lines[0].len(), (start + 31) * 8 / 6 / lines[0].len());
+        lines[first..=last].iter().for_each(|line| self.env.watch("git key", line.as_bytes()));
+    }
+
+    /// The private key, as an agent is told it.
+    pub(super) fn private_key(&self) -> String {
+        let rest = Rest::new(self.server.url(), self.workspace.token());
+        let key = rest.get("/workspaceagents/me/gitsshkey").expect(200);
+        key.json["private_key"].as_str().unwrap().to_owned()
     }
 
     /// Alice's public key.
@@ -80,7 +86,7 @@ impl World {
 
     /// Lets this public key in, and no other.
     pub(super) fn authorize_only(&self, line: &str) {
-        fs::write(self.env.path("sshd/authorized_keys"), format!("{line}\n")).unwrap();
+        self.host.authorize_only(line);
     }
 
     // --- the git host ---
@@ -96,16 +102,9 @@ impl World {
         format!("git-host:{}", self.env.path("repositories").join(name).display())
     }
 
-    /// A program on the host.
-    pub(super) fn server_command(&self, name: &str, script: &str) {
-        let path = self.env.path("sshd/bin").join(name);
-        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
-    }
-
     /// The configuration of ssh, which knows the host.
     pub(super) fn config(&self) -> PathBuf {
-        self.env.path("sshd/config")
+        self.host.config().to_owned()
     }
 
     /// Appends to it; the last `Host` is `*`.
@@ -174,21 +173,6 @@ fn installed(name: &str) -> PathBuf {
         .map(|dir| PathBuf::from(dir).join(name))
         .find(|path| path.exists())
         .unwrap_or_else(|| panic!("no {name}"))
-}
-
-fn start_sshd(env: &Env) -> Sshd {
-    let dir = env.path("sshd");
-    fs::create_dir_all(dir.join("bin")).unwrap();
-    fs::write(dir.join("authorized_keys"), "").unwrap();
-    let (keys, bin) = (dir.join("authorized_keys"), dir.join("bin"));
-    let settings = format!(
-        "AuthorizedKeysFile {}\nPermitRootLogin prohibit-password\nSetEnv PATH={}:/usr/local/bin:/usr/bin:/bin\n",
-        keys.display(),
-        bin.display(),
-    );
-    let sshd = Sshd::start(env, "sshd", &settings);
-    let _ = sshd.client_config("git-host inner-host", "");
-    sshd
 }
 
 /// The first child of a process.

@@ -1,0 +1,53 @@
+//! What git over SSH costs with the owner's key: `coder gitssh` beside ssh with a key file, against the same sshd.
+
+use std::fs;
+
+use tests::{GitHost, binaries};
+
+use crate::figure::Figure;
+use crate::report::Report;
+use crate::rounds::{Contender, race};
+use crate::section::{Goal, Section};
+use crate::world::World;
+
+pub fn measure(world: &mut World, report: &mut Report) {
+    let env = &world.env;
+    let host = GitHost::start(env, "git-host");
+    let agent = env.agent(&world.server, &world.idle).start().listening();
+    let key = env.home().join("id");
+    let generate = ["-q", "-t", "ed25519", "-N", "", "-f", &key.display().to_string()];
+    let _ = env.program("/usr/bin/ssh-keygen").args(generate).run().success();
+    let file = fs::read_to_string(key.with_extension("pub")).expect("a public key");
+    let coders = world.alice.coder(["publickey"]).run().success().stdout;
+    host.authorize_only(&format!("{}\n{}", file.trim(), coders.trim()));
+    let repository = env.path("work/tool.git").display().to_string();
+    let _ = env.program("/usr/bin/git").args(["init", "-q", "--bare", &repository]).run().success();
+
+    let plain = format!("ssh -F {} -i {}", host.config().display(), key.display());
+    let ours = format!("{} gitssh -- -F {}", binaries().coder.display(), host.config().display());
+    let git = format!("git ls-remote git-host:{repository}");
+    let contender = |what: &str, command: String| {
+        Contender::new(what, command).variable("CODER_AGENT_SOCKET", agent.socket().display().to_string())
+    };
+    let logins = [
+        contender("`coder gitssh -- host true`", format!("{ours} git-host true")),
+        contender("`ssh -i FILE host true`", format!("{plain} git-host true")),
+    ];
+    let fetches = [
+        contender("`git ls-remote` with `coder gitssh`", git.clone()).variable("GIT_SSH_COMMAND", ours),
+        contender("`git ls-remote` with `ssh -i FILE`", git).variable("GIT_SSH_COMMAND", plain),
+    ];
+    let mut section = Section::new("A login with the key in the agent instead of a file", "ms");
+    let more = add(&mut section, &logins, &race(env, &logins));
+    add(&mut section, &fetches, &race(env, &fetches));
+    section.goal(Goal::at_most("`coder gitssh`: less than 10 ms more than ssh with a key file", more, 10.0));
+    report.add(section);
+}
+
+/// How much longer ours takes.
+fn add(section: &mut Section, contenders: &[Contender; 2], figures: &[Figure]) -> f64 {
+    let [ours, plain] = figures else { panic!("two figures") };
+    section.ours(&contenders[0].what, *ours);
+    section.limit(&contenders[1].what, *plain);
+    ours.median - plain.median
+}
