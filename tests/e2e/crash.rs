@@ -4,7 +4,6 @@
 mod client;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -82,8 +81,8 @@ impl World {
         wait_for("a server, or its end", LONG, || {
             let ended = life.process.try_exit().is_some();
             let output = life.process.stdout() + &life.process.stderr();
-            let line = output.lines().find_map(|line| line.split("listening on ").nth(1));
-            life.url = line.map(|address| address.trim().to_owned());
+            let address = output.lines().find_map(|line| line.split("listening on ").nth(1));
+            life.url = address.map(|address| address.trim().to_owned());
             (ended || life.url.is_some()).then_some(())
         });
         life
@@ -233,5 +232,5 @@ fn a_lost_write_is_noticed() {
     let listed = rest.get("/users/me/secrets").expect(200).json;
     let name = listed[0]["name"].as_str().expect("a secret").to_owned();
     let _ = rest.delete(&format!("/users/me/secrets/{name}")).expect(204);
-    wait_for("a check", Duration::from_secs(60), || world.clients[0].check(&url).ok());
+    wait_for("a check", LONG, || world.clients[0].check(&url).ok());
 }

@@ -140,13 +140,13 @@ fn as_nobody(world: &World, wrapper: &[&str], command: &[&str]) -> Process {
 
 /// What of one process of `nobody` another one can read, by name.
 fn read_by_its_user(env: &Env, pid: u32) -> String {
-    let script = r#"
+    let script = r"
 cd /proc/$1
 for file in mem environ maps smaps auxv stack syscall io pagemap map_files/ fd/ cwd/ exe; do
   if head -c 1 $file >/dev/null 2>&1 || { [ -d $file ] && ls $file >/dev/null 2>&1; }; then echo read $file; fi
 done
 if timeout 1 strace -o /dev/null -p $1 2>&1 | grep -q attached; then echo traced; fi
-"#;
+";
     let ids = ["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", script, "sh"];
     env.program("/usr/bin/setpriv").args(ids).arg(pid.to_string()).cwd("/").run().success().stdout
 }

@@ -27,6 +27,7 @@ impl Seed {
     }
 
     /// A source of its own, for a thread.
+    #[must_use]
     pub fn split(&mut self) -> Self {
         Self(self.below(u64::MAX))
     }

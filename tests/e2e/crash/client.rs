@@ -1,6 +1,7 @@
 //! One client, and what the server must have of it.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -114,11 +115,11 @@ impl Client {
         }
         let name = self.seed.choose(&names).clone();
         if names.len() > FEW {
-            return self.delete(name);
+            return self.delete(&name);
         }
         match self.seed.below(8) {
             0 => self.create(),
-            1 => self.delete(name),
+            1 => self.delete(&name),
             2 => self.import(None),
             3 => self.import(Some(name)),
             4 => self.toggle(&name),
@@ -164,9 +165,9 @@ impl Client {
         Request { method: Method::PATCH, path: format!("{SECRETS}/{name}"), body: Some(body), status: 200, after }
     }
 
-    fn delete(&self, name: String) -> Request {
+    fn delete(&self, name: &str) -> Request {
         let mut after = self.secrets.clone();
-        after.remove(&name);
+        after.remove(name);
         Request { method: Method::DELETE, path: format!("{SECRETS}/{name}"), body: None, status: 204, after }
     }
 
@@ -176,12 +177,12 @@ impl Client {
         let mut content = String::new();
         for _ in 0..2 {
             let name = format!("I{}", self.number());
-            content += &format!("{name}={}\n", value(0));
+            let _ = writeln!(content, "{name}={}", value(0));
             after.insert(name, Stored { number: 0, enabled: true });
         }
         let status = if existing.is_some() { 409 } else { 201 };
         if let Some(name) = existing {
-            content += &format!("{name}=refused\n");
+            let _ = writeln!(content, "{name}=refused");
             after.clone_from(&self.secrets);
         }
         let body = json!({ "format": "env", "content": content });
