@@ -34,6 +34,8 @@ const HEAD_BYTES: usize = 32 * 1024;
 const UNREAD_MS: u32 = 60_000;
 /// Pause after the kernel had no file for a connection; trying at once would only burn the processor.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
+/// At a stop, longest wait for the rest of a head that has begun to arrive.
+const HALF_A_HEAD: Duration = Duration::from_secs(1);
 /// Longest wait for requests in progress at a stop.
 const STOP: Duration = Duration::from_secs(10);
 
@@ -105,10 +107,17 @@ impl Connection {
 
     async fn http(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let Self { peer, app, stop } = self;
+        let requests = Arc::new(());
+        let in_progress = Arc::clone(&requests);
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Peer(peer.ip()));
-            app.clone().oneshot(request)
+            let (answer, in_progress) = (app.clone().oneshot(request), Arc::clone(&in_progress));
+            async move {
+                let answer = answer.await;
+                drop(in_progress);
+                answer
+            }
         });
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -121,12 +130,24 @@ impl Connection {
             ended = &mut served => ended,
             () = stop.cancelled() => {
                 served.as_mut().graceful_shutdown();
-                served.await
+                tokio::select! {
+                    ended = &mut served => ended,
+                    // Hyper would wait for it as long as at any other time.
+                    () = no_request_within(HALF_A_HEAD, &requests) => return,
+                }
             }
         };
         if let Err(error) = ended {
             tracing::debug!(%error, %peer, "connection");
         }
+    }
+}
+
+/// Comes back when there is no request at the end of `time`; each holds a handle on `requests`, beside ours and the service's.
+async fn no_request_within(time: Duration, requests: &Arc<()>) {
+    sleep(time).await;
+    if Arc::strong_count(requests) > 2 {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -1,5 +1,7 @@
 //! The server's end, by force and in order, while others write.
 
+use std::io::Write as _;
+
 use nix::sys::signal::Signal;
 use tests::{Env, LONG, Need, Server, User, Workspace, requires};
 
@@ -106,8 +108,10 @@ fn an_orderly_stop_finishes_writes_and_closes_sessions() {
 #[test]
 fn a_stop_does_not_wait_for_those_who_say_nothing() {
     let mut world = World::new();
-    // A connection without a request, and a session nobody reads.
+    // A connection without a request, one with half of one, and a session nobody reads.
     let _idle = std::net::TcpStream::connect(world.server.address()).unwrap();
+    let mut half = std::net::TcpStream::connect(world.server.address()).unwrap();
+    half.write_all(b"GET /api/v2/buildinfo HTTP/1.1\r\nHost: x\r\n").unwrap();
     let _session = Client::dial(&world.server, world.workspace.token());
     assert_eq!(world.server.terminate().code, Some(0), "{}", world.server.stderr());
     assert!(!world.server.stderr().contains("at the stop"), "{}", world.server.stderr());
