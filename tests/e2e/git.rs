@@ -64,7 +64,7 @@ fn a_signal_to_us_ends_ssh_and_us_in_the_same_way() {
     let Some(world) = World::new("a_signal_to_us_ends_ssh_and_us_in_the_same_way") else { return };
     world.authorize();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-        let mut running = world.ssh(["git-host", "echo up; sleep 1000"]).spawn("ssh");
+        let mut running = world.ssh(["git-host", "echo up; while sleep 1; do echo; done"]).spawn("ssh");
         let _ = running.line_with("up", SHORT);
         let ssh = world::child_of(running.pid());
         running.signal(signal);

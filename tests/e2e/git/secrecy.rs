@@ -30,7 +30,7 @@ fn only_ssh_and_its_descendants_can_use_the_key() {
     world.authorize();
     let seen = world.env.path("work/seen");
     world.configure(&format!("PermitLocalCommand yes\n LocalCommand ssh-add -L > '{}'", seen.display()));
-    let mut running = world.ssh(["git-host", "echo up; sleep 1000"]).spawn("ssh");
+    let mut running = world.ssh(["git-host", "echo up; while sleep 1; do echo; done"]).spawn("ssh");
     let _ = running.line_with("up", SHORT);
     assert!(world.public_key().starts_with(fs::read_to_string(&seen).unwrap().trim().trim_end_matches(" Coder")));
 
@@ -55,7 +55,7 @@ fn another_user_is_refused_even_where_the_directory_lets_them_in() {
     }
     let Some(world) = World::new(name) else { return };
     world.authorize();
-    let mut running = world.ssh(["git-host", "echo up; sleep 1000"]).spawn("ssh");
+    let mut running = world.ssh(["git-host", "echo up; while sleep 1; do echo; done"]).spawn("ssh");
     let _ = running.line_with("up", SHORT);
     let socket = world::variable_of(world::child_of(running.pid()), "SSH_AUTH_SOCK").unwrap();
     let nobody = ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
@@ -133,7 +133,7 @@ fn no_file_ever_holds_the_key() {
         push.search();
 
         let marker = world.env.path("work/receiving");
-        fs::write(&hook, format!("#!/bin/sh\necho > '{}'\nexec sleep 120\n", marker.display())).unwrap();
+        fs::write(&hook, format!("#!/bin/sh\necho > '{}'\nwhile sleep 1; do echo; done\n", marker.display())).unwrap();
         fs::set_permissions(&hook, PermissionsExt::from_mode(0o755)).unwrap();
         world.git_succeeds(["-C", "clone", "commit", "-q", "--allow-empty", "-m", "next"]);
         let mut running = push.traced("HEAD:main").spawn("push");
@@ -200,7 +200,7 @@ fn killed_in_the_middle_it_leaves_neither_key_nor_process() {
     world.git_succeeds(["-C", "clone", "commit", "-q", "--allow-empty", "-m", "first"]);
     let hook = world.env.path("repositories/tool.git/hooks/pre-receive");
     let marker = world.env.path("work/receiving");
-    fs::write(&hook, format!("#!/bin/sh\necho > '{}'\nexec sleep 120\n", marker.display())).unwrap();
+    fs::write(&hook, format!("#!/bin/sh\necho > '{}'\nwhile sleep 1; do echo; done\n", marker.display())).unwrap();
     fs::set_permissions(&hook, PermissionsExt::from_mode(0o755)).unwrap();
     let mut push = world.git_run(["-C", "clone", "push", "origin", "HEAD:main"]).spawn("push");
     wait_until("the push to arrive", SHORT, || marker.exists());
