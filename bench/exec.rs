@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use tests::{Agent, binaries};
+use tests::{Agent, Workspace, binaries};
 
 use crate::peers::Peers;
 use crate::report::Report;
@@ -61,8 +61,15 @@ fn compete(world: &World, section: &mut Section, secrets: usize, template: usize
 
 /// An agent that is ready, and the variables that it delivers.
 fn agent(world: &World, name: &str, secrets: usize, template: usize) -> (Agent, Vec<(String, String)>) {
-    let env = &world.env;
-    let user = env.user(name);
+    let (workspace, variables) = workspace(world, name, secrets, template);
+    let agent = world.env.agent(&world.server, &workspace).start().listening();
+    let _ = agent.coder(["exec", "--wait", "1m", "true"]).run().success();
+    (agent, variables)
+}
+
+/// A workspace of a user of its own, and the variables that its agent delivers.
+pub fn workspace(world: &World, name: &str, secrets: usize, template: usize) -> (Workspace, Vec<(String, String)>) {
+    let user = world.env.user(name);
     let mut variables: Vec<_> = (0..secrets)
         .map(|number| {
             let variable = format!("SECRET_{number}");
@@ -75,9 +82,7 @@ fn agent(world: &World, name: &str, secrets: usize, template: usize) -> (Agent, 
         let _ = writeln!(definition, "    TEMPLATE_{number}: a-value-of-the-template");
         variables.push((format!("TEMPLATE_{number}"), "a-value-of-the-template".to_owned()));
     }
-    let agent = env.agent(&world.server, &env.workspace(&definition)).start().listening();
-    let _ = agent.coder(["exec", "--wait", "1m", "true"]).run().success();
-    (agent, variables)
+    (world.env.workspace(&definition), variables)
 }
 
 fn goals(section: &mut Section, peers: &Peers) {

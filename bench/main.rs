@@ -19,6 +19,7 @@ mod report;
 mod rounds;
 mod section;
 mod sizes;
+mod ssh;
 mod standin;
 mod world;
 mod wrappers;
@@ -29,8 +30,9 @@ use world::World;
 type Scenario = fn(&mut World, &mut Report);
 
 /// In the order of the page.
-const SCENARIOS: [(&str, Scenario); 6] = [
+const SCENARIOS: [(&str, Scenario); 7] = [
     ("exec", exec::measure),
+    ("ssh", ssh::measure),
     ("boot", boot::measure),
     ("gitssh", gitssh::measure),
     ("memory", memory::measure),

@@ -1,26 +1,14 @@
 //! `coder env`, read back by the programs it is made for.
 
+use tests::nasty::{self, NASTY};
 use tests::{Agent, Env, Need, Output, requires};
-
-const NASTY: [(&str, &str); 8] = [
-    ("MULTILINE", "-----BEGIN KEY-----\nMIIEvQIBADANformat\n-----END KEY-----\n"),
-    ("QUOTES", "it's \"quoted\" `twice` \\' and \\\" 'end"),
-    ("HASH", "before # after #; and && more | done"),
-    ("DOLLAR", "$HOME $(id -u) $$ !! %s $"),
-    ("BACKSLASH", "C:\\new\\table\\\\ \\$x \\\n continued\\."),
-    ("TRAILING", "C:\\ends with\\"),
-    ("UNICODE", "grüße, 日本語, 🔑"),
-    ("SPACES", "  leading and trailing \t\n\n"),
-];
 
 /// An agent that delivers the nasty values, and in a second workspace one of the largest size.
 fn agents(env: &Env) -> (tests::Server, Agent, Agent) {
     let server = env.server();
     let alice = env.user("alice");
-    for (name, value) in NASTY {
-        alice.secret_with(&name.to_lowercase(), value, &["--env", name]);
-    }
-    env.user("bob").secret_with("large", large(), &["--env", "LARGE"]);
+    nasty::store(&alice);
+    nasty::store_largest(&env.user("bob"));
     let start = |owner: &str| {
         let workspace = env.workspace(&format!("owner: {owner}\nname: dev\nagent: {{ name: main }}\n"));
         let agent = env.agent(&server, &workspace).start().listening();
@@ -31,21 +19,25 @@ fn agents(env: &Env) -> (tests::Server, Agent, Agent) {
     (server, nasty, large)
 }
 
-fn large() -> String {
-    "0123456'89 \"def\n".repeat(24_576 / 16)
-}
-
 /// Prints the variables in the format, has `reader` (a program, its arguments; the file is appended) print them as
 /// `NAME=value` with null bytes, and compares.
 fn survives(test: &str, format: &str, needs: &[Need], reader: &[&str]) {
+    survives_but(test, format, needs, reader, &[]);
+}
+
+/// The same of a format that cannot hold these, and says so.
+fn survives_but(test: &str, format: &str, needs: &[Need], reader: &[&str], not: &[&str]) {
     if !requires(test, needs) {
         return;
     }
     let env = Env::new();
     let (_server, nasty, other) = agents(&env);
-    let large = large();
-    for (agent, expected) in [(&nasty, &NASTY[..]), (&other, &[("LARGE", large.as_str())])] {
-        let printed = agent.coder(["env", "--format", format]).reveals().run().success();
+    let largest = nasty::largest();
+    for (agent, expected) in [(&nasty, &NASTY[..]), (&other, &[("LARGEST", largest.as_str())])] {
+        let expected = expected.iter().filter(|(name, _)| !not.contains(name));
+        // All of them, where all can be printed.
+        let names = if not.is_empty() { Vec::new() } else { expected.clone().map(|(name, _)| *name).collect() };
+        let printed = agent.coder(["env", "--format", format]).args(names).reveals().run().success();
         assert_eq!(printed.stderr, "");
         let file = env.home().join("variables");
         std::fs::write(&file, &printed.stdout_bytes).unwrap();
@@ -54,6 +46,9 @@ fn survives(test: &str, format: &str, needs: &[Need], reader: &[&str]) {
             assert_eq!(find(&read, name).as_deref(), Some(*value), "{name} by {}", reader[0]);
         }
         assert_eq!(read.stderr, "");
+    }
+    for name in not {
+        let _ = nasty.coder(["env", "--format", format, name]).run().exits(1).complains(&format!("variable {name} "));
     }
 }
 
@@ -103,9 +98,10 @@ fn nul_is_read_by_xargs() {
 fn dotenv_is_read_by_python_dotenv() {
     let needs = [Need::Program("python-dotenv", "python3-dotenv")];
     let script = "import sys, dotenv
-for pair in dotenv.dotenv_values(sys.argv[1]).items():
+for pair in dotenv.dotenv_values(sys.argv[1], interpolate=False).items():
     sys.stdout.buffer.write('{}={}\\0'.format(*pair).encode())";
-    survives("dotenv_is_read_by_python_dotenv", "dotenv", &needs, &["/usr/bin/python3", "-c", script]);
+    let reader = ["/usr/bin/python3", "-c", script];
+    survives_but("dotenv_is_read_by_python_dotenv", "dotenv", &needs, &reader, &["BACKSLASH"]);
 }
 
 /// `EnvironmentFile=` and os-release have one parser in systemd; tmpfiles shows what it makes of the latter.

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use crate::server::User;
 
-/// Variables and their values. All together are below the cap of one user, without [`largest`].
+/// Variables and their values, each line long or odd enough not to be found in a log by chance. All together are below the
+/// cap of one user, without [`largest`].
 pub const NASTY: [(&str, &str); 20] = [
     ("MULTILINE", "-----BEGIN KEY-----\nMIIEvQIBADANnasty\n-----END KEY-----\n"),
-    ("NEWLINES_AROUND", "\n\n between \n\n\n"),
+    ("NEWLINES_AROUND", "\n\n nasty lines between \n\n\n"),
     ("CARRIAGE_RETURNS", "a line of DOS\r\nand one of a Mac\rthe end\r"),
     ("QUOTES", "it's \"quoted\" `twice` \\' and \\\" ''\"\" 'end"),
     ("HASH", "before # after #; and && more | done # <&3 >out"),
@@ -19,10 +20,10 @@ pub const NASTY: [(&str, &str); 20] = [
     ("UNICODE", "grüße, 日本語, 🔑 \u{202e}tfel \u{feff}\u{a0}\u{2028}"),
     ("SPACES", "  leading and trailing \t\n\n"),
     ("CONTROLS", "bell \u{7} escape \u{1b}[31m rubout \u{7f} one \u{1} feed \u{b}\u{c}"),
-    ("EQUALS", "=first=and last=="),
+    ("EQUALS", "=nasty=first=and last=="),
     ("GLOB", "* ? [a-z] ~ ~root/x {one,two} {{ .Values }} %{x}"),
     ("OPTION", "-n --help -- and nothing else"),
-    ("HERE_DOCUMENT", "text\nEOF\n'EOF'\nmore text\n"),
+    ("HERE_DOCUMENT", "text\nEOF\n'EOF'\nmore nasty text\n"),
     ("FUNCTION", "() { :; }; echo nasty-function"),
     ("LIKE_A_LINE", "LD_PRELOAD=/nasty/line.so"),
     ("INJECTION", "harmless\nLD_PRELOAD=/nasty/evil.so\nexport EVIL=1; false\nPATH=/nasty/bin\n"),

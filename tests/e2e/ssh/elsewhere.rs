@@ -1,4 +1,4 @@
-//! Beside sshd: login shells, services of the user, cron.
+//! Beside sshd: login shells and services of the user, with and without an agent.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -60,13 +60,4 @@ fn services_of_the_user_get_assignments_and_nothing_holds_up_the_login() {
     agent.signal(Signal::SIGSTOP);
     assert_eq!(generate().stdout, "");
     agent.signal(Signal::SIGCONT);
-}
-
-#[test]
-fn a_cron_job_asks_in_its_line() {
-    let Some(world) = world("a_cron_job_asks_in_its_line") else { return };
-    let _agent = world.agent();
-    world.account.write("job", COMPARE);
-    let line = format!("{} exec -- sh ~/job", world.env.path("bin/coder").display());
-    let _ = world.account.sh(&line).without("LANG").without("TMPDIR").run().success();
 }

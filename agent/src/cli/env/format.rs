@@ -120,6 +120,16 @@ fn dotenv(variable: &Variable) -> Result<Vec<u8>, FormatError> {
             Err(FormatError::new(variable, "ends with a backslash", "dotenv"))
         };
     }
+    // Python makes a newline of a carriage return that it reads; between double quotes there is another way to write it.
+    if value.contains(&b'\r') {
+        let escaped = replace(value, |byte, _| match byte {
+            b'\r' => Some(br"\r"),
+            b'"' => Some(b"\\\""),
+            b'\\' => Some(b"\\\\"),
+            _ => None,
+        });
+        return Ok([b"\"", escaped.as_slice(), b"\""].concat());
+    }
     let escaped = replace(value, |byte, next| match (byte, next) {
         (b'\'', _) => Some(br"\'"),
         (b'\\', Some(b'\'' | b'\\')) => Some(b"\\\\"),
@@ -206,22 +216,25 @@ mod tests {
         assert!(Format::Nul.write(&variables).unwrap().1.is_empty());
     }
 
-    /// What python-dotenv does between single quotes: `\'` and `\\` are escapes, an unescaped quote ends it.
+    /// What python-dotenv does between quotes: an unescaped one ends it, and each kind has its own escapes.
     fn read_dotenv(line: &[u8]) -> Vec<u8> {
-        let quoted = line.strip_prefix(b"A='").and_then(|rest| rest.strip_suffix(b"'\n")).unwrap();
+        assert!(!line.contains(&b'\r'));
+        let quote = line[2];
+        let quoted = line[3..].strip_suffix(&[quote, b'\n']).unwrap();
         let mut value = Vec::new();
         let mut bytes = quoted.iter().copied().peekable();
         while let Some(byte) = bytes.next() {
-            assert_ne!(byte, b'\'', "a quote that ends it");
-            let escaped = bytes.next_if(|next| byte == b'\\' && matches!(next, b'\'' | b'\\'));
-            value.push(escaped.unwrap_or(byte));
+            assert_ne!(byte, quote, "a quote that ends it");
+            let special: &[u8] = if quote == b'"' { b"\"'\\abfnrtv" } else { b"'\\" };
+            let escaped = bytes.next_if(|next| byte == b'\\' && special.contains(next));
+            value.push(escaped.map_or(byte, |escaped| if escaped == b'r' { b'\r' } else { escaped }));
         }
         value
     }
 
     proptest! {
         #[test]
-        fn any_text_survives(value in "[^\0]{0,40}|[\\\\'\"$`\n#a]{0,20}") {
+        fn any_text_survives(value in "[^\0]{0,40}|[\\\\'\"$`\n\r#ra]{0,20}") {
             let json: BTreeMap<String, String> = serde_json::from_str(&written(Format::Json, value.as_bytes())).unwrap();
             prop_assert_eq!(&json["A"], &value);
             prop_assume!(!value.ends_with('\\'));
