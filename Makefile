@@ -26,7 +26,7 @@ lint: ## formatting, clippy and documentation links; any warning fails
 test: ## everything that fits into 25 minutes on two cores; as root nothing is left out
 	@CARGO='$(CARGO)' .ci/test
 
-test-long: ## soak runs, big fleets, fault matrices
+test-long: ## soak runs, big fleets, fault matrices, fuzzing
 	@CARGO='$(CARGO)' .ci/test long
 
 demo: build ## a server, a user, three secrets and a workspace on this machine, step by step
