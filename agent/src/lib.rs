@@ -9,6 +9,7 @@ pub mod environment;
 pub mod errors;
 pub mod files;
 pub mod gitssh;
+pub mod ledger;
 pub mod manifest;
 pub mod mask;
 pub mod metadata;

@@ -1,7 +1,10 @@
 //! What a boot or a refetch will do to the disk, and why. Pure: it looks through [`Observe`] and changes nothing.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+mod drift;
+mod stale;
+
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
@@ -9,9 +12,14 @@ use std::path::{Component, Path, PathBuf};
 
 use protocol::rules;
 
+use crate::config::StaleFiles;
+use crate::ledger::{Key, Ledger, Record};
 use crate::manifest::SecretSet;
-use crate::sys::fs::{FileId, Kind};
+use crate::sys::fs::{Entry, FileId, Kind};
 use crate::sys::memory::Guarded;
+
+pub use drift::{Drift, Standing};
+pub use stale::{Fate, Reason, Stale};
 
 /// What the outcome depends on besides the secrets and the disk.
 #[derive(Debug, Default)]
@@ -20,13 +28,18 @@ pub struct Policy {
     pub home: Option<PathBuf>,
     /// What this process has delivered already: empty at boot, so that boot writes every target. A target whose secret
     /// did not change since is left alone on a refetch, whatever the user made of the file.
-    pub delivered: Vec<(PathBuf, Guarded)>,
+    pub delivered: Vec<(PathBuf, Record)>,
+    /// What becomes of files that no secret goes to any more.
+    pub stale_files: StaleFiles,
 }
 
 /// How a plan sees the disk.
 pub trait Observe {
     /// What a cleaned absolute path leads to, and whether that already holds `value`.
     fn observe(&self, path: &Path, value: &Guarded) -> Observed;
+
+    /// What a cleaned absolute path leads to, and how that differs from the nearest of `records`.
+    fn stand(&self, path: &Path, records: &[Record], key: &Key) -> Standing;
 }
 
 /// What a path leads to.
@@ -56,8 +69,8 @@ pub enum Found {
     File {
         /// Whether its content is the wanted one.
         same: bool,
-        /// Its names.
-        links: u64,
+        /// The file itself.
+        entry: Entry,
     },
     /// What a value is never written to.
     Other(Kind),
@@ -75,6 +88,8 @@ pub enum Refusal {
     Home,
     #[error("{0}")]
     Rule(String),
+    #[error("below this home its path has more than 4095 bytes, which no program could open")]
+    TooLong,
     #[error("it is a {0}")]
     Kind(Kind),
     #[error("it belongs to another user in a directory where everybody may create files")]
@@ -92,10 +107,10 @@ pub enum Action {
     Replace,
     /// A step: a file with this many names is written in place, or the others would keep the old content.
     Rewrite(u64),
-    /// The content is there already.
-    Unchanged,
+    /// The content is there already, in this file.
+    Unchanged(Entry),
     /// The secret did not change since it was delivered.
-    Delivered,
+    Delivered(Record),
     /// A later secret goes to the same place, by this path.
     Superseded(PathBuf),
     /// It cannot be done.
@@ -114,8 +129,8 @@ impl Action {
     pub fn for_found(found: Found) -> Self {
         match found {
             Found::Missing => Self::Create,
-            Found::File { same: true, .. } => Self::Unchanged,
-            Found::File { links, .. } if links > 1 => Self::Rewrite(links),
+            Found::File { same: true, entry } => Self::Unchanged(entry),
+            Found::File { entry, .. } if entry.links > 1 => Self::Rewrite(entry.links),
             Found::File { .. } => Self::Replace,
             Found::Other(kind) => Self::Refuse(Refusal::Kind(kind)),
             Found::Planted => Self::Refuse(Refusal::Planted),
@@ -138,16 +153,20 @@ pub struct Target {
 }
 
 /// Everything that will be done, one target for each secret with a file, in the order of the secrets.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Plan {
     /// The targets.
     pub targets: Vec<Target>,
+    /// Files of secrets that go there no more.
+    pub stale: Vec<Stale>,
+    /// For them.
+    pub stale_files: StaleFiles,
 }
 
 impl Plan {
     /// Looks at every target and decides.
     #[must_use]
-    pub fn new(secrets: &SecretSet, disk: &impl Observe, policy: &Policy) -> Self {
+    pub fn new(secrets: &SecretSet, disk: &impl Observe, policy: &Policy, ledger: &Ledger) -> Self {
         let mut winners = HashMap::new();
         let mut targets = Vec::new();
         // Backwards, so that the one that wins is met first.
@@ -156,7 +175,7 @@ impl Plan {
             let value = secret.value.share();
             let (path, action) = match expand(file_path, policy.home.as_deref()) {
                 Ok(path) => {
-                    let action = decide(&path, &value, disk, policy, &mut winners);
+                    let action = decide(&path, &value, disk, (policy, ledger.key()), &mut winners);
                     (path, action)
                 }
                 Err(refusal) => (PathBuf::from(file_path), Action::Refuse(refusal)),
@@ -164,7 +183,12 @@ impl Plan {
             targets.push(Target { file_path: file_path.clone(), path, value, action });
         }
         targets.reverse();
-        Self { targets }
+        let files = winners.keys().filter_map(|key| match key {
+            Claim::Place(Place::File(id)) => Some(*id),
+            _ => None,
+        });
+        let stale = stale::find(&targets, &files.collect::<HashSet<_>>(), disk, policy, ledger);
+        Self { targets, stale, stale_files: policy.stale_files }
     }
 
     /// The targets that will be written.
@@ -174,7 +198,7 @@ impl Plan {
 }
 
 #[derive(PartialEq, Eq, Hash)]
-enum Key {
+enum Claim {
     Path(PathBuf),
     Place(Place),
 }
@@ -183,28 +207,32 @@ fn decide(
     path: &Path,
     value: &Guarded,
     disk: &impl Observe,
-    policy: &Policy,
-    winners: &mut HashMap<Key, PathBuf>,
+    (policy, key): (&Policy, &Key),
+    winners: &mut HashMap<Claim, PathBuf>,
 ) -> Action {
     let Observed { place, found } = disk.observe(path, value);
-    let keys: Vec<_> = place.map(Key::Place).into_iter().chain([Key::Path(path.to_owned())]).collect();
-    if let Some(winner) = keys.iter().find_map(|key| winners.get(key)) {
+    let claims: Vec<_> = place.map(Claim::Place).into_iter().chain([Claim::Path(path.to_owned())]).collect();
+    if let Some(winner) = claims.iter().find_map(|claim| winners.get(claim)) {
         return Action::Superseded(winner.clone());
     }
-    winners.extend(keys.into_iter().map(|key| (key, path.to_owned())));
-    if policy.delivered.iter().any(|(delivered, before)| delivered == path && before == value) {
-        return Action::Delivered;
+    winners.extend(claims.into_iter().map(|claim| (claim, path.to_owned())));
+    let before = policy.delivered.iter().find(|(delivered, _)| delivered == path);
+    match before {
+        Some((_, record)) if record.fingerprint == key.fingerprint(value.expose()) => Action::Delivered(*record),
+        _ => Action::for_found(found),
     }
-    Action::for_found(found)
 }
 
 /// The absolute path a user means, cleaned by its text alone as the reference does. No variables are expanded.
 pub fn expand(file_path: &str, home: Option<&Path>) -> Result<PathBuf, Refusal> {
+    /// With the null byte that ends it, it must fit into 4096.
+    const MOST_BYTES: usize = 4095;
     rules::file_path(file_path).map_err(Refusal::Rule)?;
-    match file_path.strip_prefix("~/") {
-        Some(rest) => Ok(clean(&home.ok_or(Refusal::Home)?.join(rest.trim_start_matches('/')))),
-        None => Ok(clean(Path::new(file_path))),
-    }
+    let path = match file_path.strip_prefix("~/") {
+        Some(rest) => clean(&home.ok_or(Refusal::Home)?.join(rest.trim_start_matches('/'))),
+        None => clean(Path::new(file_path)),
+    };
+    if path.as_os_str().len() > MOST_BYTES { Err(Refusal::TooLong) } else { Ok(path) }
 }
 
 fn clean(path: &Path) -> PathBuf {
@@ -227,6 +255,9 @@ impl fmt::Display for Plan {
         for target in &self.targets {
             writeln!(f, "{target}")?;
         }
+        for stale in &self.stale {
+            writeln!(f, "{stale}")?;
+        }
         Ok(())
     }
 }
@@ -241,8 +272,8 @@ impl fmt::Display for Target {
             Action::Rewrite(links) => {
                 write!(f, "rewrite {path:?} in place: its content differs and it has {links} names")
             }
-            Action::Unchanged => write!(f, "keep {path:?}: its content is the same"),
-            Action::Delivered => write!(f, "keep {path:?}: the secret did not change since it was written"),
+            Action::Unchanged(_) => write!(f, "keep {path:?}: its content is the same"),
+            Action::Delivered(_) => write!(f, "keep {path:?}: the secret did not change since it was written"),
             Action::Superseded(by) if by == path => write!(f, "skip {path:?}: a later secret has the same path"),
             Action::Superseded(by) => write!(f, "skip {path:?}: a later secret goes to the same file by {by:?}"),
             Action::Refuse(Refusal::Look { source }) => write!(f, "refuse {path:?}: cannot look at it: {source}"),

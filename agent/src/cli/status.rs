@@ -14,7 +14,8 @@ use crate::sessions::status::{State, Status, TargetKind};
 
 /// Show what is delivered in this workspace: each variable and file, scripts, the connection. Never a value
 ///
-/// It exits with 0 where the workspace is ready and every secret arrived, else with 1.
+/// A file that is not as it was delivered any more is shown as edited, chmodded, replaced or gone; the next start delivers it
+/// again. It exits with 0 where the workspace is ready and every secret arrived, else with 1.
 #[derive(Args)]
 pub(crate) struct StatusArgs {
     /// Table for people, JSON for programs
@@ -47,8 +48,11 @@ fn table(status: &Status, zone: &TimeZone) -> String {
             let kind = match target.kind {
                 TargetKind::Env => "env",
                 TargetKind::File => "file",
+                TargetKind::Stale => "stale",
             };
-            [kind, &target.name, &target.outcome].map(ui::one_line)
+            let since = target.drift.as_ref().map(|drift| format!("; since then: {}", drift.detail));
+            let outcome = target.outcome.clone() + &since.unwrap_or_default();
+            [kind, &target.name, &outcome].map(ui::one_line)
         });
         let _ = write!(text, "\n{}\n", aligned(["TARGET", "NAME", "OUTCOME"], rows));
     }
@@ -104,7 +108,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::sessions::status::{Revision, Script, Target};
+    use crate::sessions::status::{Drift, Revision, Script, Target};
 
     #[test]
     fn a_table_tells_all_and_drives_no_terminal() {
@@ -113,6 +117,7 @@ mod tests {
             name: name.into(),
             delivered,
             outcome: outcome.into(),
+            drift: None,
         };
         let mut status = Status {
             version: "v1".into(),
@@ -145,6 +150,10 @@ mod tests {
              SCRIPT  STATE  EXIT CODE\n\
              Tools   ok     0"
         );
+        assert!(status.is_whole());
+        let drift = Some(Drift { kind: "chmodded".into(), detail: "chmodded from 0600 to 0644".into() });
+        status.targets = vec![Target { drift, ..target(TargetKind::File, "/x", true, "created") }];
+        assert!(table(&status, &TimeZone::UTC).contains("/x    created; since then: chmodded from 0600 to 0644\n"));
         assert!(status.is_whole());
         status.targets.push(target(TargetKind::File, "/x", false, "no space"));
         assert!(!status.is_whole());

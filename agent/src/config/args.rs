@@ -3,9 +3,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Args;
 use clap::builder::BoolishValueParser;
+use clap::{Args, ValueEnum};
 use protocol::secret::Secret;
+use serde::Deserialize;
 
 /// Flags of `coder agent`, with the variables that stand for them.
 #[derive(Args, Clone, Debug, Default)]
@@ -35,6 +36,14 @@ pub struct AgentArgs {
     /// Directory in which scripts keep data and programs [default: a private one among temporary files]
     #[arg(long, value_name = "DIR", env = "CODER_AGENT_SCRIPT_DATA_DIR")]
     pub script_data_dir: Option<PathBuf>,
+
+    /// Directory of the ledger of written files [default: $XDG_STATE_HOME/coder-agent, else ~/.local/state/coder-agent]
+    #[arg(long, value_name = "DIR", env = "CODER_AGENT_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    /// What becomes of a file that no secret goes to any more, if it still is what was written [default: keep]
+    #[arg(long, value_enum, value_name = "keep|remove", env = "CODER_AGENT_STALE_FILES", hide_possible_values = true)]
+    pub stale_files: Option<StaleFiles>,
 
     /// Become this user (name or number) before anything else; needs root
     #[arg(long, value_name = "USER", env = "CODER_AGENT_USER")]
@@ -74,6 +83,17 @@ pub struct AgentArgs {
     /// Run this as the main process: it gets the whole environment and every signal, and its exit code is returned
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
+}
+
+/// What becomes of files that no secret goes to any more.
+#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum StaleFiles {
+    /// They stay.
+    #[default]
+    Keep,
+    /// Those that are still what was written there are removed.
+    Remove,
 }
 
 /// A length of time as `30s`, `5m` or `1h 30m`.

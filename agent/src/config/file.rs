@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::ConfigError;
+use super::{ConfigError, StaleFiles};
 
 /// Where the file is when no flag and no variable names another.
 pub(super) const DEFAULT_PATH: &str = "/etc/coder-agent/config.toml";
@@ -20,6 +20,8 @@ pub(super) struct Settings {
     pub(super) agent_token_file: Option<PathBuf>,
     pub(super) log_dir: Option<PathBuf>,
     pub(super) script_data_dir: Option<PathBuf>,
+    pub(super) state_dir: Option<PathBuf>,
+    pub(super) stale_files: Option<StaleFiles>,
     pub(super) user: Option<String>,
     pub(super) allow_root: Option<bool>,
     pub(super) strict: Option<bool>,

@@ -12,8 +12,8 @@ use std::time::Duration;
 use protocol::secret::Secret;
 use reqwest::Url;
 
-pub use args::AgentArgs;
 pub(crate) use args::duration;
+pub use args::{AgentArgs, StaleFiles};
 pub use token::TokenSource;
 
 /// Variable with the agent's token.
@@ -34,6 +34,10 @@ pub struct Config {
     pub log_dir: PathBuf,
     /// Where scripts keep data and programs; a private directory among temporary files, if absent.
     pub script_data_dir: Option<PathBuf>,
+    /// Directory of the ledger, where the user's own is not wanted.
+    pub state_dir: Option<PathBuf>,
+    /// What becomes of files that no secret goes to any more.
+    pub stale_files: StaleFiles,
     /// Levels of the agent's log, as `info` or `agent=debug,info`.
     pub log_levels: Option<String>,
     /// The user to become, by name or number.
@@ -97,6 +101,8 @@ impl Config {
             token: find_token(args.agent_token, args.agent_token_file, file.agent_token_file, variables)?,
             log_dir: given(args.log_dir).or(given(file.log_dir)).unwrap_or_else(std::env::temp_dir),
             script_data_dir: given(args.script_data_dir).or(given(file.script_data_dir)),
+            state_dir: given(args.state_dir).or(given(file.state_dir)),
+            stale_files: args.stale_files.or(file.stale_files).unwrap_or_default(),
             log_levels: ["CODER_AGENT_LOG", "RUST_LOG"]
                 .iter()
                 .find_map(|name| variable(variables, name)?.to_str().map(str::to_owned)),

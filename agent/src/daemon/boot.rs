@@ -141,6 +141,11 @@ impl Boot {
                 self.reporter.own_line(Level::Error, problem);
             }
         }
+        for stale in delivery.files.stale() {
+            let text = stale.to_string();
+            info!("{text}");
+            self.reporter.own_line(Level::Info, &text);
+        }
         let text = delivery.to_string();
         info!("{text}");
         self.status.send_replace(Status { settled: true, text });

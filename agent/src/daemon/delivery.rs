@@ -1,7 +1,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use protocol::agent_api;
@@ -11,11 +11,13 @@ use tokio::task::spawn_blocking;
 use tracing::{debug, warn};
 
 use super::start::Own;
+use crate::config::StaleFiles;
 use crate::environment::{Caller, Environment, LeftOut, Options, Variables};
 use crate::errors::chain;
 use crate::files::disk::Disk;
 use crate::files::{self, FilesApplied};
 use crate::gitssh;
+use crate::ledger::{Key, Ledger, Record};
 use crate::manifest::{self, Manifest, ManifestError, Refused, SecretSet};
 use crate::plan::{Plan, Policy};
 use crate::report::Reporter;
@@ -29,6 +31,10 @@ pub(super) const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 /// What every delivery depends on besides its manifest.
 pub(super) struct Workspace {
     pub(super) own: Own,
+    /// Which server it is, to tell its files from those of others.
+    pub(super) server: String,
+    pub(super) ledger: Arc<Mutex<Ledger>>,
+    pub(super) stale_files: StaleFiles,
     pub(super) log_dir: PathBuf,
     /// `None` where there is no place for them.
     pub(super) script_data: Option<DataDirs>,
@@ -45,6 +51,8 @@ pub(super) struct Delivery {
     /// What could not be delivered, without values.
     pub(super) problems: Vec<String>,
     pub(super) files: FilesApplied,
+    /// For comparing files with what was delivered.
+    pub(super) key: Key,
     /// What the server calls the workspace and its agent.
     pub(super) names: Names,
     pub(super) fetched_at: Timestamp,
@@ -68,7 +76,7 @@ impl Workspace {
     pub(super) async fn deliver(
         &self,
         wire: agent_api::Manifest,
-        delivered: Vec<(PathBuf, Guarded)>,
+        delivered: Vec<(PathBuf, Record)>,
         reporter: &Reporter,
     ) -> Result<Delivery, ManifestError> {
         let fetched_at = Timestamp::now();
@@ -85,7 +93,8 @@ impl Workspace {
         let mut problems: Vec<_> = refused.iter().map(ToString::to_string).collect();
         let variables = secrets.secrets.iter().filter_map(|secret| secret.env_name.clone()).collect();
         self.masking.expect(&secrets);
-        let (secrets, files) = apply(secrets, Policy { home: self.own.home.clone(), delivered }).await;
+        let policy = Policy { home: self.own.home.clone(), delivered, stale_files: self.stale_files };
+        let (secrets, files, key) = self.apply(secrets, policy, source(&manifest, &self.server)).await;
         debug!(targets = files.outcomes().len(), "files are settled");
         problems.extend(files.errors().map(|error| chain(error)));
         let environment = Arc::new(self.environment(&manifest, secrets, &files));
@@ -113,12 +122,30 @@ impl Workspace {
             motd: manifest.motd_path.into(),
             problems,
             files,
+            key,
             names,
             fetched_at,
             variables,
             refused,
             left_out,
         })
+    }
+
+    /// On a thread of its own: a disk may take its time, and the server is told of the start meanwhile.
+    async fn apply(&self, secrets: SecretSet, policy: Policy, source: String) -> (SecretSet, FilesApplied, Key) {
+        let ledger = self.ledger.clone();
+        let work = move || {
+            let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            ledger.begin(source);
+            let plan = Plan::new(&secrets, &Disk, &policy, &ledger);
+            let files = files::apply(plan, &mut ledger);
+            (secrets, files, ledger.key().clone())
+        };
+        match spawn_blocking(work).await {
+            Ok(done) => done,
+            // A fault in this program, and not one to live with: it ends the agent.
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
     }
 
     /// For launches that cannot wait for the server.
@@ -152,7 +179,7 @@ impl Workspace {
 
 impl Delivery {
     /// What the next delivery need not write again.
-    pub(super) fn delivered(&self) -> Vec<(PathBuf, Guarded)> {
+    pub(super) fn delivered(&self) -> Vec<(PathBuf, Record)> {
         self.files.delivered()
     }
 }
@@ -169,19 +196,11 @@ impl fmt::Display for Delivery {
     }
 }
 
-fn counted(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+/// Whose secrets these are, for the ledger.
+pub(super) fn source(manifest: &Manifest, server: &str) -> String {
+    format!("{} {server}", manifest.owner_username)
 }
 
-/// On a thread of its own: a disk may take its time, and the server is told of the start meanwhile.
-async fn apply(secrets: SecretSet, policy: Policy) -> (SecretSet, FilesApplied) {
-    let work = move || {
-        let plan = Plan::new(&secrets, &Disk, &policy);
-        (secrets, files::apply(plan))
-    };
-    match spawn_blocking(work).await {
-        Ok(done) => done,
-        // A fault in this program, and not one to live with: it ends the agent.
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    }
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

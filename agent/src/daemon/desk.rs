@@ -1,18 +1,24 @@
 //! What the agent tells over its local socket.
 
 use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::agent_api::{Timing, timing};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::boot::Boot;
 use super::delivery::{Delivery, VERSION};
 use super::start::Own;
 use crate::control::{Connection, Endpoint, Handle};
 use crate::errors::chain;
+use crate::files;
 use crate::gitssh::{FetchError, GitKey, KeyCache};
 use crate::manifest::Script;
+use crate::plan::Drift;
 use crate::sessions::status::{self, Revision, State, Status, Target, TargetKind};
 use crate::sessions::{Host, ListenError, Listener, Sessions, Start, Workspace, place};
 
@@ -48,6 +54,8 @@ pub(super) struct Desk {
     git_keys: KeyCache<FetchError>,
     handle: Handle,
     connection: watch::Receiver<Connection>,
+    /// One look at the files at a time: of those that hang on a disk there must not be more with every question.
+    looking: Arc<Semaphore>,
 }
 
 impl Desk {
@@ -57,7 +65,7 @@ impl Desk {
         handle: Handle,
         connection: watch::Receiver<Connection>,
     ) -> Self {
-        Self { boot, endpoint, git_keys: KeyCache::default(), handle, connection }
+        Self { boot, endpoint, git_keys: KeyCache::default(), handle, connection, looking: Arc::new(Semaphore::new(1)) }
     }
 
     async fn key(&self, fresh: bool) -> Result<Arc<GitKey>, String> {
@@ -65,20 +73,23 @@ impl Desk {
         self.git_keys.get(fresh, fetch).await.map_err(|error| chain(&*error))
     }
 
-    fn script(&self, script: &Script) -> status::Script {
-        let result = self.boot.reporter.result(script.id);
-        let state = match &result {
-            Some(timing) => ended(timing),
-            None if script.run_on_start && !self.boot.startup.is_empty() => "running",
-            None => "not run",
+    /// Looks at the files, on a thread of its own and not for ever: a disk that hangs must not keep the rest from being told.
+    async fn drifts(&self) -> Result<Vec<(PathBuf, Drift)>, String> {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let latest = self.boot.latest().as_ref().map(|delivery| (delivery.delivered(), delivery.key.clone()));
+        let Some((delivered, key)) = latest else { return Ok(Vec::new()) };
+        let look = async {
+            let permit = self.looking.clone().acquire_owned().await.ok()?;
+            let look = spawn_blocking(move || (files::drifts(&delivered, &key), permit));
+            Some(look.await.ok()?.0)
         };
-        let name = if script.display_name.is_empty() { script.id.to_string() } else { script.display_name.clone() };
-        status::Script { name, state: state.to_owned(), exit_code: result.map(|timing| timing.exit_code) }
+        match timeout(PATIENCE, look).await {
+            Ok(drifts) => drifts.ok_or_else(|| "the files cannot be looked at".to_owned()),
+            Err(_) => Err(format!("the disk has not answered within {PATIENCE:?}")),
+        }
     }
-}
 
-impl Host for Desk {
-    fn status(&self) -> Status {
+    fn status_with(&self, drifts: &Result<Vec<(PathBuf, Drift)>, String>) -> Status {
         let (state, reason) = match self.boot.sessions.current() {
             Workspace::Booting => (State::Booting, None),
             Workspace::Ready(_) => (State::Ready, None),
@@ -101,13 +112,31 @@ impl Host for Desk {
             reason,
             connection,
             revision: latest.map(|delivery| Revision { number, fetched_at: delivery.fetched_at }),
-            targets: latest.map(targets).unwrap_or_default(),
+            targets: latest.map(|delivery| targets(delivery, drifts)).unwrap_or_default(),
             scripts: latest
                 .iter()
                 .flat_map(|it| it.recurring.scripts.iter())
                 .map(|script| self.script(script))
                 .collect(),
         }
+    }
+
+    fn script(&self, script: &Script) -> status::Script {
+        let result = self.boot.reporter.result(script.id);
+        let state = match &result {
+            Some(timing) => ended(timing),
+            None if script.run_on_start && !self.boot.startup.is_empty() => "running",
+            None => "not run",
+        };
+        let name = if script.display_name.is_empty() { script.id.to_string() } else { script.display_name.clone() };
+        status::Script { name, state: state.to_owned(), exit_code: result.map(|timing| timing.exit_code) }
+    }
+}
+
+impl Host for Desk {
+    async fn status(&self) -> Status {
+        let drifts = self.drifts().await;
+        self.status_with(&drifts)
     }
 
     fn start(&self) -> Start {
@@ -159,12 +188,13 @@ fn ended(timing: &Timing) -> &'static str {
 }
 
 /// Variables by name, then what was refused, then files in the order of the secrets.
-fn targets(delivery: &Delivery) -> Vec<Target> {
+fn targets(delivery: &Delivery, drifts: &Result<Vec<(PathBuf, Drift)>, String>) -> Vec<Target> {
     let variable = |name: &String, problem: Option<String>| Target {
         kind: TargetKind::Env,
         name: name.clone(),
         delivered: problem.is_none(),
         outcome: problem.unwrap_or_else(|| "set".to_owned()),
+        drift: None,
     };
     let too_large = |name: &String| delivery.left_out.iter().find(|it| it.name == **name).map(ToString::to_string);
     let mut names = delivery.variables.clone();
@@ -179,6 +209,22 @@ fn targets(delivery: &Delivery) -> Vec<Target> {
         name: file.path.to_string_lossy().into_owned(),
         delivered: file.result.is_ok(),
         outcome: file.result.as_ref().map_or_else(|error| chain(&error.failure), ToString::to_string),
+        drift: file.record.and_then(|_| drift(&file.path, drifts)),
+    }));
+    targets.extend(delivery.files.stale().iter().map(|stale| Target {
+        kind: TargetKind::Stale,
+        name: stale.path.to_string_lossy().into_owned(),
+        delivered: true,
+        outcome: stale.kept.as_ref().map_or_else(|| "removed".to_owned(), |reason| format!("left: {reason}")),
+        drift: None,
     }));
     targets
+}
+
+fn drift(path: &Path, drifts: &Result<Vec<(PathBuf, Drift)>, String>) -> Option<status::Drift> {
+    let (kind, detail) = match drifts {
+        Ok(drifts) => drifts.iter().find(|(drifted, _)| drifted == path).map(|(_, it)| (it.word(), it.to_string()))?,
+        Err(reason) => ("unknown", reason.clone()),
+    };
+    Some(status::Drift { kind: kind.to_owned(), detail })
 }

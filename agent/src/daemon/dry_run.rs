@@ -1,14 +1,17 @@
 use std::io::{self, Write};
 
+use super::delivery::source;
 use super::start::Start;
 use super::{FAILURE, OK, complain};
 use crate::control::{self, Endpoint, Role};
 use crate::files::disk::Disk;
+use crate::ledger::Ledger;
 use crate::manifest::{self, Manifest, SecretSet};
 use crate::plan::{Plan, Policy};
 
 /// Fetches the manifest and prints what a start would do.
 pub(super) async fn dry_run(start: Start) -> u8 {
+    let server = start.config.url.to_string();
     let endpoint = Endpoint::new(start.config.url, start.config.token, Role::Observer);
     let wire = match control::fetch_once(&endpoint).await {
         Ok(wire) => wire,
@@ -18,7 +21,13 @@ pub(super) async fn dry_run(start: Start) -> u8 {
         Ok(split) => split,
         Err(error) => return complain(&error, FAILURE),
     };
-    let plan = Plan::new(&secrets, &Disk, &Policy { home: start.own.home, delivered: Vec::new() });
+    let mut ledger = match Ledger::new(start.own.state_dir) {
+        Ok(ledger) => ledger,
+        Err(error) => return complain(&error, FAILURE),
+    };
+    ledger.peek(source(&manifest, &server));
+    let policy = Policy { home: start.own.home, stale_files: start.config.stale_files, ..Policy::default() };
+    let plan = Plan::new(&secrets, &Disk, &policy, &ledger);
     match print(&mut io::stdout().lock(), &plan, &secrets, &manifest) {
         Ok(()) => OK,
         Err(error) => complain(&error, FAILURE),

@@ -19,7 +19,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use nix::sys::signal::Signal;
 use tokio::task::JoinError;
@@ -28,6 +28,7 @@ use tracing::{error, info, warn};
 use crate::config::AgentArgs;
 use crate::control::{Control, Endpoint, Handle, Link, Role};
 use crate::errors::chain;
+use crate::ledger::Ledger;
 use crate::report::Reporter;
 use crate::scripts::{DataDirs, Masking};
 use boot::Boot;
@@ -80,8 +81,15 @@ async fn live(start: Start) -> u8 {
     };
     info!(version = delivery::VERSION, server = %config.url, "agent starts");
     let reporter = Reporter::default();
+    let ledger = match Ledger::new(start.own.state_dir.clone()) {
+        Ok(ledger) => Arc::new(Mutex::new(ledger)),
+        Err(error) => return complain(&error, FAILURE),
+    };
     let workspace = Workspace {
         own: start.own,
+        server: config.url.to_string(),
+        ledger,
+        stale_files: config.stale_files,
         log_dir: config.log_dir,
         script_data: script_data(config.script_data_dir.as_deref()),
         agent_token: config.pass_agent_token.then(|| config.token.last().share()),

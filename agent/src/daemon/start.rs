@@ -1,5 +1,5 @@
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::{AgentArgs, Config, ConfigError, TOKEN_VARIABLE};
 use crate::sessions::place;
@@ -20,6 +20,8 @@ pub(super) struct Own {
     pub(super) inherited: Vec<(OsString, OsString)>,
     /// What `~` stands for.
     pub(super) home: Option<PathBuf>,
+    /// Where the ledger is; `None` where there is no home for it.
+    pub(super) state_dir: Option<PathBuf>,
     /// Runs scripts.
     pub(super) shell: PathBuf,
     /// Whom it runs as; `None` where the passwd database has no entry, as for arbitrary ids in containers.
@@ -58,8 +60,10 @@ impl Start {
             tracing::warn!(%error, "other processes of the same user may read the agent's token from this one");
         }
         let home = users::home(variable(&inherited, "HOME").map(OsStr::to_owned), account.as_ref());
+        let state_home = variable(&inherited, "XDG_STATE_HOME").map(Path::new);
+        let state_dir = config.state_dir.clone().or_else(|| state_dir(state_home, home.as_deref()));
         let shell = shell(account.as_ref(), variable(&inherited, "SHELL"));
-        Ok(Self { config, own: Own { inherited, home, shell, account } })
+        Ok(Self { config, own: Own { inherited, home, state_dir, shell, account } })
     }
 }
 
@@ -86,12 +90,19 @@ fn overwrite(variables: &mut Vec<(OsString, OsString)>, account: &Account) {
         ("LOGNAME", account.name.clone().into()),
         ("SHELL", account.shell.clone().into()),
     ];
-    variables.retain(|(name, _)| own.iter().all(|(own, _)| name != own));
+    // Where the user before kept state is not where this one does.
+    variables.retain(|(name, _)| name != "XDG_STATE_HOME" && own.iter().all(|(own, _)| name != own));
     variables.extend(own.map(|(name, value)| (name.into(), value)));
 }
 
 fn variable<'v>(variables: &'v [(OsString, OsString)], name: &str) -> Option<&'v OsStr> {
     variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_os_str())
+}
+
+/// As the XDG Base Directory Specification has it, where a relative path counts for nothing.
+fn state_dir(state_home: Option<&Path>, home: Option<&Path>) -> Option<PathBuf> {
+    let state_home = state_home.filter(|path| path.is_absolute()).map(Path::to_owned);
+    Some(state_home.or_else(|| Some(home?.join(".local/state")))?.join("coder-agent"))
 }
 
 /// The login shell of the account, else `$SHELL`, else `/bin/sh`. Service accounts have a login shell that only says no.
@@ -128,9 +139,20 @@ mod tests {
     }
 
     #[test]
+    fn state_is_where_the_user_keeps_it() {
+        let dir = |state: &str, home: Option<&str>| state_dir(Some(Path::new(state)), home.map(Path::new));
+        assert_eq!(dir("/s", Some("/h")), Some("/s/coder-agent".into()));
+        assert_eq!(dir("s", Some("/h")), Some("/h/.local/state/coder-agent".into()));
+        assert_eq!(dir("", None), None);
+        assert_eq!(state_dir(None, Some(Path::new("/h"))), dir("", Some("/h")));
+    }
+
+    #[test]
     fn the_variables_of_the_user_that_was_left_are_replaced() {
         let mut variables: Vec<(OsString, OsString)> =
-            [("HOME", "/root"), ("LANG", "C"), ("USER", "root")].map(|(n, v)| (n.into(), v.into())).into();
+            [("HOME", "/root"), ("LANG", "C"), ("USER", "root"), ("XDG_STATE_HOME", "/root/s")]
+                .map(|(n, v)| (n.into(), v.into()))
+                .into();
         overwrite(&mut variables, &account("/bin/sh"));
         for (name, value) in
             [("HOME", "/home/alice"), ("USER", "alice"), ("LOGNAME", "alice"), ("SHELL", "/bin/sh"), ("LANG", "C")]

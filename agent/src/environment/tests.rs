@@ -4,6 +4,7 @@ use protocol::agent_api as wire;
 
 use super::*;
 use crate::files;
+use crate::ledger::Ledger;
 use crate::manifest;
 use crate::plan::Plan;
 use crate::sys::memory::guard_one;
@@ -34,7 +35,7 @@ impl World {
             ..wire::Manifest::default()
         };
         let (manifest, secrets) = manifest::split(message).unwrap();
-        let files = files::apply(Plan { targets: Vec::new() });
+        let files = files::apply(Plan::default(), &mut Ledger::new(None).unwrap());
         Environment::build(variables(&self.start), &manifest, secrets, &files, self.options)
     }
 }

@@ -11,9 +11,10 @@ use rustix::io::Errno;
 
 use super::spot::{self, Lead, Spot};
 use super::temp::Temp;
-use super::{Failure, Settled, disk, in_place, split};
-use crate::plan::{Action, Refusal};
-use crate::sys::fs::{self, Dir, FileId, Identity, Kind};
+use super::{Arrival, Failure, Settled, disk, in_place, split};
+use crate::ledger::{Key, Ledger, Record};
+use crate::plan::{Action, Found, Refusal};
+use crate::sys::fs::{self, Dir, Entry, FileId, Identity, Kind};
 use crate::sys::memory::Guarded;
 
 /// One target to write.
@@ -23,31 +24,31 @@ pub(super) struct Step {
     pub(super) value: Guarded,
 }
 
-type Outcomes = Vec<(usize, Result<Settled, Failure>)>;
+type Outcomes = Vec<(usize, Arrival)>;
 
 /// Open files at a time. More than the secrets a user may have, fewer than the usual limit of descriptors.
 const WAVE: usize = 64;
 
 /// Writes all of `steps`.
-pub(super) fn write(steps: Vec<Step>) -> Outcomes {
+pub(super) fn write(steps: Vec<Step>, ledger: &mut Ledger) -> Outcomes {
     let mut outcomes = Vec::with_capacity(steps.len());
     let mut wave = Wave::default();
     for step in steps {
-        let mut staged = wave.stage(&step);
-        if staged.as_ref().is_err_and(out_of_descriptors) || wave.staged.len() >= WAVE {
+        let mut staged = wave.stage(&step, ledger.key());
+        if staged.as_ref().is_err_and(out_of_descriptors) || wave.len() >= WAVE {
             let retry = staged.as_ref().is_err_and(out_of_descriptors);
-            std::mem::take(&mut wave).finish(&mut outcomes);
+            std::mem::take(&mut wave).finish(ledger, &mut outcomes);
             if retry {
-                staged = wave.stage(&step);
+                staged = wave.stage(&step, ledger.key());
             }
         }
         match staged {
             Ok(None) => {}
-            Ok(Some(settled)) => outcomes.push((step.index, Ok(settled))),
+            Ok(Some(record)) => outcomes.push((step.index, Ok((Settled::Unchanged, Some(record))))),
             Err(failure) => outcomes.push((step.index, Err(failure))),
         }
     }
-    wave.finish(&mut outcomes);
+    wave.finish(ledger, &mut outcomes);
     outcomes
 }
 
@@ -55,6 +56,7 @@ pub(super) fn write(steps: Vec<Step>) -> Outcomes {
 #[derive(Default)]
 struct Wave {
     staged: Vec<Staged>,
+    in_place: Vec<InPlace>,
     /// Parents by their path, so that many targets in one directory open it once.
     parents: HashMap<PathBuf, Rc<Dir>>,
     /// Directories that got a new entry by the making of others.
@@ -64,37 +66,75 @@ struct Wave {
 /// A temporary file with the whole content, not yet in its place.
 struct Staged {
     index: usize,
+    path: PathBuf,
     temp: Temp,
     spot: Spot,
+    value: Guarded,
+    record: Record,
+}
+
+/// A file that is to be written in place.
+struct InPlace {
+    index: usize,
+    path: PathBuf,
+    spot: Spot,
+    entry: Entry,
     value: Guarded,
 }
 
 impl Wave {
-    /// `None`: staged, to be finished with the others. `Some`: settled at once.
-    fn stage(&mut self, step: &Step) -> Result<Option<Settled>, Failure> {
+    fn len(&self) -> usize {
+        self.staged.len() + self.in_place.len()
+    }
+
+    /// `None`: staged, to be finished with the others. `Some`: the content is there already. Begins anew where somebody,
+    /// such as another agent with this home, replaces the file at the same time.
+    fn stage(&mut self, step: &Step, key: &Key) -> Result<Option<Record>, Failure> {
+        const ATTEMPTS: usize = 10;
+        let mut staged = self.try_stage(step, key);
+        for _ in 1..ATTEMPTS {
+            if !staged.as_ref().is_err_and(is_overtaken) {
+                break;
+            }
+            staged = self.try_stage(step, key);
+        }
+        staged
+    }
+
+    fn try_stage(&mut self, step: &Step, key: &Key) -> Result<Option<Record>, Failure> {
         let parent = self.parent(&step.path)?;
         let spot = match spot::follow(parent, &step.path).map_err(|source| Failure::Resolve { source })? {
             Lead::Spot(spot) => spot,
             Lead::Directory => return Err(Refusal::Kind(Kind::Directory).into()),
             Lead::Planted => return Err(Refusal::Planted.into()),
         };
+        let fingerprint = key.fingerprint(step.value.expose());
         // Decided again: since the plan was made the user may have changed what is there.
         match Action::for_found(disk::found(&spot, &step.value)) {
             Action::Refuse(refusal) => return Err(refusal.into()),
-            Action::Create | Action::Replace => {}
-            Action::Rewrite(_) => return rewrite(&spot, &step.value).map(Some),
-            Action::Unchanged | Action::Delivered | Action::Superseded(_) => return Ok(Some(Settled::Unchanged)),
+            Action::Unchanged(entry) => return Ok(Some(Record::new(&entry, step.value.len(), fingerprint))),
+            Action::Rewrite(_) => {
+                self.stage_in_place(step, spot);
+                return Ok(None);
+            }
+            Action::Create | Action::Replace | Action::Delivered(_) | Action::Superseded(_) => {}
         }
         match fill(&spot, &step.value) {
-            Ok(temp) => {
-                self.staged.push(Staged { index: step.index, temp, spot, value: step.value.share() });
-                Ok(None)
+            Ok((temp, entry)) => {
+                let record = Record::new(&entry, step.value.len(), fingerprint);
+                let (path, value) = (step.path.clone(), step.value.share());
+                self.staged.push(Staged { index: step.index, path, temp, spot, value, record });
             }
-            Err(failure) if spot.entry.is_some() && is_not_ours_to_replace(&failure) => {
-                rewrite(&spot, &step.value).map(Some)
-            }
-            Err(failure) => Err(failure),
+            Err(failure) if spot.entry.is_some() && is_not_ours_to_replace(&failure) => self.stage_in_place(step, spot),
+            Err(failure) => return Err(failure),
         }
+        Ok(None)
+    }
+
+    fn stage_in_place(&mut self, step: &Step, spot: Spot) {
+        let Some(entry) = spot.entry else { return };
+        let (path, value) = (step.path.clone(), step.value.share());
+        self.in_place.push(InPlace { index: step.index, path, spot, entry, value });
     }
 
     fn parent(&mut self, path: &Path) -> Result<Rc<Dir>, Failure> {
@@ -115,27 +155,9 @@ impl Wave {
         Ok(dir)
     }
 
-    fn finish(self, outcomes: &mut Outcomes) {
-        for staged in &self.staged {
-            fs::start_writeback(&staged.temp.file);
-        }
-        // Nothing is renamed before everything is flushed: the first rename may make the file system write its journal,
-        // and the flushes that follow would wait for it one after the other.
-        let results = flush_each(&self.staged.iter().map(|staged| &staged.temp.file).collect::<Vec<_>>());
-        let mut flushed = Vec::new();
-        for (staged, result) in self.staged.into_iter().zip(results) {
-            match result {
-                Ok(()) => flushed.push(staged),
-                Err(source) => outcomes.push((staged.index, Err(Failure::Flush { source }))),
-            }
-        }
-        let mut placed = Vec::new();
-        for mut staged in flushed {
-            match place(&mut staged) {
-                Ok(settled) => placed.push((staged, settled)),
-                Err(failure) => outcomes.push((staged.index, Err(failure))),
-            }
-        }
+    fn finish(mut self, ledger: &mut Ledger, outcomes: &mut Outcomes) {
+        let placed = self.place_all(ledger, outcomes);
+        self.rewrite_all(ledger, outcomes);
         let mut directories = HashMap::new();
         for dir in &self.grown {
             flush_directory(&mut directories, dir, None);
@@ -143,7 +165,54 @@ impl Wave {
         for (staged, settled) in placed {
             let error = flush_directory(&mut directories, &staged.spot.dir, Some(&staged.temp.file));
             let failed = |source: Errno| Err(Failure::FlushDirectory { source: source.into() });
-            outcomes.push((staged.index, error.map_or(Ok(settled), failed)));
+            outcomes.push((staged.index, error.map_or(Ok((settled, Some(staged.record))), failed)));
+        }
+    }
+
+    /// What may be replaced. Nothing is renamed before everything is flushed, and the ledger with it: the first rename may
+    /// make the file system write its journal, and the flushes that follow would wait for it one after the other.
+    fn place_all(&mut self, ledger: &mut Ledger, outcomes: &mut Outcomes) -> Vec<(Staged, Settled)> {
+        for staged in &self.staged {
+            fs::start_writeback(&staged.temp.file);
+        }
+        let noted = ledger.intend(self.staged.iter().map(|staged| (staged.path.clone(), staged.record)));
+        let files: Vec<_> = noted.iter().chain(self.staged.iter().map(|staged| &staged.temp.file)).collect();
+        let mut results = flush_each(&files);
+        let of_files = results.split_off(noted.len());
+        for result in results {
+            ledger.flushed(result);
+        }
+        let mut placed = Vec::new();
+        for (mut staged, result) in std::mem::take(&mut self.staged).into_iter().zip(of_files) {
+            if let Err(source) = result {
+                outcomes.push((staged.index, Err(Failure::Flush { source })));
+                continue;
+            }
+            match place(&mut staged) {
+                Ok(settled) => placed.push((staged, settled)),
+                Err(failure) => match (staged.spot.entry, is_not_ours_to_replace(&failure)) {
+                    (Some(entry), true) => {
+                        let Staged { index, path, spot, value, .. } = staged;
+                        self.in_place.push(InPlace { index, path, spot, entry, value });
+                    }
+                    _ => outcomes.push((staged.index, Err(failure))),
+                },
+            }
+        }
+        placed
+    }
+
+    /// What may only be written in place. The ledger is flushed first here too.
+    fn rewrite_all(&mut self, ledger: &mut Ledger, outcomes: &mut Outcomes) {
+        let key = ledger.key().clone();
+        let record = |it: &InPlace| Record::new(&it.entry, it.value.len(), key.fingerprint(it.value.expose()));
+        let noted = ledger.intend(self.in_place.iter().map(|it| (it.path.clone(), record(it))));
+        for result in flush_each(&noted.iter().collect::<Vec<_>>()) {
+            ledger.flushed(result);
+        }
+        for it in &self.in_place {
+            let rewritten = in_place::rewrite(&it.spot, &it.entry, &it.value);
+            outcomes.push((it.index, rewritten.map(|settled| (settled, Some(record(it))))));
         }
     }
 }
@@ -172,7 +241,7 @@ fn flush_each(files: &[&File]) -> Vec<io::Result<()>> {
 }
 
 /// A temporary file with the content and the identity that the target shall have.
-fn fill(spot: &Spot, value: &Guarded) -> Result<Temp, Failure> {
+fn fill(spot: &Spot, value: &Guarded) -> Result<(Temp, Entry), Failure> {
     let mut temp = Temp::create(&spot.dir).map_err(|source| Failure::CreateTemporary { source })?;
     temp.file.write_all(value.expose()).map_err(|source| Failure::Write { source })?;
     if let Some(entry) = &spot.entry {
@@ -180,7 +249,8 @@ fn fill(spot: &Spot, value: &Guarded) -> Result<Temp, Failure> {
         let given = old.and_then(|identity| identity.give(&temp.file));
         given.map_err(|source| Failure::Identity { source })?;
     }
-    Ok(temp)
+    let entry = Entry::of(&temp.file).map_err(|source| Failure::Identity { source })?;
+    Ok((temp, entry))
 }
 
 fn place(staged: &mut Staged) -> Result<Settled, Failure> {
@@ -189,20 +259,24 @@ fn place(staged: &mut Staged) -> Result<Settled, Failure> {
         Some(_) => (staged.temp.rename_over(name), Settled::Replaced),
         None => (staged.temp.rename_new(name), Settled::Created),
     };
-    match renamed.map_err(|source| Failure::Rename { source }) {
+    match renamed {
         Ok(()) => Ok(settled),
-        Err(failure) if is_not_ours_to_replace(&failure) => rewrite(&staged.spot, &staged.value).map_err(|error| {
-            // With nothing there to rewrite, the rename's own error is the one that helps.
-            if staged.spot.entry.is_some() { error } else { failure }
-        }),
-        Err(failure) => Err(failure),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => meet(staged),
+        Err(source) => Err(Failure::Rename { source }),
     }
 }
 
-fn rewrite(spot: &Spot, value: &Guarded) -> Result<Settled, Failure> {
-    match &spot.entry {
-        Some(entry) => in_place::rewrite(spot, entry, value),
-        None => Err(Failure::OpenInPlace { source: io::ErrorKind::NotFound.into() }),
+/// Somebody made the file in the same moment. Another agent may have made the same one; of what anybody else has put into
+/// it nothing is lost.
+fn meet(staged: &mut Staged) -> Result<Settled, Failure> {
+    let Staged { spot, value, record, .. } = staged;
+    spot.entry = spot.dir.look(&spot.name).map_err(|source| Failure::Resolve { source })?;
+    match disk::found(spot, value) {
+        Found::File { same: true, entry } => {
+            *record = Record { id: entry.id, mode: entry.mode, ..*record };
+            Ok(Settled::Unchanged)
+        }
+        _ => Err(Failure::Raced),
     }
 }
 
@@ -215,6 +289,12 @@ fn is_not_ours_to_replace(failure: &Failure) -> bool {
     };
     let error = Errno::from_io_error(source);
     error.is_some_and(|error| [Errno::ACCESS, Errno::PERM, Errno::ROFS, Errno::BUSY].contains(&error))
+}
+
+/// The file that was looked at was gone when it was opened.
+fn is_overtaken(failure: &Failure) -> bool {
+    use io::ErrorKind::{NotFound, StaleNetworkFileHandle};
+    matches!(failure, Failure::Identity { source } if matches!(source.kind(), NotFound | StaleNetworkFileHandle))
 }
 
 fn out_of_descriptors(failure: &Failure) -> bool {

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -12,10 +13,15 @@ use super::{Failure, Settled};
 use crate::sys::fs::{self, Entry};
 use crate::sys::memory::Guarded;
 
+/// As long as an agent may take, and a program of the user's that locks the file holds up the others.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+
 /// Writes `value` into the file at `spot`. After an error it holds the old content; after a crash the next start, which
 /// finds it different, writes it again.
 pub(super) fn rewrite(spot: &Spot, entry: &Entry, value: &Guarded) -> Result<Settled, Failure> {
     let file = spot.dir.open_to_rewrite(&spot.name, entry).map_err(|source| Failure::OpenInPlace { source })?;
+    // Two agents with one home would write into each other's middle. A lock that somebody else keeps is no obstacle.
+    fs::lock(&file, LOCK_WAIT).map_err(|source| Failure::OpenInPlace { source })?;
     fs::reserve(&file, value.len()).map_err(|source| Failure::Reserve { source })?;
     let old = Old::save(&file, entry, value.len());
     if let Err((written, source)) = write(&file, value.expose()) {

@@ -5,25 +5,30 @@
 //! - `temp`: temporary files, and the removal of those that a crash left
 //! - `batch`: many targets with few flushes
 //! - `in_place`: where a rename cannot do it
+//! - `stale`: files that no secret goes to any more
 #![forbid(unsafe_code)]
 
 mod batch;
 pub mod disk;
 mod in_place;
 mod spot;
+mod stale;
 mod temp;
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::plan::{Action, Plan, Refusal, Target};
-use crate::sys::memory::Guarded;
+use crate::ledger::{Key, Ledger, Record};
+use crate::plan::{Action, Drift, Observe as _, Plan, Refusal, Target};
+
+pub use stale::StaleOutcome;
 
 /// What became of every file target. Only [`apply`] makes one, so whoever holds it knows that the files are settled.
 #[derive(Debug)]
 pub struct FilesApplied {
     outcomes: Vec<TargetOutcome>,
+    stale: Vec<StaleOutcome>,
 }
 
 /// What became of one target.
@@ -33,7 +38,8 @@ pub struct TargetOutcome {
     pub path: PathBuf,
     /// How it was settled, or why not.
     pub result: Result<Settled, FileError>,
-    value: Guarded,
+    /// What it was then; `None` where the secret is not in it.
+    pub record: Option<Record>,
 }
 
 /// How a target was settled.
@@ -105,6 +111,8 @@ pub enum Failure {
     RewriteUndone { source: io::Error },
     #[error("cannot write in place, and the old content could not be put back")]
     RewriteTorn { source: io::Error },
+    #[error("a file was made there in the same moment, and is left as it is")]
+    Raced,
     #[error("written, but its directory cannot be flushed to the disk")]
     FlushDirectory { source: io::Error },
 }
@@ -121,48 +129,74 @@ impl FilesApplied {
         self.outcomes.iter().filter_map(|outcome| outcome.result.as_ref().err())
     }
 
+    /// Files that no secret goes to any more, where there is something to say of them.
+    #[must_use]
+    pub fn stale(&self) -> &[StaleOutcome] {
+        &self.stale
+    }
+
     /// What a refetch need not write again: the `delivered` of the next [`crate::plan::Policy`].
     #[must_use]
-    pub fn delivered(&self) -> Vec<(PathBuf, Guarded)> {
-        let arrived = |outcome: &&TargetOutcome| !matches!(outcome.result, Err(_) | Ok(Settled::Superseded));
-        self.outcomes.iter().filter(arrived).map(|outcome| (outcome.path.clone(), outcome.value.share())).collect()
+    pub fn delivered(&self) -> Vec<(PathBuf, Record)> {
+        self.outcomes.iter().filter_map(|outcome| Some((outcome.path.clone(), outcome.record?))).collect()
     }
 }
 
+/// How one target was settled, and the file that holds its secret now.
+type Arrival = Result<(Settled, Option<Record>), Failure>;
+
 /// Carries out `plan`. Blocks for as long as the disk does; one target's failure never keeps another from arriving.
 #[must_use]
-pub fn apply(plan: Plan) -> FilesApplied {
-    temp::sweep(plan.targets.iter().map(|target| target.path.as_path()));
+pub fn apply(plan: Plan, ledger: &mut Ledger) -> FilesApplied {
+    temp::sweep(plan.targets.iter().map(|target| target.path.as_path()).chain(ledger.paths()));
+    ledger.approach(plan.steps().map(|target| target.path.as_path()));
     let mut steps = Vec::new();
     let mut settled = Vec::with_capacity(plan.targets.len());
     for (index, Target { path, value, action, .. }) in plan.targets.into_iter().enumerate() {
         let result = match action {
             Action::Create | Action::Replace | Action::Rewrite(_) => {
-                steps.push(batch::Step { index, path: path.clone(), value: value.share() });
+                steps.push(batch::Step { index, path: path.clone(), value });
                 None
             }
-            Action::Unchanged => Some(Ok(Settled::Unchanged)),
-            Action::Delivered => Some(Ok(Settled::Delivered)),
+            Action::Unchanged(entry) => {
+                let record = Record::new(&entry, value.len(), ledger.key().fingerprint(value.expose()));
+                Some(Ok((Settled::Unchanged, Some(record))))
+            }
+            Action::Delivered(record) => Some(Ok((Settled::Delivered, Some(record)))),
             Action::Superseded(by) => {
                 tracing::warn!(?path, ?by, "two secrets go to the same file: the later one, by name, is written");
-                Some(Ok(Settled::Superseded))
+                Some(Ok((Settled::Superseded, None)))
             }
             Action::Refuse(refusal) => Some(Err(Failure::Refused(refusal))),
         };
-        settled.push((path, value, result));
+        settled.push((path, result));
     }
-    for (index, result) in batch::write(steps) {
-        if let Some((_, _, slot)) = settled.get_mut(index) {
+    for (index, result) in batch::write(steps, ledger) {
+        if let Some((_, slot)) = settled.get_mut(index) {
             *slot = Some(result);
         }
     }
-    let outcomes = settled.into_iter().filter_map(|(path, value, result)| Some(outcome(path, value, result?)));
-    FilesApplied { outcomes: outcomes.collect() }
+    let outcomes: Vec<_> = settled.into_iter().filter_map(|(path, result)| Some(outcome(path, result?))).collect();
+    let occupied = outcomes.iter().filter_map(|outcome| Some(outcome.record?.id));
+    let stale = stale::settle(plan.stale, plan.stale_files, &occupied.collect(), ledger);
+    FilesApplied { outcomes, stale }
 }
 
-fn outcome(path: PathBuf, value: Guarded, result: Result<Settled, Failure>) -> TargetOutcome {
-    let result = result.map_err(|failure| FileError { path: path.clone(), failure });
-    TargetOutcome { path, result, value }
+fn outcome(path: PathBuf, result: Arrival) -> TargetOutcome {
+    let (result, record) = match result {
+        Ok((settled, record)) => (Ok(settled), record),
+        Err(failure) => (Err(FileError { path: path.clone(), failure }), None),
+    };
+    TargetOutcome { path, result, record }
+}
+
+/// How each delivered file differs now from what it was, by its path. Blocks for as long as the disk does.
+#[must_use]
+pub fn drifts(delivered: &[(PathBuf, Record)], key: &Key) -> Vec<(PathBuf, Drift)> {
+    let drift = |(path, record): &(PathBuf, Record)| {
+        Some((path.clone(), disk::Disk.stand(path, std::slice::from_ref(record), key).drift?))
+    };
+    delivered.iter().filter_map(drift).collect()
 }
 
 /// The parent and the name of a cleaned absolute path; `None` for `/`.

@@ -17,6 +17,8 @@ pub(super) struct Spot {
     pub(super) name: OsString,
     /// What is there; never a link.
     pub(super) entry: Option<Entry>,
+    /// Whether a link at the end of the path led here.
+    pub(super) linked: bool,
 }
 
 /// What a path leads to.
@@ -36,13 +38,13 @@ const MOST_LINKS: usize = 40;
 pub(super) fn follow(parent: Rc<Dir>, path: &Path) -> io::Result<Lead> {
     let Some((_, name)) = split(path) else { return Ok(Lead::Directory) };
     let (mut dir, mut name) = (parent, name.to_owned());
-    for _ in 0..=MOST_LINKS {
+    for links in 0..=MOST_LINKS {
         let entry = dir.look(&name)?;
         if entry.is_some_and(|entry| dir.is_planted(&entry)) {
             return Ok(Lead::Planted);
         }
         if entry.is_none_or(|entry| entry.kind != Kind::Symlink) {
-            return Ok(Lead::Spot(Spot { dir, name, entry }));
+            return Ok(Lead::Spot(Spot { dir, name, entry, linked: links > 0 }));
         }
         let target = dir.read_link(&name)?;
         let (Some(parent), Some(last)) = (target.parent(), target.file_name()) else { return Ok(Lead::Directory) };

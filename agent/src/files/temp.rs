@@ -4,23 +4,23 @@
 //! such a name by accident, so a start can remove leftovers without a list of what was made. A lock on the file, which
 //! the kernel drops with its process, tells leftovers from the work of an agent that is running.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
 
-use rustix::fs::FlockOperation;
-use rustix::io::Errno;
 use rustix::rand::GetRandomFlags;
 use sha2::{Digest, Sha256};
 
-use super::split;
 use super::spot::{self, Lead};
-use crate::sys::fs::{Dir, Entry, Kind};
+use super::{split, stale};
+use crate::sys::fs::{Dir, Entry, Kind, try_lock};
 
 const PREFIX: &str = ".coder-secret-";
+/// Of these and of the names that [`stale`] gives.
+const COMMON_PREFIX: &str = ".coder-s";
 
 /// A temporary file, removed when dropped unless it took its target's place.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Temp {
             rustix::rand::getrandom(&mut random, GetRandomFlags::empty())?;
             let name = OsString::from(name(u64::from_ne_bytes(random)));
             let temp = Self { file: dir.create(&name)?, dir: Rc::clone(dir), name, placed: false };
-            if lock(&temp.file)? && Entry::of(&temp.file)?.links > 0 {
+            if try_lock(&temp.file)? && Entry::of(&temp.file)?.links > 0 {
                 return Ok(temp);
             }
         }
@@ -88,52 +88,54 @@ fn is_ours(candidate: &OsStr) -> bool {
         .is_some_and(|it| candidate == OsStr::new(&name(it)))
 }
 
-/// Removes what a crash left in the directories that `paths` lead to.
+/// Removes what a crash left in the directories that `paths` lead to, and gives files their names back that were on
+/// their way out.
 pub(super) fn sweep<'a>(paths: impl Iterator<Item = &'a Path>) {
-    let mut swept = HashSet::new();
+    let mut swept = HashMap::new();
     for path in paths {
-        let Some((parent, _)) = split(path) else { continue };
+        let Some((parent, name)) = split(path) else { continue };
         // A target that cannot be reached has no leftovers beside it, and its own step says what is wrong.
         let Ok(parent) = Dir::open(parent).map(Rc::new) else { continue };
         let behind = match spot::follow(Rc::clone(&parent), path) {
-            Ok(Lead::Spot(spot)) => Some(spot.dir),
+            Ok(Lead::Spot(spot)) if spot.linked => Some(spot.dir),
             _ => None,
         };
-        for dir in [Some(parent), behind].into_iter().flatten() {
-            if swept.insert(dir.id())
-                && let Err(error) = sweep_one(&dir)
-            {
-                tracing::warn!(beside = ?path, %error, "cannot look for temporary files that a crash left");
-            }
+        for dir in [Some(&parent), behind.as_ref()].into_iter().flatten() {
+            swept.entry(dir.id()).or_insert_with(|| sweep_one(dir, path));
+        }
+        if swept.get(&parent.id()).is_some_and(|has_asides| *has_asides) {
+            stale::put_back(&parent, name);
         }
     }
 }
 
-fn sweep_one(dir: &Dir) -> io::Result<()> {
-    for name in dir.names(PREFIX)?.into_iter().filter(|name| is_ours(name)) {
-        let Some(entry) = dir.look(&name)? else { continue };
+/// Whether there are files without their names.
+fn sweep_one(dir: &Dir, beside: &Path) -> bool {
+    let names = dir.names(COMMON_PREFIX).and_then(|names| remove_leftovers(dir, &names).map(|()| names));
+    match names {
+        Ok(names) => names.iter().any(|name| stale::is_aside(name)),
+        Err(error) => {
+            tracing::warn!(?beside, %error, "cannot look for temporary files that a crash left");
+            false
+        }
+    }
+}
+
+fn remove_leftovers(dir: &Dir, names: &[OsString]) -> io::Result<()> {
+    for name in names.iter().filter(|name| is_ours(name)) {
+        let Some(entry) = dir.look(name)? else { continue };
         let us = rustix::process::geteuid();
         let ours = entry.kind == Kind::File && entry.links == 1 && (us.is_root() || entry.uid == us.as_raw());
         if !ours {
             continue;
         }
         // Given an identity that we may not read, it cannot be asked for its lock, and is taken for a leftover.
-        let file = dir.open_to_read(&name, &entry).ok();
-        if file.as_ref().is_none_or(|file| lock(file).unwrap_or(false)) {
-            dir.remove(&name)?;
+        let file = dir.open_to_read(name, &entry).ok();
+        if file.as_ref().is_none_or(|file| try_lock(file).unwrap_or(false)) {
+            dir.remove(name)?;
         }
         // Only now is its lock given back.
         drop(file);
     }
     Ok(())
-}
-
-/// Whether it is ours alone now. Without locks, as on some network file systems, it is; only the start of a second agent
-/// could then mistake it for a leftover.
-fn lock(file: &File) -> io::Result<bool> {
-    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => Ok(false),
-        Ok(()) | Err(Errno::NOTSUP | Errno::NOLCK | Errno::NOSYS) => Ok(true),
-        Err(error) => Err(error.into()),
-    }
 }

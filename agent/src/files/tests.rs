@@ -2,10 +2,13 @@ mod faults;
 mod matrix;
 mod mounts;
 mod properties;
+mod races;
+mod stale;
 
 use std::ffi::OsString;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
 
 use protocol::secret::Secret;
 
@@ -13,14 +16,23 @@ use super::disk::Disk;
 use super::*;
 use crate::manifest::{SecretSet, WorkspaceSecret};
 use crate::plan::{Plan, Policy};
-use crate::sys::memory;
+use crate::sys::memory::{self, Guarded};
 
 /// A home directory of its own, and the way of a secret into it.
-struct Home(tempfile::TempDir);
+struct Home(tempfile::TempDir, Mutex<Ledger>);
 
 impl Home {
     fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        Self::with_ledger(None)
+    }
+
+    /// With a ledger in a directory that is not below it.
+    fn with_ledger(place: Option<&Path>) -> Self {
+        Self::at(tempfile::tempdir().unwrap(), place)
+    }
+
+    fn at(home: tempfile::TempDir, place: Option<&Path>) -> Self {
+        Self(home, Mutex::new(Ledger::new(place.map(Path::to_owned)).unwrap()))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -28,15 +40,26 @@ impl Home {
     }
 
     fn policy(&self) -> Policy {
-        Policy { home: Some(self.0.path().into()), delivered: Vec::new() }
+        Policy { home: Some(self.0.path().into()), ..Policy::default() }
     }
 
     fn plan(&self, targets: &[(&str, &[u8])]) -> Plan {
-        Plan::new(&secrets(targets), &Disk, &self.policy())
+        Plan::new(&secrets(targets), &Disk, &self.policy(), &self.ledger())
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.1.lock().unwrap()
     }
 
     fn deliver(&self, targets: &[(&str, &[u8])]) -> FilesApplied {
-        apply(self.plan(targets))
+        self.deliver_with(targets, &self.policy())
+    }
+
+    fn deliver_with(&self, targets: &[(&str, &[u8])], policy: &Policy) -> FilesApplied {
+        let mut ledger = self.ledger();
+        ledger.begin("alice http://c".into());
+        let plan = Plan::new(&secrets(targets), &Disk, policy, &ledger);
+        apply(plan, &mut ledger)
     }
 
     /// Delivers one secret.

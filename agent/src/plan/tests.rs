@@ -30,19 +30,32 @@ impl Observe for World {
             }
             Some((inode, content, links)) => Observed {
                 place: Some(Place::File(id(*inode))),
-                found: Found::File { same: content.as_bytes() == value.expose(), links: *links },
+                found: Found::File { same: content.as_bytes() == value.expose(), entry: entry(*inode, *links) },
             },
             None => Observed { place: None, found: Found::Missing },
         }
     }
+
+    fn stand(&self, path: &Path, records: &[Record], key: &Key) -> Standing {
+        let Some((inode, content, links)) = self.0.get(path.to_str().unwrap()) else {
+            return Standing::without_file(Drift::Gone);
+        };
+        let same = records.iter().any(|record| record.fingerprint == key.fingerprint(content.as_bytes()));
+        let drift = (!same).then_some(Drift::Edited);
+        Standing { id: Some(entry(*inode, 1).id), links: *links, linked: false, drift }
+    }
+}
+
+fn entry(inode: u64, links: u64) -> Entry {
+    Entry { id: FileId { device: 1, inode }, kind: Kind::File, size: 0, links, uid: 0, gid: 0, mode: 0o600 }
 }
 
 fn policy() -> Policy {
-    Policy { home: Some("/home/alice".into()), delivered: Vec::new() }
+    Policy { home: Some("/home/alice".into()), ..Policy::default() }
 }
 
 fn printed(targets: &[(&str, &str)], world: &World, policy: &Policy) -> String {
-    Plan::new(&secrets(targets), world, policy).to_string()
+    Plan::new(&secrets(targets), world, policy, &Ledger::new(None).unwrap()).to_string()
 }
 
 #[test]
@@ -115,12 +128,17 @@ fn of_two_secrets_for_one_file_the_later_wins() {
 
 #[test]
 fn a_refetch_leaves_alone_what_was_delivered_and_did_not_change() {
-    let before = secrets(&[("/edited", "1"), ("/changed", "1"), ("/gone", "1")]);
-    let delivered = before.secrets.iter().map(|it| (it.file_path.clone().unwrap().into(), it.value.share())).collect();
+    let ledger = Ledger::new(None).unwrap();
+    let record = |inode, content: &str| {
+        Record::new(&entry(inode, 1), content.len(), ledger.key().fingerprint(content.as_bytes()))
+    };
+    let delivered = [("/edited", 1), ("/changed", 2), ("/gone", 3)];
+    let delivered = delivered.map(|(path, inode)| (path.into(), record(inode, "1"))).into();
     let policy = Policy { delivered, ..policy() };
     let world = World([("/edited", (1, "by the user", 1)), ("/changed", (2, "1", 1))].into());
+    let targets = [("/edited", "1"), ("/changed", "2"), ("/gone", "1"), ("/new", "1")];
     assert_eq!(
-        printed(&[("/edited", "1"), ("/changed", "2"), ("/gone", "1"), ("/new", "1")], &world, &policy),
+        Plan::new(&secrets(&targets), &world, &policy, &ledger).to_string(),
         "keep \"/edited\": the secret did not change since it was written\n\
          replace \"/changed\": its content differs\n\
          keep \"/gone\": the secret did not change since it was written\n\
@@ -131,4 +149,42 @@ fn a_refetch_leaves_alone_what_was_delivered_and_did_not_change() {
 #[test]
 fn a_path_cannot_write_to_the_terminal() {
     assert_eq!(printed(&[("/a\u{1b}[2Jb\n", "1")], &World::default(), &policy()), "create \"/a\\u{1b}[2Jb\\n\"\n");
+}
+
+/// A ledger that knows a file of the content `1` at each of `paths`.
+fn ledger_of(paths: &[(&str, u64)]) -> Ledger {
+    let mut ledger = Ledger::new(None).unwrap();
+    let fingerprint = ledger.key().fingerprint(b"1");
+    let record = |inode| Record::new(&entry(inode, 1), 1, fingerprint);
+    ledger.know(paths.iter().map(|(path, inode)| (PathBuf::from(path), record(*inode))));
+    ledger
+}
+
+#[test]
+fn of_files_that_no_secret_goes_to_only_those_that_are_ours_are_removed() {
+    let ledger = ledger_of(&[("/wanted", 1), ("/ours", 2), ("/edited", 3), ("/gone", 4), ("/linked", 5), ("/link", 6)]);
+    let files = [
+        ("/wanted", (1, "1", 1)),
+        ("/ours", (2, "1", 1)),
+        ("/edited", (3, "2", 1)),
+        ("/linked", (5, "1", 2)),
+        // The same file as a target's, by another path.
+        ("/link", (1, "1", 1)),
+    ];
+    let world = World(files.into());
+    let print = |stale_files, secret: &str| {
+        let policy = Policy { stale_files, ..policy() };
+        let plan = Plan::new(&secrets(&[("/wanted", "1"), (secret, "1")]), &world, &policy, &ledger);
+        plan.stale.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let left = |path: &str, why: &str| format!("leave {path:?}: no secret goes there any more, and it is {why}");
+    let both = [left("/edited", "edited"), "forget \"/gone\": no secret goes there any more".to_owned()];
+    let removed = "remove \"/ours\": no secret goes there any more".to_owned();
+    let [edited, gone] = both.clone();
+    assert_eq!(print(StaleFiles::Remove, ""), [edited, gone, left("/linked", "a file with 2 names"), removed]);
+    let [edited, gone] = both;
+    let kept = |path: &str| format!("leave {path:?}: no secret goes there any more (--stale-files keep)");
+    assert_eq!(print(StaleFiles::Keep, ""), [edited, gone, kept("/linked"), kept("/ours")]);
+    // With a path that cannot be told, none can be told to be stale.
+    assert!(print(StaleFiles::Remove, "no path").is_empty());
 }

@@ -23,7 +23,7 @@ const MAX_WAIT: Duration = Duration::from_hours(1);
 /// What the agent knows besides the environment.
 pub trait Host: Send + Sync + 'static {
     /// How the workspace is.
-    fn status(&self) -> Status;
+    fn status(&self) -> impl Future<Output = Status> + Send;
 
     /// Where sessions start.
     fn start(&self) -> Start;
@@ -93,7 +93,7 @@ async fn reply(request: Request, sessions: &Sessions, host: &impl Host) -> Answe
             }
             resolve(caller, variables, sessions, host)
         }
-        Request::Status => match serde_json::to_vec(&host.status()) {
+        Request::Status => match serde_json::to_vec(&host.status().await) {
             Ok(json) => Answer::Status(json),
             Err(error) => Answer::Failed(format!("cannot tell the status: {error}")),
         },

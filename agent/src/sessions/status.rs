@@ -60,6 +60,18 @@ pub struct Target {
     pub delivered: bool,
     /// What happened, in words.
     pub outcome: String,
+    /// For a file that is not as it was delivered any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
+}
+
+/// How a file differs from what was delivered.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Drift {
+    /// `edited`, `chmodded`, `replaced`, `gone`; `unknown` where it cannot be looked at.
+    pub kind: String,
+    /// The same with its particulars.
+    pub detail: String,
 }
 
 /// What a target is.
@@ -70,6 +82,8 @@ pub enum TargetKind {
     Env,
     /// A file.
     File,
+    /// A file that no secret goes to any more.
+    Stale,
 }
 
 /// One script of the template.

@@ -1,5 +1,6 @@
 //! The boot: what `coder secret` stored is in files, scripts and the main process when a workspace starts.
 
+mod drift;
 mod dry_run;
 mod environment;
 mod files;
@@ -9,10 +10,12 @@ mod main_process_signals;
 mod masking;
 mod notify;
 mod policy;
+mod races;
 mod refetch;
 mod scripts;
 mod scripts_ended;
 mod spine;
+mod stale;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -143,12 +146,15 @@ fn mode(path: impl AsRef<Path>) -> u32 {
 }
 
 /// Everything below `dir`, with what a change of any kind would change: kind, mode, inode, size, time, and content. Not
-/// the agent's socket and lock, which come and go with it.
+/// the agent's socket and lock, which come and go with it, nor its ledger.
 fn snapshot(dir: &Path) -> Vec<(PathBuf, u32, u64, i64, Vec<u8>)> {
     let mut seen = Vec::new();
     let mut open = vec![dir.to_owned()];
     while let Some(path) = open.pop() {
         let meta = fs::symlink_metadata(&path).unwrap();
+        if path == dir.join(".local") {
+            continue;
+        }
         if meta.is_dir() {
             open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
         }

@@ -29,7 +29,7 @@ fn an_absolute_path_needs_no_home() {
     let path = home.path("secret");
     let policy = Policy::default();
     let targets = [(path.to_str().unwrap(), b"value".as_slice()), ("~/other", b"value")];
-    let applied = apply(Plan::new(&secrets(&targets), &Disk, &policy));
+    let applied = home.deliver_with(&targets, &policy);
     assert_eq!(*applied.outcomes()[0].result.as_ref().unwrap(), Settled::Created);
     let error = chain(applied.outcomes()[1].result.as_ref().unwrap_err());
     assert_eq!(error, "cannot deliver the secret to \"~/other\": it is refused: the home directory is unknown");
@@ -184,7 +184,7 @@ fn what_is_no_file_is_refused_and_untouched() {
         assert!(home.one(name, "value").unwrap_err().ends_with(&expected), "{name}");
     }
     assert_eq!(home.names(), ["device", "dir", "fifo", "socket"]);
-    let root = apply(Plan::new(&secrets(&[("/", b"value")]), &Disk, &Policy::default()));
+    let root = home.deliver_with(&[("/", b"value")], &Policy::default());
     assert!(chain(root.outcomes()[0].result.as_ref().unwrap_err()).ends_with("it is a directory"));
 }
 
@@ -193,11 +193,15 @@ fn a_path_through_a_file_or_too_long_a_name_fails_alone() {
     let home = Home::new();
     home.write("file", "x", 0o600);
     let long = format!("~/{}", "n".repeat(256));
-    let targets = [("~/file/secret", b"v".as_slice()), (long.as_str(), b"v"), ("~/good", b"v")];
+    // Longer than a path may be, but only below a home.
+    let deep = format!("~/{}x", "d/".repeat(2046));
+    let targets = [("~/file/secret", b"v".as_slice()), (long.as_str(), b"v"), (deep.as_str(), b"v"), ("~/good", b"v")];
     let applied = home.deliver(&targets);
     let errors: Vec<_> = applied.errors().map(|error| chain(error)).collect();
-    assert!(errors[0].contains("Not a directory") && errors[1].contains("File name too long"), "{errors:?}");
-    assert_eq!((errors.len(), home.read("good").as_str()), (2, "v"));
+    assert!(errors[0].contains("Not a directory"), "{errors:?}");
+    assert!(errors[1].contains("File name too long") && errors[2].contains("more than 4095 bytes"), "{errors:?}");
+    assert_eq!((errors.len(), home.read("good").as_str()), (3, "v"));
+    assert_eq!(home.names(), ["file", "good"]);
 }
 
 #[test]
@@ -206,7 +210,7 @@ fn a_home_that_is_no_text_is_a_home() {
     let odd = home.0.path().join(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff\xfe"));
     std::fs::create_dir(&odd).unwrap();
     let policy = Policy { home: Some(odd.clone()), ..Policy::default() };
-    let applied = apply(Plan::new(&secrets(&[("~/a/secret", b"value")]), &Disk, &policy));
+    let applied = home.deliver_with(&[("~/a/secret", b"value")], &policy);
     assert_eq!(applied.errors().count(), 0);
     assert_eq!(std::fs::read(odd.join("a/secret")).unwrap(), b"value");
 }
@@ -245,7 +249,7 @@ fn what_was_delivered_is_left_alone_by_the_next_plan() {
     let before = home.deliver(&targets);
     home.write("edited", "by the user", 0o600);
     let policy = Policy { delivered: before.delivered(), ..home.policy() };
-    let after = apply(Plan::new(&secrets(&[targets[0], ("~/changed", b"2")]), &Disk, &policy));
+    let after = home.deliver_with(&[targets[0], ("~/changed", b"2")], &policy);
     let settled: Vec<_> = after.outcomes().iter().map(|it| *it.result.as_ref().unwrap()).collect();
     assert_eq!(settled, [Settled::Delivered, Settled::Replaced]);
     assert_eq!((home.read("edited").as_str(), home.read("changed").as_str()), ("by the user", "2"));

@@ -1,8 +1,10 @@
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, FlockOperation};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
@@ -40,4 +42,27 @@ pub fn reserve(file: &File, len: usize) -> io::Result<()> {
 /// Starts writing the content to the disk without waiting for it. Best effort: the flush that follows reports.
 pub fn start_writeback(file: &File) {
     syscall::sync_file_range(file);
+}
+
+/// Takes the lock of an open file or directory, unless another one has it. True as well where the file system has none,
+/// as some network file systems: those who meet there are told apart by nothing.
+pub fn try_lock(file: impl AsFd) -> io::Result<bool> {
+    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Ok(()) | Err(Errno::NOTSUP | Errno::NOLCK | Errno::NOSYS) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// As [`try_lock`], but waits for up to `patience`.
+pub fn lock(file: impl AsFd + Copy, patience: Duration) -> io::Result<bool> {
+    const PAUSE: Duration = Duration::from_millis(2);
+    let begun = Instant::now();
+    loop {
+        let locked = try_lock(file)?;
+        if locked || begun.elapsed() >= patience {
+            return Ok(locked);
+        }
+        std::thread::sleep(PAUSE);
+    }
 }

@@ -4,11 +4,12 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::{Entry, FileId, Kind};
+use super::{Entry, FileId, Kind, lock};
 
 /// An open directory. It stays the same one when its path is renamed or replaced by a link.
 #[derive(Debug)]
@@ -74,6 +75,12 @@ impl Dir {
         Ok(Self { entry: Entry::of(&fd)?, fd, readable })
     }
 
+    /// What it is, as it was when it was opened.
+    #[must_use]
+    pub fn entry(&self) -> Entry {
+        self.entry
+    }
+
     /// Which directory it is.
     #[must_use]
     pub fn id(&self) -> FileId {
@@ -122,7 +129,8 @@ impl Dir {
         let fd = rustix::fs::openat(&self.fd, name, flags, Mode::empty())?;
         let opened = Entry::of(&fd)?;
         if opened.id != entry.id || opened.kind != Kind::File {
-            return Err(io::Error::other("it was replaced while it was being opened"));
+            let kind = io::ErrorKind::StaleNetworkFileHandle;
+            return Err(io::Error::new(kind, "it was replaced while it was being opened"));
         }
         Ok(File::from(fd))
     }
@@ -138,11 +146,24 @@ impl Dir {
         Ok(rustix::fs::renameat(&self.fd, from, &self.fd, to)?)
     }
 
-    /// Renames within this directory; an error where `to` exists, as far as the file system can tell.
+    /// Renames within this directory; an error where `to` exists.
     pub fn rename_new(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
         match rustix::fs::renameat_with(&self.fd, from, &self.fd, to, RenameFlags::NOREPLACE) {
-            Err(Errno::INVAL | Errno::NOSYS) => self.rename_over(from, to),
+            // NFS and some others: a second name is as exclusive, if not in one step.
+            Err(Errno::INVAL | Errno::NOSYS) => self.link_new(from, to).and_then(|()| self.remove(from)),
             renamed => Ok(renamed?),
+        }
+    }
+
+    /// Gives a file a second name within this directory; an error where `to` exists. A file system without links has no
+    /// more than a look before a rename.
+    pub fn link_new(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        match rustix::fs::linkat(&self.fd, from, &self.fd, to, AtFlags::empty()) {
+            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) if self.look(to)?.is_none() => {
+                self.rename_over(from, to)
+            }
+            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => Err(io::ErrorKind::AlreadyExists.into()),
+            linked => Ok(linked?),
         }
     }
 
@@ -165,6 +186,17 @@ impl Dir {
             }
         }
         Ok(names)
+    }
+
+    /// Takes a lock on it that goes with this value, as [`lock`].
+    pub fn lock(&self, patience: Duration) -> io::Result<bool> {
+        lock(&self.fd, patience)
+    }
+
+    /// The same as a file, to be flushed among others; `None` where it cannot be.
+    #[must_use]
+    pub fn into_file(self) -> Option<File> {
+        self.readable.then(|| File::from(self.fd))
     }
 
     /// Makes its entries durable. An error of kind `PermissionDenied` where we may not read it.

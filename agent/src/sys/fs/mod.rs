@@ -5,7 +5,7 @@ mod data;
 mod dir;
 mod identity;
 
-pub use data::{read_bounded, reserve, start_writeback};
+pub use data::{lock, read_bounded, reserve, start_writeback, try_lock};
 pub use dir::Dir;
 pub use identity::Identity;
 

@@ -1,0 +1,100 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::line::{Event, Line};
+use super::{Key, Record};
+
+/// Files that may be ours under one path: the one before a crash, the one after, and those of another agent with the
+/// same home.
+const VERSIONS: usize = 4;
+/// What a ledger may be when it is written anew. The oldest paths go first: what is not known is never removed.
+const MOST_BYTES: usize = 512 * 1024;
+
+/// What the lines of a ledger add up to.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    paths: BTreeMap<(String, PathBuf), Kept>,
+    lines: usize,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// Of its last line.
+    number: usize,
+    records: Vec<Record>,
+}
+
+impl Known {
+    pub(super) fn take(&mut self, line: Line) {
+        self.lines += 1;
+        let key = (line.source, line.path);
+        if matches!(line.event, Event::Forgotten) {
+            self.paths.remove(&key);
+            return;
+        }
+        let kept = self.paths.entry(key).or_default();
+        kept.number = self.lines;
+        if let Event::Written(record) = line.event {
+            kept.records.retain(|known| *known != record);
+            kept.records.push(record);
+            if kept.records.len() > VERSIONS {
+                kept.records.remove(0);
+            }
+        }
+    }
+
+    /// Takes up what another one knows and this one does not.
+    pub(super) fn add(&mut self, other: &Self) {
+        for line in other.lines() {
+            self.take(line);
+        }
+    }
+
+    pub(super) fn is_known(&self, source: &str, path: &Path) -> bool {
+        self.paths.contains_key(&(source.to_owned(), path.to_owned()))
+    }
+
+    pub(super) fn of<'k>(&'k self, source: &'k str) -> impl Iterator<Item = (&'k Path, &'k [Record])> {
+        let own = self.paths.iter().filter(move |((of, _), _)| of == source);
+        own.map(|((_, path), kept)| (path.as_path(), kept.records.as_slice()))
+    }
+
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.paths.keys().map(|(_, path)| path.as_path())
+    }
+
+    /// Whether most of its lines say nothing any more, or it has grown too long.
+    pub(super) fn is_worn(&self, bytes: usize) -> bool {
+        const SLACK: usize = 64;
+        let useful: usize = self.paths.values().map(|kept| kept.records.len().max(1)).sum();
+        self.lines > 2 * useful + SLACK || bytes > 2 * MOST_BYTES
+    }
+
+    /// The same in as few lines as it takes, the newest first until there is no more room, in the order of their age.
+    pub(super) fn text(&self, key: &Key) -> String {
+        let mut bytes = 0;
+        let mut texts: Vec<String> = self.lines().iter().rev().map(|line| line.to_text(key)).collect();
+        let room = texts.iter().take_while(|text| {
+            bytes += text.len();
+            bytes <= MOST_BYTES
+        });
+        let room = room.count();
+        texts.truncate(room);
+        texts.reverse();
+        texts.concat()
+    }
+
+    fn lines(&self) -> Vec<Line> {
+        let mut paths: Vec<_> = self.paths.iter().collect();
+        paths.sort_unstable_by_key(|(_, kept)| kept.number);
+        let mut lines = Vec::new();
+        for ((source, path), kept) in paths {
+            let line = |event| Line { source: source.clone(), path: path.clone(), event };
+            match kept.records.as_slice() {
+                [] => lines.push(line(Event::Approached)),
+                records => lines.extend(records.iter().map(|record| line(Event::Written(*record)))),
+            }
+        }
+        lines
+    }
+}

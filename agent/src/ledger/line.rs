@@ -1,0 +1,144 @@
+//! The text of the ledger: a header, then one record a line, each behind a seal of its own.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
+use serde::{Deserialize, Serialize};
+
+use super::key::{Fingerprint, Key};
+use super::known::Known;
+use super::{Damage, Record};
+use crate::sys::fs::FileId;
+
+const HEADER: &str = "coder-agent ledger";
+const VERSION: &str = "1";
+/// A path need not be text, and a line must be one line.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
+
+/// Something that was done, or is about to be.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    /// The server and the owner whose secret it is.
+    pub(super) source: String,
+    pub(super) path: PathBuf,
+    pub(super) event: Event,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    /// Temporary files may be made beside it from now on.
+    Approached,
+    /// It is this file from now on, or, after a crash, still the one before.
+    Written(Record),
+    /// It is no concern of ours any more.
+    Forgotten,
+}
+
+/// [`Line`], as JSON has it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire {
+    event: String,
+    source: String,
+    path: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    file: Option<WireFile>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireFile {
+    device: u64,
+    inode: u64,
+    size: u64,
+    mode: u32,
+    fingerprint: String,
+}
+
+impl Line {
+    pub(super) fn to_text(&self, key: &Key) -> String {
+        let (event, file) = match &self.event {
+            Event::Approached => ("approached", None),
+            Event::Written(record) => ("written", Some(WireFile::from(record))),
+            Event::Forgotten => ("forgotten", None),
+        };
+        let path = percent_encode(self.path.as_os_str().as_bytes(), ESCAPED).to_string();
+        let wire = Wire { event: event.to_owned(), source: self.source.clone(), path, file };
+        // Strings and numbers: there is nothing in it that JSON could refuse.
+        let text = serde_json::to_string(&wire).unwrap_or_default();
+        format!("{} {text}\n", key.seal(&text))
+    }
+
+    fn parse(text: &str, key: &Key) -> Option<Self> {
+        let (seal, text) = text.split_once(' ')?;
+        if seal != key.seal(text) {
+            return None;
+        }
+        let wire: Wire = serde_json::from_str(text).ok()?;
+        let event = match (wire.event.as_str(), wire.file) {
+            ("approached", None) => Event::Approached,
+            ("written", Some(file)) => Event::Written(file.record()?),
+            ("forgotten", None) => Event::Forgotten,
+            _ => return None,
+        };
+        let path = OsString::from_vec(percent_decode_str(&wire.path).collect());
+        Some(Self { source: wire.source, path: Path::new(&path).to_owned(), event })
+    }
+}
+
+impl From<&Record> for WireFile {
+    fn from(record: &Record) -> Self {
+        let FileId { device, inode } = record.id;
+        Self { device, inode, size: record.size, mode: record.mode, fingerprint: record.fingerprint.to_text() }
+    }
+}
+
+impl WireFile {
+    fn record(&self) -> Option<Record> {
+        let id = FileId { device: self.device, inode: self.inode };
+        let fingerprint = Fingerprint::from_text(&self.fingerprint)?;
+        Some(Record { id, size: self.size, mode: self.mode, fingerprint })
+    }
+}
+
+/// The first line. Sealed too, so that it tells whether the key is the right one.
+pub(super) fn header(key: &Key) -> String {
+    format!("{HEADER} {VERSION} {}\n", key.seal(VERSION))
+}
+
+/// What a ledger says, and what is wrong with it. Each line is believed by itself, so that damage costs no more than what
+/// it hit; and a line can be no more wrong than out of date, which looking at the file then shows.
+pub(super) fn parse(content: &[u8], key: &Key) -> (Known, Option<Damage>) {
+    let mut known = Known::default();
+    // What has no newline was cut short while it was being written, and nothing was done on its account.
+    let whole = content.get(..whole(content)).unwrap_or_default();
+    let mut lines = whole.split_inclusive(|byte| *byte == b'\n').map(std::str::from_utf8);
+    let Some(first) = lines.next() else { return (known, None) };
+    let mut damage = first.map_or(Some(Damage::Header), |first| check_header(first, key));
+    for (index, line) in lines.enumerate() {
+        match line.ok().and_then(|line| Line::parse(line.trim_end_matches('\n'), key)) {
+            Some(line) => known.take(line),
+            None => damage = damage.or(Some(Damage::Line(index + 2))),
+        }
+    }
+    (known, damage)
+}
+
+fn check_header(first: &str, key: &Key) -> Option<Damage> {
+    if first == header(key) {
+        return None;
+    }
+    let version = first.strip_prefix(HEADER).and_then(|rest| rest.split_whitespace().next());
+    Some(match version {
+        Some(VERSION) => Damage::OtherKey,
+        Some(other) => Damage::Version(other.chars().take(20).collect()),
+        None => Damage::Header,
+    })
+}
+
+/// Length of the lines that are whole.
+pub(super) fn whole(content: &[u8]) -> usize {
+    content.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1)
+}
