@@ -4,6 +4,7 @@ mod agent;
 mod failures;
 mod own_choice;
 mod secrecy;
+mod server;
 mod signing;
 mod world;
 
