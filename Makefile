@@ -21,6 +21,7 @@ build: ## the executables, for development
 lint: ## formatting, clippy and documentation links; any warning fails
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) clippy --package agent --lib --features static --quiet -- -D warnings
 	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' $(CARGO) doc --workspace --no-deps --document-private-items --quiet
 
 test: ## everything that fits into 25 minutes on two cores; as root nothing is left out
@@ -41,7 +42,7 @@ bench-long: ## the same with those that have to be built first, and with larger 
 fuzz: ## each fuzz target for FUZZ_SECONDS (default 60)
 	@CARGO='$(CARGO)' .ci/fuzz
 
-package: ## stripped executables, man pages and completions into dist/
+package: ## stripped executables, a static one for images, man pages and completions into dist/
 	@CARGO='$(CARGO)' DIST='$(DIST)' .ci/package
 
 install: ## what `make package` made, below DESTDIR, PREFIX and SYSCONFDIR

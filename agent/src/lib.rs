@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod manifest;
 pub mod mask;
 pub mod metadata;
+pub mod names;
 pub mod plan;
 pub mod report;
 pub mod scripts;

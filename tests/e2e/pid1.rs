@@ -1,15 +1,19 @@
 //! The agent as process 1: reaping, signals, exit codes, the terminal, and what a bare image has not.
 
+mod bare;
 mod image;
+mod name_server;
+mod readme;
+mod terminal;
 
 use std::fs;
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use nix::sys::signal::Signal;
 use tests::{Env, LONG, Need, Process, Proxy, Run, SHORT, Server, Workspace, binaries, requires, wait_for, wait_until};
 
 use image::Image;
+use terminal::Terminal;
 
 const DEFINITION: &str = r#"
 owner: alice
@@ -186,37 +190,19 @@ fn on_a_terminal_the_main_process_has_its_keys_and_job_control() {
     let (env, server, workspace, _) = world();
     let home = env.new_home("homes/terminal");
     // A container's process 1 leads a session whose terminal it has, which is what `setsid -c` is for.
-    let keys = env.path("work/keys");
-    nix::unistd::mkfifo(&keys, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let line = format!(
         "exec unshare -m -p -f --mount-proc --kill-child setsid -c {} agent --allow-root --agent-url {} --log-dir {} -- sh -im",
         binaries().coder.display(),
         server.url(),
         env.path("logs").display()
     );
-    let mut terminal = env
-        .program("/bin/sh")
-        .args(["-c", "exec script -q -e -c \"$LINE\" /dev/null < keys"])
-        .env("LINE", line)
-        .env("HOME", &home)
-        .env("CODER_AGENT_TOKEN", workspace.token())
-        .env("CODER_AGENT_SOCKET", home.join("agent.sock"))
-        .spawn("terminal");
-    let mut keys = fs::OpenOptions::new().write(true).open(keys).unwrap();
-    // The words are cut in two where they are typed, so that only the answer has them whole.
-    let mut type_and_wait = |typed: &str, answer: &str| {
-        keys.write_all(typed.as_bytes()).unwrap();
-        terminal.line_with(answer, LONG)
-    };
-    type_and_wait("echo be''gun\n", "begun");
-    type_and_wait("sh -c 'echo in''side; exec sleep 1000'\n", "inside");
-    type_and_wait("\x03echo co''de $?\n", "code 130");
-    type_and_wait("sh -c 'echo be''low; exec sleep 1000'\n", "below");
-    type_and_wait("\x1a", "Stopped");
-    type_and_wait("kill %1; fg; echo do''ne\n", "done");
-    keys.write_all(b"exit 9\n").unwrap();
-    assert_eq!(terminal.exit_within(LONG).code, Some(9), "{}", terminal.stdout());
-    assert!(!terminal.stdout().contains("job control"), "{}", terminal.stdout());
+    let mut terminal = Terminal::new(&env, &line, |run| {
+        run.env("HOME", &home)
+            .env("CODER_AGENT_TOKEN", workspace.token())
+            .env("CODER_AGENT_SOCKET", home.join("agent.sock"))
+    });
+    terminal.has_job_control();
+    assert_eq!(terminal.exit(9), Some(9));
 }
 
 fn needs_image(test: &str) -> bool {
@@ -262,7 +248,10 @@ fn behind_an_init_of_the_engine_there_is_no_second_one() {
         return;
     }
     let (env, server, workspace, _) = world();
-    let script = "trap 'exit 42' TERM; cat /proc/*/comm; echo up; while :; do sleep 0.02; done";
+    let script =
+        "setsid sh -c 'trap \"echo asked > ~/asked; exit\" TERM; echo up > ~/daemon; while :; do sleep 0.02; done' &
+        while ! test -e ~/daemon; do sleep 0.02; done
+        trap 'exit 42' TERM; cat /proc/*/comm; echo up; while :; do sleep 0.02; done";
     let image = Image::new(&env, &server, &workspace, &["sh", "-c", script])
         .user(1000)
         .env("HOME", "/home/alice")
@@ -272,5 +261,7 @@ fn behind_an_init_of_the_engine_there_is_no_second_one() {
     assert_eq!(run.stdout().lines().filter(|line| *line == "coder").count(), 1, "{}", run.stdout());
     run.signal(Signal::SIGTERM);
     assert_eq!(run.exit_within(LONG).code, Some(42), "{}", run.stderr());
+    // By the agent: an init of the engine lets the kernel kill what is left.
+    assert_eq!(fs::read_to_string(image.path("home/alice/asked")).unwrap(), "asked\n");
     workspace.wait_lifecycle("off");
 }

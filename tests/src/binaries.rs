@@ -35,6 +35,25 @@ fn in_directory(dir: &Path) -> Binaries {
     Binaries { coder: find("coder"), server: find("coder-server") }
 }
 
+/// `coder` as a static executable; `.ci/test` has built it, so that no test's time limit pays for that.
+pub fn static_coder() -> &'static Path {
+    static CODER: OnceLock<PathBuf> = OnceLock::new();
+    CODER.get_or_init(|| {
+        let packaged = std::env::var_os("TEST_BIN_DIR").map(|dir| Path::new(&dir).join("coder-static"));
+        packaged.filter(|path| path.exists()).unwrap_or_else(build_static)
+    })
+}
+
+fn build_static() -> PathBuf {
+    let built = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.ci/static"))
+        .args(["--quiet", "--message-format=json-render-diagnostics"])
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("run .ci/static");
+    assert!(built.status.success(), ".ci/static failed");
+    executable(&built.stdout, "coder-static").expect("a static executable")
+}
+
 /// Under nextest every test is a process of its own: the first of a run builds while the others wait at the lock.
 fn once_a_run() -> Binaries {
     let Ok(run) = std::env::var("NEXTEST_RUN_ID") else { return build() };

@@ -45,7 +45,7 @@ mod workspace;
 
 pub use account::Account;
 pub use agent::{Agent, AgentBuilder};
-pub use binaries::{Binaries, binaries};
+pub use binaries::{Binaries, binaries, static_coder};
 pub use canary::{Canaries, Leak};
 pub use command::{Output, Run};
 pub use env::Env;

@@ -24,7 +24,6 @@ pub(crate) struct AgentCommand {
 
 #[derive(Subcommand)]
 enum AgentSubcommand {
-    /// Have the running agent fetch and deliver the secrets now
     Reload(ReloadArgs),
 }
 

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 use super::server::ServerError;
 use super::ui;
-use crate::tls;
+use crate::{names, tls};
 
 /// What `--version` and the User-Agent say.
 pub(crate) const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
@@ -149,7 +149,7 @@ impl Client {
             token.set_sensitive(true);
             headers.insert(SESSION_TOKEN_HEADER, token);
         }
-        let mut http = reqwest::Client::builder();
+        let mut http = names::http_client();
         if is_loopback(&base) {
             // A proxy for the outside cannot reach this machine's own server, and would only get to see the token.
             http = http.no_proxy();

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use protocol::secret::Secret;
 
 use super::ui;
+use crate::sys::users;
 
 /// Longest `url` or `session` file that is read; real ones have less than a hundred bytes.
 pub(crate) const MAX_LINE_BYTES: usize = 8192;
@@ -30,6 +31,12 @@ impl ConfigDirError {
     }
 }
 
+/// `$XDG_CONFIG_HOME`, else `~/.config`.
+fn base() -> Option<PathBuf> {
+    let chosen = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    chosen.or_else(|| Some(users::own_home()?.join(".config")))
+}
+
 /// Where the sign-in is kept.
 #[derive(Debug)]
 pub(crate) struct ConfigDir(PathBuf);
@@ -37,7 +44,7 @@ pub(crate) struct ConfigDir(PathBuf);
 impl ConfigDir {
     /// The given directory, else `coderv2` in the user's configuration directory; none without a home.
     pub(crate) fn locate(given: Option<PathBuf>) -> Option<Self> {
-        given.or_else(|| dirs::config_dir().map(|base| base.join("coderv2"))).map(Self)
+        given.or_else(|| base().map(|base| base.join("coderv2"))).map(Self)
     }
 
     /// The address that the user signed in to.

@@ -112,6 +112,9 @@ impl CliError {
                 "Install OpenSSH's client; Debian and Fedora call the package openssh-client and openssh-clients."
                     .into(),
             ),
+            Self::Agent(AgentError::NoAgent { .. }) => {
+                Some("\"coder exec --wait 30s\" waits for an agent that is about to start.".into())
+            }
             _ => None,
         }
     }

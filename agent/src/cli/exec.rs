@@ -13,21 +13,28 @@ use crate::errors::chain;
 use crate::sessions::{Caller, client};
 use crate::sys::exec;
 
+/// For a workspace that is still starting.
+const DEFAULT_WAIT: Duration = Duration::from_secs(30);
+
 /// Run a command in the workspace's environment
 ///
 /// The command takes the place of this process: process id, terminal, signals and exit code are its own. It gets the
 /// variables of this process, and over them those of the template and your secrets; `coder exec env NAME=… COMMAND` has
 /// the last word. It exits with 1 where there is no environment to be had, 127 where the command is not found, 126 where
 /// it cannot be run.
+///
+/// A workspace that is still starting is waited for. Where no agent listens it fails at once, unless --wait is given:
+/// then it waits for the agent, too, as what is started beside an agent has to.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   coder exec make deploy
   coder exec --wait 2m -- sh -c 'echo \"$API_KEY\" | wc -c'")]
 pub(crate) struct ExecArgs {
-    /// How long to wait for a workspace that is still starting
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = config::duration)]
-    wait: Duration,
+    /// How long to wait for a workspace that is still starting, and for an agent that is not there yet
+    /// [default: 30s, and not for an agent]
+    #[arg(long, value_name = "TIME", value_parser = config::duration)]
+    wait: Option<Duration>,
 
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
@@ -36,7 +43,10 @@ pub(crate) struct ExecArgs {
 
 impl ExecArgs {
     pub(crate) fn run(self) -> Result<ExitCode, CliError> {
-        let launch = client::resolve(Caller::Exec, self.wait)?;
+        let launch = match self.wait {
+            Some(wait) => client::resolve_when_there(Caller::Exec, wait)?,
+            None => client::resolve(Caller::Exec, DEFAULT_WAIT)?,
+        };
         if let Some(reason) = &launch.degraded {
             ui::warn(&ui::printable(&format!("the workspace is not as it should be: {reason}")));
         }

@@ -22,7 +22,9 @@ mod whoami;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use error::CliError;
 use server::ServerArgs;
@@ -46,41 +48,60 @@ Getting started:
   echo -n \"$API_KEY\" | coder secret create api-key --env API_KEY
   coder secret list";
 
+/// What each does is said with its arguments: a word here would hide it from `--help`.
 #[derive(Subcommand)]
 enum Command {
-    /// Store, change, list and delete your secrets
     #[command(visible_alias = "secrets")]
     Secret(secret::SecretArgs),
-    /// Sign in to a server
     Login(login::LoginArgs),
-    /// Forget the sign-in
     Logout(logout::LogoutArgs),
-    /// Show where and as whom you are signed in
     Whoami(whoami::WhoamiArgs),
-    /// Deliver your secrets in this workspace, run its scripts and, after `--`, its main process
     Agent(agent::AgentCommand),
-    /// Run a command in the workspace's environment
     Exec(exec::ExecArgs),
-    /// Start a login of sshd with the workspace's environment; for `ForceCommand`
     Session(session::SessionArgs),
-    /// Print the variables of the workspace
     Env(env::EnvArgs),
-    /// Show what is delivered in this workspace
     Status(status::StatusArgs),
-    /// Show the public key that git uses in your workspaces
     #[command(name = "publickey")]
     PublicKey(publickey::PublicKeyArgs),
-    /// Run ssh with your git key; git does this in a workspace
     #[command(name = "gitssh")]
     GitSsh(gitssh::GitSshArgs),
-    /// Print a script that completes these commands in your shell
     Completion(completion::CompletionArgs),
 }
 
-/// The command line as clap knows it: for man pages.
+/// The commands that ask no server, or, as the agent, one that they find in another way.
+const LOCAL: [&str; 7] = ["agent", "exec", "session", "env", "status", "gitssh", "completion"];
+
+/// The command line as clap knows it: for man pages. The flags of [`ServerArgs`] are everywhere, as in Coder's, so
+/// commands that have no use for them hide them.
 #[must_use]
 pub fn command() -> clap::Command {
-    Cli::command()
+    let hidden: Vec<_> = server_flags().get_arguments().map(|flag| flag.clone().hide(true)).collect();
+    LOCAL.iter().fold(Cli::command(), |cli, name| cli.mut_subcommand(name, |command| command.args(&hidden)))
+}
+
+fn server_flags() -> clap::Command {
+    ServerArgs::augment_args(clap::Command::new(""))
+}
+
+fn parse(args: Vec<OsString>) -> Result<(Cli, String), clap::Error> {
+    let mut matches = command().try_get_matches_from(args)?;
+    let path = command_path(&matches);
+    refuse_useless(&matches, &path)?;
+    Ok((Cli::from_arg_matches_mut(&mut matches)?, path))
+}
+
+/// A flag that does nothing would be believed to have done something.
+fn refuse_useless(matches: &ArgMatches, path: &str) -> Result<(), clap::Error> {
+    let Some(name) = matches.subcommand_name().filter(|name| LOCAL.contains(name)) else { return Ok(()) };
+    let flags = server_flags();
+    let is_given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    let Some(flag) = flags.get_arguments().find(|flag| is_given(flag.get_id().as_str())) else { return Ok(()) };
+    let flag = flag.get_long().unwrap_or_default();
+    let instead = match (name, flag) {
+        ("agent", "url" | "token") => format!("; it has --agent-{flag}"),
+        _ => String::new(),
+    };
+    Err(command().error(ErrorKind::UnknownArgument, format!("{path} has no use for --{flag}{instead}")))
 }
 
 /// Runs the command line of this process and gives its exit code.
@@ -91,11 +112,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if args.get(1).is_some_and(|first| first == "-Y") {
         return finish(gitssh::keygen(&args[1..]), "coder -Y");
     }
-    let parsed = command().try_get_matches_from(args).and_then(|mut matches| {
-        let path = command_path(&matches);
-        Cli::from_arg_matches_mut(&mut matches).map(|cli| (cli, path))
-    });
-    let (cli, path) = match parsed {
+    let (cli, path) = match parse(args) {
         Ok(parsed) => parsed,
         Err(error) => {
             // Help and version come this way too. A closed pipe is no news.

@@ -85,6 +85,40 @@ fn a_command_to_run_keeps_its_own_flags() {
 }
 
 #[test]
+fn flags_that_would_do_nothing_are_hidden_and_refused() {
+    let arguments = |name| -> &[&str] {
+        match name {
+            "exec" => &["true"],
+            "gitssh" => &["--", "host"],
+            "completion" => &["bash"],
+            _ => &[],
+        }
+    };
+    for name in LOCAL {
+        let help = refused(&["coder", name, "--help"]);
+        assert!(help.contains("Usage: coder") && !help.contains("--header"), "{name}: {help}");
+        for (flag, value) in [("--url", Some("http://x")), ("--token", Some("t")), ("--no-version-warning", None)] {
+            let given: Vec<_> = [flag].into_iter().chain(value).collect();
+            for line in [[&["coder"], &given[..], &[name]].concat(), [&["coder", name], &given[..]].concat()] {
+                let line = [line.as_slice(), arguments(name)].concat();
+                let Err(error) = parse(line.iter().map(Into::into).collect()) else { panic!("{line:?} was accepted") };
+                assert!(error.to_string().contains(&format!("coder {name} has no use for {flag}")), "{error}");
+                assert_eq!(error.exit_code(), 2);
+            }
+        }
+    }
+    for line in [&["coder", "agent", "--url", "http://x", "reload"][..], &["coder", "agent", "reload", "--token", "t"]]
+    {
+        assert!(parse(line.iter().map(Into::into).collect()).is_err(), "{line:?}");
+    }
+    let Err(error) = parse(["coder", "agent", "--url", "x"].map(Into::into).into()) else { panic!("accepted") };
+    assert!(error.to_string().contains("--agent-url"), "{error}");
+    assert!(refused(&["coder", "secret", "--help"]).contains("--header"));
+    // What a program is told is its own.
+    parses(&["coder", "exec", "curl", "--url", "http://x"]);
+}
+
+#[test]
 fn what_is_no_command_is_refused() {
     for line in [
         &["coder", "secret", "create"][..],

@@ -10,7 +10,7 @@ use reqwest::header::HeaderValue;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::client_async_with_config;
@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::handshake::client::Request;
 use super::failure::DialError;
 use super::websocket::{self, WebSocket};
 use crate::config::TokenSource;
-use crate::tls;
+use crate::{names, tls};
 
 /// For the name, and for each of its addresses: where IPv6 leads nowhere the kernel would try for two minutes, and IPv4
 /// would never have its turn.
@@ -77,10 +77,10 @@ impl Endpoint {
     async fn connect(&self) -> Result<TcpStream, DialError> {
         let (host, port) = (self.host(), self.url.port_or_known_default().unwrap_or_default());
         let unreachable = |source| DialError::Unreachable { host: host.to_owned(), port, source };
-        let resolved = timeout(CONNECT_LIMIT, lookup_host((host, port))).await;
+        let resolved = timeout(CONNECT_LIMIT, names::addresses(host, port)).await;
         let resolved = resolved.map_err(|_| unreachable(io::ErrorKind::TimedOut.into()))?.map_err(unreachable)?;
         let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in resolved.take(MAX_ADDRESSES) {
+        for address in resolved.into_iter().take(MAX_ADDRESSES) {
             match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
                 Ok(Ok(tcp)) => {
                     // Without it each call waits for a delayed acknowledgement (trap 15).

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::dial::Endpoint;
 use super::failure::{DialError, Quoted};
+use crate::names;
 
 /// As the real agent's.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -64,7 +65,7 @@ impl<'e> Rest<'e> {
 
     fn build(&self) -> Result<reqwest::Client, RestError> {
         let config = self.endpoint.tls().map_err(RestError::Tls)?;
-        reqwest::Client::builder()
+        names::http_client()
             .timeout(LIMIT)
             // The token would follow a redirect to whatever host it names.
             .redirect(reqwest::redirect::Policy::none())

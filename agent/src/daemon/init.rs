@@ -5,14 +5,26 @@ use crate::config::{AgentArgs, TOKEN_VARIABLE};
 use crate::sys::process;
 use crate::sys::reaper::{self, Init, Side};
 
+/// Who takes care of the orphans that the main process leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Orphans {
+    /// The agent.
+    Ours,
+    /// Process 1, or whoever gets them otherwise.
+    Others,
+}
+
 /// As process 1 of a container, makes the agent a child of a process that only reaps and passes signals on. Gives the
 /// arguments back to the agent; in process 1, its exit code when all is over.
-pub(super) fn split(args: AgentArgs) -> Result<AgentArgs, ExitCode> {
+pub(super) fn split(args: AgentArgs) -> Result<(AgentArgs, Orphans), ExitCode> {
     if args.no_reap {
-        return Ok(args);
+        return Ok((args, Orphans::Others));
     }
     match reaper::split() {
-        Ok(Side::Agent) => Ok(args),
+        Ok(Side::Agent) => Ok((args, Orphans::Others)),
+        // Without a main process the agent is a service, whose manager knows what belongs to it.
+        Ok(Side::Elsewhere) if args.command.is_empty() => Ok((args, Orphans::Others)),
+        Ok(Side::Elsewhere) => Ok((args, Orphans::Ours)),
         Ok(Side::Init(init)) => Err(stand_by(args, init)),
         Err(error) => Err(complain(&error, FAILURE).into()),
     }

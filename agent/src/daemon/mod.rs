@@ -7,6 +7,7 @@ mod delivery;
 mod desk;
 mod dry_run;
 mod init;
+mod leftovers;
 mod logging;
 mod main_process;
 mod notify;
@@ -34,6 +35,8 @@ use crate::scripts::{DataDirs, Masking};
 use boot::Boot;
 use delivery::Workspace;
 use desk::Desk;
+use init::Orphans;
+use leftovers::Leftovers;
 use signals::Signals;
 use start::Start;
 
@@ -46,8 +49,8 @@ const USAGE: u8 = 2;
 #[must_use]
 pub fn run(args: AgentArgs) -> ExitCode {
     // First of all: process 1 must never have held what the agent is about to read.
-    let args = match init::split(args) {
-        Ok(args) => args,
+    let (args, orphans) = match init::split(args) {
+        Ok(split) => split,
         Err(code) => return code,
     };
     let start = match Start::prepare(args) {
@@ -59,8 +62,9 @@ pub fn run(args: AgentArgs) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return complain(&error, FAILURE).into(),
     };
-    let code = runtime
-        .block_on(async { if start.config.dry_run { dry_run::dry_run(start).await } else { live(start).await } });
+    let code = runtime.block_on(async {
+        if start.config.dry_run { dry_run::dry_run(start).await } else { live(start, orphans).await }
+    });
     // A disk or a name server that does not answer must not keep the process.
     runtime.shutdown_background();
     code.into()
@@ -68,8 +72,9 @@ pub fn run(args: AgentArgs) -> ExitCode {
 
 /// The boot story. Each part waits for what it needs from the one before it: nothing starts before the environment is
 /// there, the environment comes after the files, the files come with the manifest.
-async fn live(start: Start) -> u8 {
+async fn live(start: Start, orphans: Orphans) -> u8 {
     let config = start.config;
+    let mut leftovers = Leftovers::new(orphans);
     let mut signals = match if config.command.is_empty() { Signals::for_agent() } else { Signals::for_command() } {
         Ok(signals) => signals,
         Err(error) => return complain(&error, FAILURE),
@@ -110,10 +115,13 @@ async fn live(start: Start) -> u8 {
         never = boot.collect_metadata() => match never {},
         never = boot.give_up_waiting(config.start_without_secrets) => match never {},
         never = announce::announce(&boot, state, config.ready_after) => match never {},
+        never = leftovers.reap() => match never {},
         ended = &mut connection => return crash("the connection", ended),
         ended = &mut sessions => return crash("sessions", ended),
     };
-    shutdown::shut_down(&boot, &mut signals, &handle, connection, code).await
+    let code = shutdown::shut_down(&boot, &mut signals, &handle, connection, code).await;
+    leftovers.end().await;
+    code
 }
 
 /// What the agent does besides delivering: it runs the main process, or waits to be told to end.

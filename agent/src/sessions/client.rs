@@ -5,7 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use protocol::secret::Secret;
 use rustix::io::Errno;
@@ -22,6 +23,9 @@ use crate::sys::peer;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What the agent may take to fetch the git key.
 const GIT_LIMIT: Duration = Duration::from_secs(30);
+
+/// Between two looks for an agent that is not there yet.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +49,18 @@ pub enum ClientError {
     Failed(String),
 }
 
+impl ClientError {
+    /// Whether an agent that starts, or starts again, would change the answer.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::NoAgent { .. } => true,
+            // It ended while it was asked; its successor may be on the way.
+            Self::Hear { source, .. } => source.kind() == io::ErrorKind::UnexpectedEof,
+            _ => false,
+        }
+    }
+}
+
 fn listed(paths: &[PathBuf]) -> String {
     if paths.is_empty() {
         return format!("the places where agents listen, and {} is not set", crate::config::SOCKET_VARIABLE);
@@ -57,8 +73,25 @@ pub fn resolve(caller: Caller, wait: Duration) -> Result<Launch, ClientError> {
     resolve_within(caller, wait, PATIENCE)
 }
 
-/// As [`resolve`], from an agent that is silent for at most `patience` beyond that.
-pub fn resolve_within(caller: Caller, wait: Duration, patience: Duration) -> Result<Launch, ClientError> {
+/// As [`resolve`], from an agent that may not be there yet, or be about to come back.
+pub fn resolve_when_there(caller: Caller, wait: Duration) -> Result<Launch, ClientError> {
+    resolve_when_there_within(caller, wait, PATIENCE)
+}
+
+/// As [`resolve_when_there`], from an agent that is silent for at most `patience` beyond that.
+pub fn resolve_when_there_within(caller: Caller, wait: Duration, patience: Duration) -> Result<Launch, ClientError> {
+    let start = Instant::now();
+    loop {
+        let left = wait.saturating_sub(start.elapsed());
+        match resolve_within(caller, left, patience) {
+            Err(error) if error.may_pass() && !left.is_zero() => thread::sleep(PAUSE.min(left)),
+            Err(ClientError::Booting(_)) => return Err(ClientError::Booting(wait)),
+            done => return done,
+        }
+    }
+}
+
+fn resolve_within(caller: Caller, wait: Duration, patience: Duration) -> Result<Launch, ClientError> {
     let variables = std::env::vars_os().map(|(name, value)| (name, Secret::new(OsString::into_vec(value)))).collect();
     match ask_within(&Request::Resolve { caller, wait, variables }, wait, patience)? {
         (_, Answer::Launch(launch)) => Ok(launch),

@@ -1,25 +1,20 @@
 //! One question and one answer a connection: a length, then a small format of our own. Values are bytes, which JSON
 //! cannot carry.
 
-use std::ffi::{OsStr, OsString};
+mod frame;
+
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use protocol::secret::Secret;
-use zeroize::Zeroizing;
+pub(super) use frame::LENGTH_BYTES;
+use frame::{Buffer, Reader, Writer};
 
 use crate::environment::{Origin, Variable, Variables};
 
-/// First byte of every frame. An agent that was not restarted after an upgrade is told apart by it.
-const VERSION: u8 = 1;
 /// Longest frame. The kernel takes blocks of at most 6 MiB from one program to the next, and counts more for each
 /// variable than a frame does.
 pub(super) const MAX_FRAME: usize = 8 * 1024 * 1024;
-/// Bytes of the length before each frame.
-pub(super) const LENGTH_BYTES: usize = 4;
-
-type Buffer = Zeroizing<Vec<u8>>;
 
 /// For what an environment is wanted. The order of variables differs, see [`crate::environment::Caller`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -244,114 +239,5 @@ fn origin(code: u8) -> Result<Origin, Malformed> {
     ORIGINS.get(usize::from(code)).copied().ok_or(Malformed::Frame)
 }
 
-struct Writer(Buffer);
-
-impl Writer {
-    /// The length comes first and is known last.
-    fn new() -> Self {
-        let mut frame = Buffer::default();
-        frame.extend([0; LENGTH_BYTES]);
-        frame.push(VERSION);
-        Self(frame)
-    }
-
-    fn byte(&mut self, byte: u8) {
-        self.0.push(byte);
-    }
-
-    /// What does not fit into 32 bits does not fit into [`MAX_FRAME`] either, and is refused by whoever reads it.
-    fn count(&mut self, count: usize) {
-        self.number(u32::try_from(count).unwrap_or(u32::MAX));
-    }
-
-    fn number(&mut self, number: u32) {
-        self.0.extend(number.to_le_bytes());
-    }
-
-    fn duration(&mut self, duration: Duration) {
-        self.0.extend(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).to_le_bytes());
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.count(bytes.len());
-        self.0.extend(bytes);
-    }
-
-    fn done(mut self) -> Buffer {
-        let length = u32::try_from(self.0.len() - LENGTH_BYTES).unwrap_or(u32::MAX);
-        self.0.splice(..LENGTH_BYTES, length.to_le_bytes());
-        self.0
-    }
-}
-
-struct Reader<'f>(&'f [u8]);
-
-impl<'f> Reader<'f> {
-    fn new(frame: &'f [u8]) -> Result<Self, Malformed> {
-        match frame.split_first() {
-            Some((&VERSION, rest)) => Ok(Self(rest)),
-            _ => Err(Malformed::Version),
-        }
-    }
-
-    fn take(&mut self, count: usize) -> Result<&'f [u8], Malformed> {
-        let (taken, rest) = self.0.split_at_checked(count).ok_or(Malformed::Frame)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        self.take(N)?.try_into().map_err(|_| Malformed::Frame)
-    }
-
-    fn byte(&mut self) -> Result<u8, Malformed> {
-        Ok(u8::from_le_bytes(self.array()?))
-    }
-
-    fn count(&mut self) -> Result<usize, Malformed> {
-        usize::try_from(self.number()?).map_err(|_| Malformed::Frame)
-    }
-
-    fn number(&mut self) -> Result<u32, Malformed> {
-        Ok(u32::from_le_bytes(self.array()?))
-    }
-
-    fn duration(&mut self) -> Result<Duration, Malformed> {
-        Ok(Duration::from_millis(u64::from_le_bytes(self.array()?)))
-    }
-
-    fn bytes(&mut self) -> Result<&'f [u8], Malformed> {
-        let count = self.count()?;
-        self.take(count)
-    }
-
-    fn os_string(&mut self) -> Result<OsString, Malformed> {
-        Ok(OsStr::from_bytes(self.bytes()?).to_owned())
-    }
-
-    fn secret(&mut self) -> Result<Secret, Malformed> {
-        Ok(Secret::new(self.bytes()?.to_vec()))
-    }
-
-    fn text(&mut self) -> Result<String, Malformed> {
-        String::from_utf8(self.bytes()?.to_vec()).map_err(|_| Malformed::Frame)
-    }
-
-    /// Grows with what is really there, whatever count the frame claims.
-    fn list<T>(&mut self, item: impl Fn(&mut Self) -> Result<T, Malformed>) -> Result<Vec<T>, Malformed> {
-        let count = self.count()?;
-        let mut items = Vec::new();
-        for _ in 0..count {
-            items.push(item(self)?);
-        }
-        Ok(items)
-    }
-
-    fn end(&self) -> Result<(), Malformed> {
-        if self.0.is_empty() { Ok(()) } else { Err(Malformed::Frame) }
-    }
-}
-
 #[cfg(test)]
-#[path = "wire_tests.rs"]
 mod tests;

@@ -4,6 +4,7 @@
 //! - [`dumps`]: keeping out of a core what libraries hold
 //! - [`process`]: what this process does to itself before it holds a value
 //! - [`reaper`]: process 1 of a container
+//! - [`orphans`]: descendants that lost their parents, where we are not process 1
 //! - [`users`]: accounts, homes, and dropping root
 //! - [`spawn`]: starting a child with an exact environment
 //! - [`exec`]: becoming another program
@@ -16,6 +17,7 @@ pub mod dumps;
 pub mod exec;
 pub mod fs;
 pub mod memory;
+pub mod orphans;
 pub mod peer;
 pub mod process;
 pub mod reaper;

@@ -24,7 +24,9 @@ const UNKNOWN: u8 = 255;
 /// On which side of the fork this process is.
 #[derive(Debug)]
 pub enum Side {
-    /// It is the agent.
+    /// It was never process 1.
+    Elsewhere,
+    /// It is the agent, behind process 1.
     Agent,
     /// It is process 1, and has nothing to do but [`Init::run`].
     Init(Init),
@@ -49,7 +51,7 @@ enum Event {
 /// Forks where this process is process 1. To be called before any thread exists, and before a secret was read.
 pub fn split() -> io::Result<Side> {
     if std::process::id() != 1 {
-        return Ok(Side::Agent);
+        return Ok(Side::Elsewhere);
     }
     if !process::is_single_threaded()? {
         return Err(io::Error::other("process 1 can only fork before other threads start"));
@@ -105,7 +107,7 @@ impl Init {
     }
 }
 
-enum Reaped {
+pub(super) enum Reaped {
     One(Pid, u8),
     /// There are children, and all of them run.
     NoneYet,
@@ -146,7 +148,7 @@ fn end_all() {
     }
 }
 
-fn reap_all() -> Reaped {
+pub(super) fn reap_all() -> Reaped {
     loop {
         match reap_one() {
             Reaped::One(..) => {}
@@ -259,6 +261,6 @@ mod tests {
 
     #[test]
     fn outside_a_container_nothing_is_forked() {
-        assert!(matches!(split(), Ok(Side::Agent)));
+        assert!(matches!(split(), Ok(Side::Elsewhere)));
     }
 }

@@ -5,6 +5,7 @@
 //! so nothing of the block stays behind; a block of our own would repeat std's error pipe and pidfd to gain no more.
 #![expect(unsafe_code, reason = "what runs between fork and exec has no safe interface")]
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -13,6 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use nix::libc;
 use nix::sys::signal::{Signal, killpg};
@@ -74,6 +76,32 @@ pub struct Child {
     /// The process: its pipes and its end. Dropping it does not end the process.
     pub process: tokio::process::Child,
     group: Pid,
+    _awaited: Awaited,
+}
+
+/// The children whose end somebody waits for: whoever reaps orphans must leave them alone.
+static AWAITED: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// Whether this is a child that [`Launch::spawn`] started.
+pub(super) fn is_awaited(child: i32) -> bool {
+    AWAITED.lock().unwrap_or_else(PoisonError::into_inner).contains(&child)
+}
+
+/// Keeps a child among [`AWAITED`].
+#[derive(Debug)]
+struct Awaited(i32);
+
+impl Awaited {
+    fn new(child: i32) -> Self {
+        AWAITED.lock().unwrap_or_else(PoisonError::into_inner).insert(child);
+        Self(child)
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        AWAITED.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
 }
 
 impl Child {
@@ -119,7 +147,7 @@ impl Launch {
         let process = tokio::process::Command::from(command).spawn().map_err(failed)?;
         let id = process.id().and_then(|id| i32::try_from(id).ok());
         let id = id.ok_or_else(|| failed(io::Error::other("the child has no process id")))?;
-        Ok(Child { process, group: Pid::from_raw(id) })
+        Ok(Child { process, group: Pid::from_raw(id), _awaited: Awaited::new(id) })
     }
 
     /// Replaces this process by the program, in its own process group. Returns only where that failed.

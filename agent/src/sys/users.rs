@@ -1,13 +1,24 @@
 //! Accounts, homes, and dropping root.
 #![forbid(unsafe_code)]
 
-use std::ffi::{CString, OsString};
+#[cfg(any(test, feature = "static"))]
+#[cfg_attr(not(feature = "static"), expect(dead_code, reason = "tests of other builds only read with it"))]
+mod files;
+#[cfg(not(feature = "static"))]
+mod nss;
+
+use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
-use nix::unistd::{self, Gid, Uid, User};
+use nix::unistd::{self, Gid, Uid};
 
 use crate::sys::process;
+#[cfg(feature = "static")]
+use files as database;
+#[cfg(not(feature = "static"))]
+use nss as database;
 
 /// One entry of the passwd database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,15 +42,13 @@ pub enum UserError {
     #[error("no user {0} in the passwd database")]
     Unknown(String),
     #[error("cannot look up user {user}")]
-    Lookup { user: String, source: Errno },
-    #[error("user name {0} holds a null byte")]
-    Name(String),
+    Lookup { user: String, source: io::Error },
     #[error("the user can only be changed before other threads start")]
     Threads,
     #[error("cannot count the threads of this process in /proc/self/task")]
     CountThreads { source: std::io::Error },
     #[error("cannot take on the groups of user {user}")]
-    Groups { user: String, source: Errno },
+    Groups { user: String, source: io::Error },
     #[error("cannot take on group id {gid} of user {user}")]
     Group { user: String, gid: u32, source: Errno },
     #[error("cannot take on user id {uid} of user {user}")]
@@ -49,11 +58,16 @@ pub enum UserError {
 }
 
 impl Account {
+    fn new(uid: u32, gid: u32, name: String, home: PathBuf, shell: PathBuf) -> Self {
+        let shell = if shell.as_os_str().is_empty() { PathBuf::from("/bin/sh") } else { shell };
+        Self { uid, gid, name, home, shell }
+    }
+
     /// The account of a name, or of a decimal user id where no account has it as its name.
     pub fn find(user: &str) -> Result<Self, UserError> {
         let lookup = |source| UserError::Lookup { user: user.into(), source };
-        if let Some(entry) = User::from_name(user).map_err(lookup)? {
-            return Ok(entry.into());
+        if let Some(account) = database::by_name(user).map_err(lookup)? {
+            return Ok(account);
         }
         let uid = user.parse().map_err(|_| UserError::Unknown(user.into()))?;
         Self::by_uid(uid)?.ok_or_else(|| UserError::Unknown(user.into()))
@@ -61,12 +75,7 @@ impl Account {
 
     /// The account of a user id; `None` where the passwd database has no entry, as for arbitrary ids in containers.
     pub fn by_uid(uid: u32) -> Result<Option<Self>, UserError> {
-        match User::from_uid(Uid::from_raw(uid)) {
-            Ok(entry) => Ok(entry.map(Self::from)),
-            // An image without a passwd file has no entries either.
-            Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
-            Err(source) => Err(UserError::Lookup { user: uid.to_string(), source }),
-        }
+        database::by_uid(uid).map_err(|source| UserError::Lookup { user: uid.to_string(), source })
     }
 
     /// The account this process runs as.
@@ -86,9 +95,8 @@ impl Account {
         if !unistd::geteuid().is_root() && unistd::getresuid().is_ok_and(|ids| ids.real == uid && ids.saved == uid) {
             return Ok(());
         }
-        let name = CString::new(self.name.as_str()).map_err(|_| UserError::Name(self.name.clone()))?;
         let user = || self.name.clone();
-        unistd::initgroups(&name, gid).map_err(|source| UserError::Groups { user: user(), source })?;
+        database::take_on_groups(self).map_err(|source| UserError::Groups { user: user(), source })?;
         unistd::setresgid(gid, gid, gid).map_err(|source| UserError::Group { user: user(), gid: self.gid, source })?;
         unistd::setresuid(uid, uid, uid).map_err(|source| UserError::User { user: user(), uid: self.uid, source })?;
         self.verify(uid, gid)
@@ -103,19 +111,18 @@ impl Account {
     }
 }
 
-impl From<User> for Account {
-    fn from(entry: User) -> Self {
-        let shell = if entry.shell.as_os_str().is_empty() { PathBuf::from("/bin/sh") } else { entry.shell };
-        Self { uid: entry.uid.as_raw(), gid: entry.gid.as_raw(), name: entry.name, home: entry.dir, shell }
-    }
-}
-
 /// Where `~` is: `$HOME` of the agent's process, else the account's home. `None` where neither is an absolute path.
 #[must_use]
 pub fn home(variable: Option<OsString>, account: Option<&Account>) -> Option<PathBuf> {
     let from_account = || account.map(|account| account.home.clone());
     let absolute = |path: &PathBuf| path.is_absolute();
     variable.map(PathBuf::from).filter(absolute).or_else(from_account).filter(absolute)
+}
+
+/// The home of whoever types a command: `$HOME`, else that of the account.
+#[must_use]
+pub fn own_home() -> Option<PathBuf> {
+    database::home()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod environment;
 mod files;
 mod files_refused;
 mod main_process;
+mod main_process_leftovers;
 mod main_process_signals;
 mod masking;
 mod notify;

@@ -6,11 +6,26 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
-use tests::{Env, Need, Run, Server, Workspace, binaries};
+use tests::{Env, Need, Run, Server, Workspace, binaries, static_coder};
 
 /// What [`Image`] needs from the machine.
 pub(super) const NEEDS: [Need; 3] =
     [Need::Root, Need::Program("runc", "runc"), Need::Program("busybox", "busybox-static")];
+
+const CAPABILITIES: [&str; 4] = ["CAP_CHOWN", "CAP_KILL", "CAP_SETGID", "CAP_SETUID"];
+
+/// Makes a root file system of busybox.
+pub(super) fn busybox(root: &Path) {
+    for directory in ["bin", "dev", "etc", "proc", "tmp", "home/alice"] {
+        fs::create_dir_all(root.join(directory)).unwrap();
+    }
+    fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
+    let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists()).unwrap();
+    fs::copy(busybox, root.join("bin/busybox")).unwrap();
+    for name in ["sh", "sleep", "cat", "grep", "id", "touch", "kill", "seq", "setsid"] {
+        symlink("busybox", root.join("bin").join(name)).unwrap();
+    }
+}
 
 /// A bundle: a root file system and how to run it.
 pub(super) struct Image {
@@ -20,21 +35,25 @@ pub(super) struct Image {
 }
 
 impl Image {
-    /// One that boots `workspace` and runs `command`.
+    /// One that boots `workspace` and runs `command`, with the libraries that `coder` needs.
     pub(super) fn new(env: &Env, server: &Server, workspace: &Workspace, command: &[&str]) -> Self {
+        let image = Self::without_coder(env, server, workspace, command);
+        fs::copy(&binaries().coder, image.path("bin/coder")).unwrap();
+        copy_libraries(&binaries().coder, &image.path(""));
+        image
+    }
+
+    /// The same with the static executable, and no library.
+    pub(super) fn minimal(env: &Env, server: &Server, workspace: &Workspace, command: &[&str]) -> Self {
+        let image = Self::without_coder(env, server, workspace, command);
+        fs::copy(static_coder(), image.path("bin/coder")).unwrap();
+        image
+    }
+
+    fn without_coder(env: &Env, server: &Server, workspace: &Workspace, command: &[&str]) -> Self {
         let bundle = env.path("bundle");
         let root = bundle.join("rootfs");
-        for directory in ["bin", "dev", "etc", "proc", "tmp", "home/alice"] {
-            fs::create_dir_all(root.join(directory)).unwrap();
-        }
-        fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
-        let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists()).unwrap();
-        fs::copy(busybox, root.join("bin/busybox")).unwrap();
-        for name in ["sh", "sleep", "cat", "id", "touch", "kill", "seq"] {
-            symlink("busybox", root.join("bin").join(name)).unwrap();
-        }
-        fs::copy(&binaries().coder, root.join("bin/coder")).unwrap();
-        copy_libraries(&binaries().coder, &root);
+        busybox(&root);
 
         let args: Vec<_> = ["coder", "agent", "--"].iter().chain(command).collect();
         let config = json!({
@@ -42,6 +61,8 @@ impl Image {
             "process": {
                 "user": { "uid": 0, "gid": 0 },
                 "args": args,
+                // What engines give to root.
+                "capabilities": { "bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES },
                 "env": [
                     "PATH=/bin",
                     format!("CODER_AGENT_URL={}", server.url()),
@@ -71,7 +92,9 @@ impl Image {
     }
 
     pub(super) fn env(mut self, name: &str, value: &str) -> Self {
-        self.config["process"]["env"].as_array_mut().unwrap().push(format!("{name}={value}").into());
+        let variables = self.config["process"]["env"].as_array_mut().unwrap();
+        variables.retain(|it| !it.as_str().unwrap().starts_with(&format!("{name}=")));
+        variables.push(format!("{name}={value}").into());
         self
     }
 

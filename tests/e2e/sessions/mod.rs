@@ -1,5 +1,6 @@
 //! The local socket, and what asks there: `exec`, `env`, `status`, `agent reload`.
 
+mod early;
 mod exec;
 mod reload;
 mod socket;

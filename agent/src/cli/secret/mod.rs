@@ -16,6 +16,7 @@ use super::client::Client;
 use super::error::CliError;
 use super::server::ServerArgs;
 use super::ui;
+use crate::sys::users;
 
 /// Store, change, list and delete your secrets
 ///
@@ -85,7 +86,7 @@ async fn connect_for(server: &ServerArgs, name: &str) -> Result<Client, CliError
 
 /// Tells users whose shell has expanded `~` that the path now names a home on this machine.
 fn hint_expanded_home(file_path: Option<&str>) {
-    let home = dirs::home_dir();
+    let home = users::own_home();
     if let (Some(path), Some(home)) = (file_path, home)
         && let Some(below) = below_home(path, &home)
     {

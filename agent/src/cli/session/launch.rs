@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use protocol::secret::Secret;
 
@@ -17,8 +17,6 @@ use crate::sessions::{Caller, Launch};
 const WAIT: Duration = Duration::from_secs(10);
 /// How long an agent may be silent beyond that: one that hangs must not keep anybody out.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Between two looks for an agent that is not there yet, as while the machine boots.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Set by the shells between sshd and us, and not by sshd: the session's shell starts to count anew.
 const OF_SHELLS: [&str; 4] = ["_", "SHLVL", "PWD", "OLDPWD"];
@@ -35,7 +33,8 @@ pub(super) struct Prepared {
 impl Prepared {
     /// Asks the agent. A command that a key is restricted to is told the client's own, as by sshd.
     pub(super) fn new(tell_original_command: bool) -> Self {
-        match ask() {
+        // sshd and the agent start side by side, so an agent that is not there yet is waited for as well.
+        match client::resolve_when_there_within(Caller::Session, WAIT, PATIENCE) {
             Ok(launch) => Self::with(launch, tell_original_command),
             Err(error) => Self::without(&error, tell_original_command),
         }
@@ -70,22 +69,4 @@ impl Prepared {
 
 fn is_of_shells(name: &OsStr) -> bool {
     OF_SHELLS.iter().any(|it| name == *it)
-}
-
-/// sshd and the agent start side by side, so an agent that is not there yet is waited for as well.
-fn ask() -> Result<Launch, ClientError> {
-    let end = Instant::now() + WAIT;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        match client::resolve_within(Caller::Session, left, PATIENCE) {
-            Err(ClientError::NoAgent { .. }) if !left.is_zero() => std::thread::sleep(PAUSE),
-            // It ended while it was asked; its successor may be on the way.
-            Err(ClientError::Hear { source, .. })
-                if source.kind() == std::io::ErrorKind::UnexpectedEof && !left.is_zero() =>
-            {
-                std::thread::sleep(PAUSE);
-            }
-            done => return done,
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! Workspaces, their agents, and what agents report.
 
 mod apply;
+mod belongings;
 mod logs;
 mod presence;
 mod read;

@@ -7,7 +7,7 @@ use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
 use super::super::{Doing, KeyId, Place, Store, StoreError, time};
-use super::apply;
+use super::belongings;
 use super::presence::AgentIdentity;
 use super::read;
 use super::view::{Metadata, Script};
@@ -101,7 +101,7 @@ impl Store {
             .await
             .doing("read the variables of an agent")?;
         let variable = |row: &SqliteRow| {
-            let place = apply::env_place(agent.owner_id, row.get(0));
+            let place = belongings::env_place(agent.owner_id, row.get(0));
             (row.get(1), self.unseal(&KeyId::stored(row.get(3)), &place, row.get(2)))
         };
         Ok(rows.iter().map(variable).collect())

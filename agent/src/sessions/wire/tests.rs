@@ -1,5 +1,9 @@
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
+use protocol::secret::Secret;
+
+use super::frame::VERSION;
 use super::*;
 
 fn body(frame: &Buffer) -> &[u8] {

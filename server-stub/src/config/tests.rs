@@ -1,0 +1,60 @@
+use clap::CommandFactory;
+
+use super::*;
+
+fn resolve(args: ServeArgs, variables: &[(&str, &str)]) -> Result<ServeConfig, ConfigError> {
+    args.resolve(&|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn defaults() {
+    let config = resolve(ServeArgs::default(), &[]).unwrap();
+    assert_eq!(config.listen, "127.0.0.1:7080");
+    assert_eq!(config.audit_retention, Some(Duration::from_hours(90 * 24)));
+    assert_eq!((config.rate_limit, config.file_paths, config.tls), (512, true, None));
+}
+
+#[test]
+fn coders_own_variables_count_after_ours() {
+    let variables = [
+        ("CODER_HTTP_ADDRESS", "0.0.0.0:80"),
+        ("CODER_DISABLE_USER_SECRET_FILE_PATH", "TRUE"),
+        ("CODER_TLS_CERT_FILE", "/c"),
+        ("CODER_TLS_KEY_FILE", "/k"),
+        ("CODER_ACCESS_URL", "https://coder.example/"),
+    ];
+    let config = resolve(ServeArgs::default(), &variables).unwrap();
+    assert_eq!(config.listen, "0.0.0.0:80");
+    assert!(!config.file_paths);
+    assert_eq!(config.tls, Some(TlsFiles { cert: "/c".into(), key: "/k".into() }));
+    assert_eq!(config.access_url.as_deref(), Some("https://coder.example"));
+    let args = ServeArgs {
+        listen: Some("[::1]:1".into()),
+        disable_user_secret_file_path: Some(false),
+        ..ServeArgs::default()
+    };
+    let config = resolve(args, &variables).unwrap();
+    assert_eq!((config.listen.as_str(), config.file_paths), ("[::1]:1", true));
+}
+
+#[test]
+fn nonsense_is_refused_by_name() {
+    let args =
+        |audit_retention: &str| ServeArgs { audit_retention: Some(audit_retention.into()), ..ServeArgs::default() };
+    assert_eq!(resolve(args("0"), &[]).unwrap().audit_retention, None);
+    assert_eq!(resolve(args("36h"), &[]).unwrap().audit_retention, Some(Duration::from_hours(36)));
+    for bad in ["90", "-1d", "soon", ""] {
+        assert!(resolve(args(bad), &[]).unwrap_err().to_string().starts_with("--audit-retention"), "{bad}");
+    }
+    let only_cert = [("CODER_TLS_CERT_FILE", "/c")];
+    assert!(matches!(resolve(ServeArgs::default(), &only_cert), Err(ConfigError::HalfTls)));
+    for (name, text) in [("CODER_ACCESS_URL", "example.org"), ("CODER_DISABLE_USER_SECRET_FILE_PATH", "maybe")] {
+        let error = resolve(ServeArgs::default(), &[(name, text)]).unwrap_err().to_string();
+        assert!(error.contains(text), "{error}");
+    }
+}

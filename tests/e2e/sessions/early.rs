@@ -1,0 +1,33 @@
+//! `coder exec` before there is an agent.
+
+use tests::{LONG, wait_until};
+
+use super::World;
+
+#[test]
+fn without_an_agent_it_fails_at_once_unless_it_is_told_to_wait() {
+    let world = World::new();
+    let nowhere = world.env.path("tmp/agent.sock");
+    for wait in [&[][..], &["--wait", "300ms"]] {
+        let exec = world.env.coder(["exec"]).args(wait).arg("true").env("CODER_AGENT_SOCKET", &nowhere);
+        let output = exec.run().exits(1).complains("no agent of this user runs here: nothing listens on /");
+        let _ = output.complains("coder exec --wait 30s");
+    }
+}
+
+#[test]
+fn it_waits_for_the_agent_beside_which_it_was_started() {
+    let world = World::new();
+    let value = world.alice.secret("api-key", &["--env", "API_KEY"]);
+    let home = world.env.new_home("homes/early");
+    let exec = ["exec", "--wait", "2m", "sh", "-c", "printf %s \"$API_KEY\" > \"$SAW\""];
+    let exec = world.env.coder(exec).env("CODER_AGENT_SOCKET", home.join("agent.sock")).env("SAW", home.join("saw"));
+    let mut exec = exec.spawn("exec");
+    // It sleeps only after it has looked and found no agent.
+    let status = format!("/proc/{}/status", exec.pid());
+    let sleeps = || std::fs::read_to_string(&status).is_ok_and(|text| text.contains("State:\tS"));
+    wait_until("a look in vain", LONG, sleeps);
+    let _agent = world.env.agent(&world.server, &world.workspace).home(&home).start();
+    assert_eq!(exec.exit_within(LONG).code, Some(0), "{}", exec.stderr());
+    assert_eq!(std::fs::read_to_string(home.join("saw")).unwrap(), value);
+}
