@@ -5,7 +5,10 @@
 //! [`SCENARIOS`]. `bench/run NAME…` runs some of them and writes nothing.
 #![forbid(unsafe_code)]
 
+mod aws;
 mod boot;
+mod cli;
+mod counts;
 mod earlier;
 mod exec;
 mod figure;
@@ -14,6 +17,7 @@ mod gitssh;
 mod load;
 mod machine;
 mod memory;
+mod openbao;
 mod peers;
 mod report;
 mod rounds;
@@ -21,8 +25,10 @@ mod section;
 mod sizes;
 mod ssh;
 mod standin;
+mod tls;
 mod world;
 mod wrappers;
+mod writes;
 
 use report::Report;
 use world::World;
@@ -30,13 +36,16 @@ use world::World;
 type Scenario = fn(&mut World, &mut Report);
 
 /// In the order of the page.
-const SCENARIOS: [(&str, Scenario); 7] = [
+const SCENARIOS: &[(&str, Scenario)] = &[
     ("exec", exec::measure),
     ("ssh", ssh::measure),
     ("boot", boot::measure),
+    ("writes", writes::measure),
+    ("cli", cli::measure),
     ("gitssh", gitssh::measure),
     ("memory", memory::measure),
     ("sizes", sizes::measure),
+    ("counts", counts::measure),
     ("fleet", fleet::measure),
 ];
 
@@ -44,6 +53,7 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["load", url, tokens, work] => load::run(url, tokens, work),
+        ["write", way, directory] => writes::write(way, directory).expect("write the files"),
         ["all"] => measure(false),
         ["long"] => measure(true),
         ref names => some(names),

@@ -1,44 +1,116 @@
-//! What an agent holds while nothing happens.
+//! What an agent holds, and how often it wakes, while nothing happens.
 
+use std::collections::HashMap;
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
-use tests::{Agent, Env, wait_for};
+use tests::{Process, wait_for};
 
+use crate::aws;
 use crate::figure::Figure;
+use crate::openbao::OpenBao;
 use crate::report::Report;
 use crate::section::{Goal, Section};
+use crate::tls;
 use crate::world::World;
 
+/// The keepalive of a minute: each side sends a ping of yamux and one of the WebSocket every 15 or 30 seconds, and each can
+/// wake the agent twice, once to send or be asked and once for the answer.
+const KEEPALIVE: f64 = 28.0;
+
 pub fn measure(world: &mut World, report: &mut Report) {
+    let encrypted = encrypted(world);
     let agent = world.env.agent(&world.server, &world.idle).start();
-    let plain = settled(world, &agent);
-    drop(agent);
-
-    let tls = tls_files(&world.env);
-    world.restart(&["--tls-cert", &tls.certificate, "--tls-key", &tls.key]);
-    let agent = world.env.agent(&world.server, &world.idle).env("SSL_CERT_FILE", &tls.roots).start();
-    let encrypted = settled(world, &agent);
-    drop(agent);
-    world.restart(&[]);
-
-    let mut section = Section::new("Memory of an idle agent", "MiB");
-    for (how, memory) in [("over http", plain), ("over https, the system's roots", encrypted)] {
-        section.ours(format!("`coder agent` {how}, resident"), memory.resident());
-        section.ours(format!("`coder agent` {how}, proportional"), memory.proportional());
+    world.idle.wait_lifecycle("ready");
+    let bao = world.peers.get("bao").ok().map(|peer| OpenBao::start(&world.env, peer));
+    let bao = bao.as_ref().map(OpenBao::idle);
+    let aws = aws::idle(world);
+    let (ours, its) = (agent.pid(), bao.as_ref().map(Process::pid));
+    let amazons = aws.as_ref().map(|(agent, _)| agent.pid());
+    let all: Vec<u32> = [ours].into_iter().chain(its).chain(amazons).collect();
+    for pid in &all {
+        settled(*pid);
     }
-    section.goal(Goal::at_most("idle agent: below 8 MiB resident", plain.resident().median, 8.0));
-    report.add(section);
+    let wakes = a_minute_of_wakes(&all);
+
+    let mut memory = Section::new("Memory of an idle agent with 50 secrets", "MiB");
+    let mut wakeups = Section::new("Wake-ups of an idle agent with 50 secrets", "a minute");
+    let plain = of(ours);
+    memory.ours("`coder agent` over http, resident", plain.resident());
+    memory.ours("`coder agent` over http, proportional", plain.proportional());
+    memory.ours("`coder agent` over https with the system's roots, resident", encrypted.resident());
+    memory.ours("`coder agent` over https with the system's roots, proportional", encrypted.proportional());
+    wakeups.ours("`coder agent`", wakes[0]);
+    let peers = [("OpenBao's agent", its), ("aws_secretsmanager_agent", amazons)];
+    let found = peers.iter().filter_map(|(what, pid)| Some((what, (*pid)?)));
+    for ((what, pid), wakes) in found.zip(&wakes[1..]) {
+        memory.peer(format!("{what}, resident"), of(pid).resident());
+        memory.peer(format!("{what}, proportional"), of(pid).proportional());
+        wakeups.peer(*what, *wakes);
+    }
+    goals(world, &mut memory, plain, amazons);
+    let what = "idle agent: no wake-ups a minute but those of keepalive, of which there can be 28";
+    wakeups.goal(Goal::at_most(what, wakes[0].median, KEEPALIVE));
+    report.add(memory);
+    report.add(wakeups);
 }
 
-/// Waits until the agent is ready and its memory has stopped changing.
-fn settled(world: &World, agent: &Agent) -> Memory {
+fn goals(world: &World, section: &mut Section, plain: Memory, amazons: Option<u32>) {
+    section.goal(Goal::at_most("idle agent: below 8 MiB resident", plain.resident().median, 8.0));
+    let what = "idle agent: at most half of what aws_secretsmanager_agent has resident";
+    section.goal(match (amazons, world.peers.get("aws_secretsmanager_agent")) {
+        (Some(pid), _) => Goal::at_most(what, plain.resident().to(of(pid).resident()), 0.5),
+        (None, Err(why)) => Goal::unknown(what, why),
+        (None, Ok(_)) => Goal::unknown(what, "moto, which it is run against, is not installed"),
+    });
+}
+
+/// Over https; the server is restarted for it, and again afterwards.
+fn encrypted(world: &mut World) -> Memory {
+    let files = tls::files(&world.env);
+    world.restart(&["--tls-cert", &files.certificate, "--tls-key", &files.key]);
+    let agent = world.env.agent(&world.server, &world.idle).env("SSL_CERT_FILE", &files.roots).start();
     world.idle.wait_lifecycle("ready");
+    let memory = settled(agent.pid());
+    drop(agent);
+    world.restart(&[]);
+    memory
+}
+
+/// Waits until its memory has stopped changing.
+fn settled(pid: u32) -> Memory {
     let mut last = (0, 0);
     wait_for("memory that stays the same", tests::LONG, || {
-        let now = of(agent.pid());
+        let now = of(pid);
         last = if now.resident == last.0 { (now.resident, last.1 + 1) } else { (now.resident, 0) };
         (last.1 == 200).then_some(now)
     })
+}
+
+/// How often the threads of each have waited for something and got it.
+fn a_minute_of_wakes(pids: &[u32]) -> Vec<Figure> {
+    let before: Vec<_> = pids.iter().map(|pid| waits(*pid)).collect();
+    thread::sleep(Duration::from_mins(1));
+    let woken = pids.iter().zip(before).map(|(pid, before)| {
+        let grown = waits(*pid).into_iter().map(|(thread, count)| count - before.get(&thread).unwrap_or(&0));
+        Figure::exact(f64::from(grown.sum::<u32>()))
+    });
+    woken.collect()
+}
+
+/// By thread: a pool's idle threads end meanwhile.
+fn waits(pid: u32) -> HashMap<String, u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("a running process").flatten();
+    let count = |status: &str| {
+        status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse().ok())
+    };
+    threads
+        .filter_map(|thread| {
+            let status = fs::read_to_string(thread.path().join("status")).ok()?;
+            Some((thread.file_name().to_string_lossy().into_owned(), count(&status)?))
+        })
+        .collect()
 }
 
 /// In KiB.
@@ -72,32 +144,4 @@ pub fn of(pid: u32) -> Memory {
         line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("a figure")
     };
     Memory { resident: field("Rss:"), proportional: field("Pss:") }
-}
-
-/// Paths of what a server and its clients need for https.
-struct TlsFiles {
-    key: String,
-    certificate: String,
-    /// The system's roots and the certificate.
-    roots: String,
-}
-
-fn tls_files(env: &Env) -> TlsFiles {
-    let (key, certificate) = (env.path("work/tls.key"), env.path("work/tls.crt"));
-    let (key, certificate) = (key.display().to_string(), certificate.display().to_string());
-    let request = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
-    let subject = [
-        "-subj",
-        "/CN=127.0.0.1",
-        "-addext",
-        "subjectAltName=IP:127.0.0.1",
-        "-addext",
-        "basicConstraints=critical,CA:FALSE",
-    ];
-    let files = ["-keyout", &key, "-out", &certificate];
-    let _ = env.program("/usr/bin/openssl").args(request).args(subject).args(files).run().success();
-    let system = fs::read_to_string("/etc/ssl/certs/ca-certificates.crt").expect("the system's roots");
-    let ours = fs::read_to_string(&certificate).expect("the certificate");
-    let roots = env.write("roots.pem", format!("{system}\n{ours}")).display().to_string();
-    TlsFiles { key, certificate, roots }
 }

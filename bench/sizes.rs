@@ -14,6 +14,9 @@ const MIB: f64 = 1_048_576.0;
 
 pub fn measure(world: &mut World, report: &mut Report) {
     let mut section = Section::new("Size of the executables", "MiB");
+    section.text(
+        "Of scripts (dotenvx, python-dotenv) without their interpreter; libraries of the distribution are not counted.",
+    );
     let coder = size(&binaries().coder);
     section.ours("`coder`, stripped", coder);
     section.ours("`coder-server`, stripped", size(&binaries().server));

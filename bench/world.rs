@@ -31,10 +31,14 @@ impl World {
             alice.secret(&format!("variable-{number}"), &["--env", &format!("SECRET_{number}")]);
             alice.secret(&format!("file-{number}"), &["--file", &format!("~/.secrets/{number}/token")]);
         }
-        let scripts = "scripts: [{ display_name: Stopwatch, run_on_start: true, script: \"kill -9 $PPID\" }]";
-        let stopwatch = env.workspace(&format!("owner: alice\nname: stopwatch\nagent:\n  name: main\n  {scripts}\n"));
+        let stopwatch = stopwatch(&env, &alice);
         let idle = env.workspace("owner: alice\nname: idle\nagent: { name: main }\n");
         Self { env, peers: Peers::installed(), long, server, alice, stopwatch, idle }
+    }
+
+    /// A workspace of `user` whose startup script kills the agent with its first instruction.
+    pub fn stopwatch(&self, user: &User) -> Workspace {
+        stopwatch(&self.env, user)
     }
 
     /// Starts the server anew on the same data, with further flags.
@@ -47,4 +51,9 @@ impl World {
 fn serve(env: &Env, flags: &[&str]) -> Server {
     // hyperfine alone asks for more than a person may.
     env.server_with([&["--rate-limit", "0"], flags].concat())
+}
+
+fn stopwatch(env: &Env, user: &User) -> Workspace {
+    let scripts = "scripts: [{ display_name: Stopwatch, run_on_start: true, script: \"kill -9 $PPID\" }]";
+    env.workspace(&format!("owner: {}\nname: stopwatch\nagent:\n  name: main\n  {scripts}\n", user.name))
 }

@@ -87,14 +87,15 @@ fn doppler(peer: &Peer, setting: &Setting<'_>) -> Contender {
 
 fn secretspec(peer: &Peer, setting: &Setting<'_>) -> Contender {
     let head = "[project]\nname = \"bench\"\nrevision = \"1.0\"\nrequire_reason = false\n\n[profiles.default]\n";
-    let file = setting.write("secretspec/secretspec.toml", head, "{} = { description = \"{}\", required = true }\n");
+    let file =
+        setting.write("secretspec/secretspec.toml", head, "{} = { description = \"of the bench\", required = true }\n");
     let values = setting.lines("dotenv", "{}={}\n");
     peer.contender(format!("{} run --provider dotenv://{values} -- true", peer.program))
         .within(file.parent().expect("a file in a directory"))
 }
 
 fn fnox(peer: &Peer, setting: &Setting<'_>) -> Contender {
-    let head = "[providers.plain]\ntype = \"plain\"\n\n[secrets]\n";
+    let head = "root = true\n\n[providers.plain]\ntype = \"plain\"\n\n[secrets]\n";
     let file = setting.write("fnox/fnox.toml", head, "{} = { provider = \"plain\", value = \"{}\" }\n");
     peer.contender(format!("{} exec -- true", peer.program)).within(file.parent().expect("a file in a directory"))
 }

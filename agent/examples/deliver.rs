@@ -1,0 +1,25 @@
+//! Writes 100 secret files of 1 KiB in ten directories below the directory that is its argument, as the agent does when it
+//! boots. `make bench` times it beside other ways to write them.
+#![forbid(unsafe_code)]
+
+use std::io;
+
+use agent::files::{self, disk::Disk};
+use agent::manifest::{SecretSet, WorkspaceSecret};
+use agent::plan::{Plan, Policy};
+use agent::sys::memory;
+use protocol::secret::Secret;
+
+fn main() -> io::Result<()> {
+    let directory = std::env::args().nth(1).ok_or_else(|| io::Error::other("usage: deliver DIRECTORY"))?;
+    let values = memory::guard((0..100).map(|_| Secret::new(vec![b'x'; 1024])).collect())?;
+    let secret = |(number, value)| WorkspaceSecret {
+        env_name: None,
+        file_path: Some(format!("{directory}/{}/secret-{number}", number % 10)),
+        value,
+    };
+    let secrets = values.into_iter().enumerate().map(secret).collect();
+    let secrets = SecretSet { template: Vec::new(), secrets, refused: Vec::new() };
+    let applied = files::apply(Plan::new(&secrets, &Disk, &Policy::default()));
+    applied.errors().next().map_or(Ok(()), |error| Err(io::Error::other(error.to_string())))
+}
