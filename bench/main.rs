@@ -30,7 +30,10 @@ mod world;
 mod wrappers;
 mod writes;
 
+use std::panic::{self, AssertUnwindSafe};
+
 use report::Report;
+use section::{Goal, Section};
 use world::World;
 
 type Scenario = fn(&mut World, &mut Report);
@@ -63,8 +66,8 @@ fn main() {
 fn measure(long: bool) {
     let mut world = World::new(long);
     let mut report = Report::new(&world.peers);
-    for (_, scenario) in SCENARIOS {
-        scenario(&mut world, &mut report);
+    for scenario in SCENARIOS {
+        attempt(scenario, &mut world, &mut report);
     }
     report.write();
 }
@@ -77,8 +80,17 @@ fn some(names: &[&str]) {
     }
     let mut world = World::new(true);
     let mut report = Report::new(&world.peers);
-    for (_, scenario) in SCENARIOS.iter().filter(|(name, _)| names.contains(name)) {
-        scenario(&mut world, &mut report);
+    for scenario in SCENARIOS.iter().filter(|(name, _)| names.contains(name)) {
+        attempt(scenario, &mut world, &mut report);
     }
     report.print_goals();
+}
+
+/// One that fails is named on the page, and the minutes of the others are not lost.
+fn attempt((name, scenario): &(&str, Scenario), world: &mut World, report: &mut Report) {
+    if panic::catch_unwind(AssertUnwindSafe(|| scenario(world, report))).is_err() {
+        let mut section = Section::new(format!("Failed: {name}"), "");
+        section.goal(Goal::unknown(format!("the scenario “{name}” runs to its end"), "it failed"));
+        report.add(section);
+    }
 }
