@@ -3,7 +3,7 @@
 //! A session tells of its own death: it pings, and gives up after thirty seconds of silence. What is left is the books: one statement a
 //! beat for all agents together, because ten thousand of them must not be ten thousand transactions.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,12 +31,12 @@ pub struct Monitor {
 #[derive(Debug, Default)]
 struct Sessions {
     next: u64,
-    open: HashMap<u64, Open>,
+    /// By agent first: ten thousand that leave at once must not each look through all the others.
+    open: BTreeMap<(Uuid, u64), Open>,
 }
 
 #[derive(Debug)]
 struct Open {
-    agent: Uuid,
     token_hash: TokenHash,
     is_agent: bool,
     pulse: Pulse,
@@ -46,7 +46,7 @@ struct Open {
 /// A session in the books; dropping it takes it out.
 pub(super) struct Watch {
     monitor: Arc<Monitor>,
-    key: u64,
+    key: (Uuid, u64),
     revoked: CancellationToken,
 }
 
@@ -54,9 +54,9 @@ impl Monitor {
     /// Puts a session into the books. Only one with `is_agent` makes its agent connected.
     pub(super) fn watch(self: &Arc<Self>, agent: &AgentIdentity, is_agent: bool, pulse: Pulse) -> Watch {
         let revoked = CancellationToken::new();
-        let open = Open { agent: agent.id, token_hash: agent.token_hash, is_agent, pulse, revoked: revoked.clone() };
+        let open = Open { token_hash: agent.token_hash, is_agent, pulse, revoked: revoked.clone() };
         let mut sessions = self.sessions();
-        let key = sessions.next;
+        let key = (agent.id, sessions.next);
         sessions.next += 1;
         sessions.open.insert(key, open);
         Watch { monitor: Arc::clone(self), key, revoked }
@@ -90,11 +90,10 @@ impl Monitor {
         if self.sessions_open() == 0 {
             return Ok(());
         }
-        let valid = store.agent_tokens().await?;
-        for open in self.sessions().open.values() {
-            if valid.get(&open.agent) != Some(&open.token_hash) {
-                open.revoked.cancel();
-            }
+        let shown: Vec<_> = self.sessions().open.values().map(|open| open.token_hash).collect();
+        let lost = store.lost_tokens(&shown).await?;
+        for open in self.sessions().open.values().filter(|open| lost.contains(&open.token_hash)) {
+            open.revoked.cancel();
         }
         Ok(())
     }
@@ -102,9 +101,8 @@ impl Monitor {
     async fn beat(&self, store: &Store) -> Result<(), StoreError> {
         let seen: HashSet<Uuid> = {
             let sessions = self.sessions();
-            let alive =
-                sessions.open.values().filter(|open| open.is_agent && open.pulse.last_seen().elapsed() < SILENCE);
-            alive.map(|open| open.agent).collect()
+            let alive = |open: &Open| open.is_agent && open.pulse.last_seen().elapsed() < SILENCE;
+            sessions.open.iter().filter(|(_, open)| alive(open)).map(|((agent, _), _)| *agent).collect()
         };
         if seen.is_empty() { Ok(()) } else { store.agents_seen(&Vec::from_iter(seen)).await }
     }
@@ -125,7 +123,8 @@ impl Watch {
     pub(super) fn leave(self) -> bool {
         let mut sessions = self.monitor.sessions();
         let Some(left) = sessions.open.remove(&self.key) else { return false };
-        left.is_agent && !sessions.open.values().any(|open| open.is_agent && open.agent == left.agent)
+        let (agent, _) = self.key;
+        left.is_agent && !sessions.open.range((agent, 0)..=(agent, u64::MAX)).any(|(_, open)| open.is_agent)
     }
 }
 

@@ -34,6 +34,9 @@ const HEAD_BYTES: usize = 32 * 1024;
 const UNREAD_MS: u32 = 60_000;
 /// Pause after the kernel had no file for a connection; trying at once would only burn the processor.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
+/// Connections that may wait to be accepted, where the kernel allows it (`net.core.somaxconn`). The library asks for 128: what of a
+/// fleet does not fit is tried again by the kernels of the agents, after one, three and seven seconds.
+const QUEUE: i32 = 65_536;
 /// At a stop, longest wait for the rest of a head that has begun to arrive.
 const HALF_A_HEAD: Duration = Duration::from_secs(1);
 /// Longest wait for requests in progress at a stop.
@@ -80,6 +83,12 @@ impl Listener {
             tracing::warn!("requests were still in progress at the stop");
         }
     }
+}
+
+/// Makes room for a fleet that dials at once.
+pub(super) fn lengthen_queue(tcp: &TcpListener) -> io::Result<()> {
+    // Linux takes a second listen(2) as a change of the length.
+    Ok(rustix::net::listen(tcp, QUEUE)?)
 }
 
 struct Connection {

@@ -121,6 +121,7 @@ impl Server {
         let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
         let listening = |source| ServeError::Listen { address: config.listen.clone(), source };
         let tcp = TcpListener::bind(&config.listen).await.map_err(listening)?;
+        listen::lengthen_queue(&tcp).map_err(listening)?;
         let address = tcp.local_addr().map_err(listening)?;
         let allowed = process::raise_open_files();
         let url = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });

@@ -38,8 +38,13 @@ impl Place {
             self.column.as_bytes(),
             key.as_str().as_bytes(),
         ];
-        // Lengths go with the fields: otherwise "ab"+"c" and "a"+"bc" would be the same place.
-        fields.iter().flat_map(|field| [&(field.len() as u64).to_be_bytes(), *field].concat()).collect()
+        let mut data = Vec::with_capacity(256);
+        for field in fields {
+            // Lengths go with the fields: otherwise "ab"+"c" and "a"+"bc" would be the same place.
+            data.extend_from_slice(&(field.len() as u64).to_be_bytes());
+            data.extend_from_slice(field);
+        }
+        data
     }
 }
 

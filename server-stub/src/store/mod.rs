@@ -45,8 +45,9 @@ pub use writer::Writing;
 
 /// Connections that read. Each is a thread of its own; two cores are busy long before four readers wait for the disk.
 const READERS: u32 = 4;
-/// Longest wait for a reader. Long, because ten thousand agents that boot together are to wait their turn, not to be refused.
-const READER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest wait for a reader: as long as an agent waits for an answer, because ten thousand that boot together are to wait their turn,
+/// not to be refused. The library would warn of each wait of two seconds.
+const READER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A handle on the database; clones share it.
 #[derive(Clone)]
@@ -73,6 +74,7 @@ impl Store {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(READER_TIMEOUT)
+            .acquire_slow_threshold(READER_TIMEOUT)
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)

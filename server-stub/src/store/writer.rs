@@ -228,15 +228,14 @@ impl Task {
 
     /// Fails only when the transaction itself is gone.
     async fn one(&mut self, operation: Box<dyn Operation>, answers: &mut Vec<Answer>) -> Result<(), sqlx::Error> {
-        self.writing.run("SAVEPOINT operation").await?;
+        // Both at once, because each statement is a trip to another thread; the commit releases the last one.
+        let next = if answers.is_empty() { "SAVEPOINT operation" } else { "RELEASE operation; SAVEPOINT operation" };
+        self.writing.run(next).await?;
         // A panic ends its own operation, whose caller sees its answer dropped; the queue lives on.
         let done = AssertUnwindSafe(operation.run(&mut self.writing)).catch_unwind().await;
         let keep = done.as_ref().is_ok_and(|done| done.keep);
         answers.extend(done.map(|done| done.answer));
-        if !keep {
-            self.writing.run("ROLLBACK TO operation").await?;
-        }
-        self.writing.run("RELEASE operation").await
+        if keep { Ok(()) } else { self.writing.run("ROLLBACK TO operation").await }
     }
 
     /// After a failure: no transaction is open, and the connection works or is a new one.

@@ -1,10 +1,11 @@
 //! Who an agent is, and when it was connected.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
 use super::super::{Doing, Store, StoreError, now};
@@ -74,19 +75,20 @@ impl Store {
         }))
     }
 
-    /// The token hash of every agent, for the check that the connected ones are still who they were.
-    pub async fn agent_tokens(&self) -> Result<HashMap<Uuid, TokenHash>, StoreError> {
-        let rows = sqlx::query("SELECT id, token_hash FROM agents")
-            .fetch_all(self.reader())
-            .await
-            .doing("read the agent tokens")?;
-        rows.iter()
-            .map(|row| {
-                let hash: &[u8] = row.get(1);
-                let hash = hash.try_into().map_err(|_| StoreError::Malformed { what: "agents.token_hash" })?;
-                Ok((row.get(0), hash))
-            })
-            .collect()
+    /// Which of these tokens no agent has any more. Asked for the connected ones, so that the answer costs the same however many users
+    /// the database has.
+    pub async fn lost_tokens(&self, tokens: &[TokenHash]) -> Result<HashSet<TokenHash>, StoreError> {
+        let hashes: Vec<String> = tokens.iter().map(hex::encode).collect();
+        let rows = sqlx::query(
+            "SELECT unhex(value) FROM json_each(?) \
+             WHERE NOT EXISTS (SELECT 1 FROM agents WHERE token_hash = unhex(value))",
+        )
+        .bind(serde_json::Value::from(hashes).to_string())
+        .fetch_all(self.reader())
+        .await
+        .doing("look up agent tokens")?;
+        let hash = |row: &SqliteRow| row.get::<&[u8], _>(0).try_into();
+        rows.iter().map(hash).collect::<Result<_, _>>().map_err(|_| StoreError::Malformed { what: "agents.token_hash" })
     }
 
     /// An agent has connected and dialled this version of the API.
@@ -94,17 +96,15 @@ impl Store {
         self.write(move |writing| {
             Box::pin(async move {
                 let now = writing.now().as_microsecond();
-                sqlx::query("UPDATE agents SET api_version = ? WHERE id = ?")
-                    .bind(api_version)
-                    .bind(agent)
-                    .execute(writing.connection())
-                    .await
-                    .doing("record a connection")?;
                 // An agent that was deleted a moment ago has no row to refer to; the monitor ends its session.
                 sqlx::query(
-                    "INSERT INTO agent_presence SELECT id, ?1, ?1, NULL FROM agents WHERE id = ?2 \
-                     ON CONFLICT (agent_id) DO UPDATE SET last_connected_at = ?1",
+                    "UPDATE agents SET api_version = ? WHERE id = ?; \
+                     INSERT INTO agent_presence SELECT id, ?, ?, NULL FROM agents WHERE id = ? \
+                     ON CONFLICT (agent_id) DO UPDATE SET last_connected_at = excluded.last_connected_at",
                 )
+                .bind(api_version)
+                .bind(agent)
+                .bind(now)
                 .bind(now)
                 .bind(agent)
                 .execute(writing.connection())

@@ -136,7 +136,7 @@ fn state(number: i32) -> State {
     State::try_from(number).unwrap_or_default()
 }
 
-pub(super) async fn scripts(connection: &mut SqliteConnection, agent: Uuid) -> Result<Vec<Script>, StoreError> {
+async fn scripts(connection: &mut SqliteConnection, agent: Uuid) -> Result<Vec<Script>, StoreError> {
     let rows = sqlx::query(
         "SELECT s.id, s.log_source_id, s.display_name, s.script, s.cron, s.log_path, s.timeout, s.run_on_start, \
                 s.run_on_stop, s.start_blocks_login, t.started_at, t.ended_at, t.exit_code, t.stage, t.status \
@@ -173,7 +173,7 @@ pub(super) async fn scripts(connection: &mut SqliteConnection, agent: Uuid) -> R
     Ok(rows.iter().map(script).collect())
 }
 
-pub(super) async fn metadata(connection: &mut SqliteConnection, agent: Uuid) -> Result<Vec<Metadata>, StoreError> {
+async fn metadata(connection: &mut SqliteConnection, agent: Uuid) -> Result<Vec<Metadata>, StoreError> {
     let rows = sqlx::query(
         "SELECT key, display_name, script, interval, timeout, value, error, collected_at FROM agent_metadata \
          WHERE agent_id = ? ORDER BY position",

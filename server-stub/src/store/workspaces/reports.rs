@@ -92,24 +92,20 @@ impl Store {
                 }
                 set_state(connection, agent, state, changed_at).await?;
                 sqlx::query(
-                    "INSERT INTO lifecycle_states (agent_id, state, changed_at) SELECT id, ?, ? FROM agents WHERE id = ?",
+                    "INSERT INTO lifecycle_states (agent_id, state, changed_at) SELECT id, ?, ? FROM agents WHERE id = ?; \
+                     DELETE FROM lifecycle_states WHERE agent_id = ? AND id <= \
+                     (SELECT id FROM lifecycle_states WHERE agent_id = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
                 )
                 .bind(i32::from(state))
                 .bind(changed_at.as_microsecond())
                 .bind(agent)
-                .execute(&mut *connection)
-                .await
-                .doing("record a lifecycle state")?;
-                sqlx::query(
-                    "DELETE FROM lifecycle_states WHERE agent_id = ?1 AND id <= \
-                     (SELECT id FROM lifecycle_states WHERE agent_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-                )
+                .bind(agent)
                 .bind(agent)
                 .bind(KEPT_STATES)
                 .execute(connection)
                 .await
                 .map(drop)
-                .doing("drop old lifecycle states")
+                .doing("record a lifecycle state")
             })
         })
         .await

@@ -2,14 +2,15 @@
 
 use jiff::Timestamp;
 use protocol::secret::Secret;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
 use super::super::{Doing, KeyId, Place, Store, StoreError, time};
 use super::belongings;
 use super::presence::AgentIdentity;
-use super::read;
 use super::view::{Metadata, Script};
 
 /// What a manifest is made of.
@@ -56,24 +57,29 @@ pub struct Delivery {
 impl Store {
     /// What the manifest of `agent` is made of; none when the agent, or the token it came with, is gone.
     pub async fn manifest_sources(&self, agent: &AgentIdentity) -> Result<Option<ManifestSources>, StoreError> {
-        let action = "read what a manifest is made of";
-        let mut reading = self.reader().begin().await.doing(action)?;
-        let row = sqlx::query("SELECT directory, motd_path FROM agents WHERE id = ? AND token_hash = ?")
+        let row = sqlx::query(SOURCES)
+            .bind(agent.owner_id)
             .bind(agent.id)
             .bind(agent.token_hash.as_slice())
-            .fetch_optional(&mut *reading)
+            .fetch_optional(self.reader())
             .await
-            .doing(action)?;
+            .doing("read what a manifest is made of")?;
         let Some(row) = row else { return Ok(None) };
-        let env = self.template_env(&mut reading, agent).await?;
-        let secrets = self.enabled_secrets(&mut reading, agent.owner_id).await?;
+        let opened = |place: Place, value: &Hex, key: &str| self.unseal(&KeyId::stored(key), &place, &value.0);
+        let owner = agent.owner_id;
+        let variable =
+            |(id, name, value, key): VariableRow| (name, opened(belongings::env_place(owner, id), &value, &key));
+        let secret = |(id, name, env_name, file_path, value, key): SecretRow| {
+            let place = Place { table: "user_secrets", user: owner, row: id, column: "value" };
+            DeliveredSecret { name, env_name, file_path, value: opened(place, &value, &key) }
+        };
         Ok(Some(ManifestSources {
             directory: row.get(0),
             motd_path: row.get(1),
-            env,
-            scripts: read::scripts(&mut reading, agent.id).await?,
-            metadata: read::metadata(&mut reading, agent.id).await?,
-            secrets,
+            env: list(&row, 2)?.into_iter().map(variable).collect(),
+            scripts: list(&row, 3)?.into_iter().map(script).collect(),
+            metadata: list(&row, 4)?.into_iter().map(metadata).collect(),
+            secrets: list(&row, 5)?.into_iter().map(secret).collect(),
         }))
     }
 
@@ -89,46 +95,64 @@ impl Store {
         .doing("look up a delivery")?;
         Ok(row.map(|row| Delivery { time: time(row.get(0)), address: row.get(1), secrets: row.get(2) }))
     }
+}
 
-    async fn template_env(
-        &self,
-        connection: &mut SqliteConnection,
-        agent: &AgentIdentity,
-    ) -> Result<Vec<(String, Result<Secret, StoreError>)>, StoreError> {
-        let rows = sqlx::query("SELECT id, name, value, value_key_id FROM agent_env WHERE agent_id = ? ORDER BY name")
-            .bind(agent.id)
-            .fetch_all(connection)
-            .await
-            .doing("read the variables of an agent")?;
-        let variable = |row: &SqliteRow| {
-            let place = belongings::env_place(agent.owner_id, row.get(0));
-            (row.get(1), self.unseal(&KeyId::stored(row.get(3)), &place, row.get(2)))
-        };
-        Ok(rows.iter().map(variable).collect())
-    }
+/// One statement is one snapshot, and one row: each row on its way from the thread of a connection to the one that asks costs more than
+/// reading it, and a manifest has sixty.
+const SOURCES: &str = "\
+SELECT directory, motd_path,
+  (SELECT json_group_array(json_array(hex(id), name, hex(value), value_key_id) ORDER BY name)
+   FROM agent_env WHERE agent_id = agents.id),
+  (SELECT json_group_array(json_array(hex(id), hex(log_source_id), display_name, script, cron, log_path, timeout,
+                                      run_on_start, run_on_stop, start_blocks_login) ORDER BY position)
+   FROM scripts WHERE agent_id = agents.id),
+  (SELECT json_group_array(json_array(key, display_name, script, interval, timeout) ORDER BY position)
+   FROM agent_metadata WHERE agent_id = agents.id),
+  (SELECT json_group_array(json_array(hex(id), name, env_name, file_path, hex(value), value_key_id) ORDER BY name)
+   FROM user_secrets WHERE user_id = ? AND enabled AND (env_name <> '' OR file_path <> ''))
+FROM agents WHERE id = ? AND token_hash = ?";
 
-    async fn enabled_secrets(
-        &self,
-        connection: &mut SqliteConnection,
-        owner: Uuid,
-    ) -> Result<Vec<DeliveredSecret>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT id, name, env_name, file_path, value, value_key_id FROM user_secrets \
-             WHERE user_id = ? AND enabled AND (env_name <> '' OR file_path <> '') ORDER BY name",
-        )
-        .bind(owner)
-        .fetch_all(connection)
-        .await
-        .doing("read the secrets of a user")?;
-        let secret = |row: &SqliteRow| {
-            let place = Place { table: "user_secrets", user: owner, row: row.get(0), column: "value" };
-            DeliveredSecret {
-                name: row.get(1),
-                env_name: row.get(2),
-                file_path: row.get(3),
-                value: self.unseal(&KeyId::stored(row.get(5)), &place, row.get(4)),
-            }
-        };
-        Ok(rows.iter().map(secret).collect())
+type VariableRow = (Uuid, String, Hex, String);
+type SecretRow = (Uuid, String, String, String, Hex, String);
+type ScriptRow = (Uuid, Uuid, String, String, String, String, i64, u8, u8, u8);
+type MetadataRow = (String, String, String, i64, i64);
+
+/// A sealed value on its way through JSON.
+struct Hex(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Hex {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <&str>::deserialize(deserializer)?;
+        let mut bytes = vec![0; text.len() / 2];
+        hex::decode_to_slice(text, &mut bytes).map_err(D::Error::custom)?;
+        Ok(Self(bytes))
     }
+}
+
+fn list<'r, T: Deserialize<'r>>(row: &'r SqliteRow, column: usize) -> Result<Vec<T>, StoreError> {
+    serde_json::from_str(row.get(column)).map_err(|_| StoreError::Malformed { what: "a part of a manifest" })
+}
+
+/// Of its results a manifest tells nothing.
+fn script(row: ScriptRow) -> Script {
+    let (id, log_source_id, display_name, script, cron, log_path, timeout, start, stop, blocks) = row;
+    Script {
+        id,
+        log_source_id,
+        display_name,
+        script,
+        cron,
+        log_path,
+        timeout,
+        run_on_start: start != 0,
+        run_on_stop: stop != 0,
+        start_blocks_login: blocks != 0,
+        last: None,
+    }
+}
+
+/// Of what was collected, neither.
+fn metadata((key, display_name, script, interval, timeout): MetadataRow) -> Metadata {
+    let (value, error) = (String::new(), String::new());
+    Metadata { key, display_name, script, interval, timeout, value, error, collected_at: None }
 }

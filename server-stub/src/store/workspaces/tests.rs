@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use protocol::agent_api::lifecycle::State;
 use protocol::rest::PostLogSourceRequest;
@@ -78,7 +80,8 @@ async fn applying_again_keeps_every_id_and_the_token_until_it_is_rotated() {
     let renewed = store.agent_by_token(&rotated).await.unwrap().unwrap();
     assert_eq!(renewed.id, agent.id);
     assert_ne!(renewed.token_hash, agent.token_hash);
-    assert_eq!(store.agent_tokens().await.unwrap()[&agent.id], renewed.token_hash);
+    let shown = [agent.token_hash, renewed.token_hash];
+    assert_eq!(store.lost_tokens(&shown).await.unwrap(), HashSet::from([agent.token_hash]));
     assert!(store.manifest_sources(&agent).await.unwrap().is_none(), "the old token gets no secrets");
 }
 
@@ -93,7 +96,7 @@ async fn what_a_definition_drops_is_gone_and_a_failing_one_changes_nothing() {
 
     let applied = apply(&store, other, false).await;
     assert_eq!(applied[0].removed, ["main"]);
-    assert!(!store.agent_tokens().await.unwrap().contains_key(&agent.id));
+    assert_eq!(store.lost_tokens(&[agent.token_hash]).await.unwrap(), HashSet::from([agent.token_hash]));
     assert!(store.delete_workspace(agent.workspace_id, "alice/dev".into()).await.unwrap());
     assert!(!store.delete_workspace(agent.workspace_id, "alice/dev".into()).await.unwrap());
     assert!(store.workspaces(None).await.unwrap().is_empty());
