@@ -5,6 +5,7 @@
 use std::io;
 
 use agent::files::{self, disk::Disk};
+use agent::ledger::Ledger;
 use agent::manifest::{SecretSet, WorkspaceSecret};
 use agent::plan::{Plan, Policy};
 use agent::sys::memory;
@@ -20,6 +21,9 @@ fn main() -> io::Result<()> {
     };
     let secrets = values.into_iter().enumerate().map(secret).collect();
     let secrets = SecretSet { template: Vec::new(), secrets, refused: Vec::new() };
-    let applied = files::apply(Plan::new(&secrets, &Disk, &Policy::default()));
+    let mut ledger = Ledger::new(Some(format!("{directory}/state").into()))?;
+    ledger.begin("a server and an owner".to_owned());
+    let plan = Plan::new(&secrets, &Disk, &Policy::default(), &ledger);
+    let applied = files::apply(plan, &mut ledger);
     applied.errors().next().map_or(Ok(()), |error| Err(io::Error::other(error.to_string())))
 }

@@ -46,6 +46,7 @@ pub(super) enum StartError {
 impl Start {
     /// Reads the configuration, becomes the user, wipes the token from this process's environment, and opens the log.
     pub(super) fn prepare(args: AgentArgs) -> Result<Self, StartError> {
+        process::survive_file_size_limit();
         let mut inherited: Vec<(OsString, OsString)> = std::env::vars_os().collect();
         let config = Config::load(args, &inherited)?;
         inherited.retain(|(name, _)| name != TOKEN_VARIABLE);

@@ -22,10 +22,14 @@ pub fn harden() -> io::Result<()> {
     // The hard limit stays, or children could not have theirs back.
     rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: limit.maximum })?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    // A write over the limit of file sizes shall be an error of its file, not the end of the agent.
+    Ok(())
+}
+
+/// Makes going over the limit of file sizes (setrlimit(2), `RLIMIT_FSIZE`) an error of that file instead of the end of
+/// this process. First of all, since guarded memory is a file to the kernel as well. Children get the default back.
+pub fn survive_file_size_limit() {
     // SAFETY: ignoring a signal installs no code of ours that could run at a bad moment.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
-    Ok(())
 }
 
 /// The core limit of children, where [`harden`] changed ours.

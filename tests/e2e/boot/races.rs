@@ -43,7 +43,9 @@ fn race(name: &str, rounds: usize) {
     }
     let workspace = env.workspace("owner: alice\nname: dev\nagent: { name: main }\n");
     let agents = ["a", "b"].map(|agent| place.agent(&env, server.url(), workspace.token(), agent));
-    ["a", "b"].iter().for_each(|agent| wait_until("an agent", LONG, || place.socket(agent).exists()));
+    for agent in ["a", "b"] {
+        wait_until("an agent", LONG, || place.socket(agent).exists());
+    }
 
     let rest = alice.rest();
     let before = place.outside_now();
@@ -59,8 +61,7 @@ fn race(name: &str, rounds: usize) {
                     if writes {
                         update(rest, round);
                     }
-                    let _ =
-                        place.as_nobody(env, ["agent", "reload"]).env("CODER_AGENT_SOCKET", place.socket(agent)).run();
+                    let _ = place.reload(env, agent).run();
                 }
             })
         });
@@ -68,24 +69,15 @@ fn race(name: &str, rounds: usize) {
         done.store(true, Ordering::Relaxed);
         disturbing.join().unwrap();
         reading.join().unwrap();
-        ended.into_iter().for_each(|client| client.unwrap());
+        for client in ended {
+            client.unwrap();
+        }
     });
     update(&rest, rounds);
     for agent in ["a", "b"] {
-        let _ =
-            place.as_nobody(&env, ["agent", "reload"]).env("CODER_AGENT_SOCKET", place.socket(agent)).run().success();
+        let _ = place.reload(&env, agent).run().success();
     }
-    for name in ["dir/secret", "plain"] {
-        assert_eq!(fs::read_to_string(place.home.join(name)).unwrap(), value(rounds), "{name}");
-    }
-    assert_eq!(place.outside_now(), before, "written astray");
-    let left: Vec<_> = [&place.home, &place.home.join("dir")]
-        .iter()
-        .flat_map(|dir| fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()))
-        .filter(|name| name.to_string_lossy().starts_with(".coder-s"))
-        .collect();
-    assert!(left.is_empty(), "left over: {left:?}");
-    assert!(!place.home.join("state/ledger.damaged-1").exists());
+    place.is_as_it_should_be(rounds, &before);
     for mut agent in agents {
         assert!(!agent.stderr().contains("damaged"), "{}", agent.stderr());
         agent.terminate();
@@ -150,6 +142,25 @@ impl Place {
     fn as_nobody<const N: usize>(&self, env: &Env, args: [&str; N]) -> Run {
         let ids = ["--reuid=65534", "--regid=65534", "--clear-groups"];
         env.program("/usr/bin/setpriv").args(ids).arg(&self.coder).args(args).cwd("/")
+    }
+
+    fn reload(&self, env: &Env, agent: &str) -> Run {
+        self.as_nobody(env, ["agent", "reload"]).env("CODER_AGENT_SOCKET", self.socket(agent))
+    }
+
+    /// The newest values whole, nothing outside touched, nothing left over, the ledger sound.
+    fn is_as_it_should_be(&self, round: usize, outside: &[(PathBuf, u64, i64, Vec<u8>)]) {
+        for name in ["dir/secret", "plain"] {
+            assert_eq!(fs::read_to_string(self.home.join(name)).unwrap(), value(round), "{name}");
+        }
+        assert_eq!(self.outside_now(), outside, "written astray");
+        let left: Vec<_> = [&self.home, &self.home.join("dir")]
+            .iter()
+            .flat_map(|dir| fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()))
+            .filter(|name| name.to_string_lossy().starts_with(".coder-s"))
+            .collect();
+        assert!(left.is_empty(), "left over: {left:?}");
+        assert!(!self.home.join("state/ledger.damaged-1").exists());
     }
 
     /// As the user: the target becomes a link to what is root's, and its directory does.

@@ -68,7 +68,9 @@ fn what_the_image_lacks_is_named() {
         let image = Image::minimal(&env, &server, &workspace, &["sleep", "1000"])
             .env("CODER_AGENT_URL", &url)
             .env("CODER_AGENT_ALLOW_ROOT", "true");
-        servers.map(|text| fs::write(image.path("etc/resolv.conf"), text).unwrap());
+        if let Some(text) = servers {
+            fs::write(image.path("etc/resolv.conf"), text).unwrap();
+        }
         let mut run = image.run().spawn("runc");
         let _ = run.line_with(complaint, LONG);
         run.signal(Signal::SIGTERM);
