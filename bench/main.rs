@@ -6,29 +6,37 @@
 #![forbid(unsafe_code)]
 
 mod aws;
+mod bao;
 mod boot;
 mod cli;
 mod counts;
 mod earlier;
 mod exec;
 mod figure;
-mod fleet;
+mod fill;
 mod gitssh;
+mod growth;
 mod load;
 mod machine;
 mod memory;
 mod openbao;
 mod peers;
+mod plot;
+mod raw;
 mod report;
 mod rounds;
 mod section;
 mod sizes;
 mod ssh;
 mod standin;
+mod storm;
+mod throughput;
 mod tls;
+mod usage;
 mod world;
 mod wrappers;
 mod writes;
+mod wrk;
 
 use std::panic::{self, AssertUnwindSafe};
 
@@ -49,13 +57,15 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("memory", memory::measure),
     ("sizes", sizes::measure),
     ("counts", counts::measure),
-    ("fleet", fleet::measure),
+    ("throughput", throughput::measure),
+    ("storm", storm::measure),
+    ("growth", growth::measure),
 ];
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["load", url, tokens, work] => load::run(url, tokens, work),
+        ["raw"] => raw::serve(),
         ["write", way, directory] => writes::write(way, directory).expect("write the files"),
         ["all"] => measure(false),
         ["long"] => measure(true),

@@ -74,7 +74,6 @@ Client and server share the machine and talk over loopback.
 ";
 
 /// Writes an attachment of the page, such as a plot, and returns the Markdown that shows it.
-#[expect(dead_code, reason = "for sections with a plot")]
 pub fn attach(name: &str, title: &str, content: &str) -> String {
     fs::write(docs(name), content).expect("write an attachment");
     format!("![{title}]({name})")

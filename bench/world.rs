@@ -12,7 +12,6 @@ pub struct World {
     pub env: Env,
     pub peers: Peers,
     /// Whether slow scenarios run as well.
-    #[expect(dead_code, reason = "for scenarios of `make bench-long`")]
     pub long: bool,
     pub server: Server,
     pub alice: User,

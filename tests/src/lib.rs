@@ -18,6 +18,7 @@
 //! - [`Process`], [`Server`], [`Agent`]: what runs meanwhile; ended by pid when dropped
 //! - [`Sshd`], [`Account`], [`GitHost`]: logins of a user of this machine
 //! - [`Proxy`]: faults between a client and the server
+//! - [`fleet`]: agents by the thousand
 //! - [`Rest`]: requests without the command line
 //! - [`nasty`]: values that are hard to deliver, and what a process saw of them
 //! - [`wait_until`]: the one way to wait
@@ -31,6 +32,7 @@ mod binaries;
 mod canary;
 mod command;
 mod env;
+pub mod fleet;
 mod git_host;
 pub mod nasty;
 mod needs;

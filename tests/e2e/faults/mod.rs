@@ -3,6 +3,7 @@
 mod dialling;
 mod outage;
 mod server_end;
+mod storm;
 pub mod writes;
 
 use tests::{Env, Proxy, Server, User, Workspace};
