@@ -1,4 +1,4 @@
-//! OpenBao's server with its key-value store of secrets.
+//! OpenBao's server with its key-value store of secrets. What asks it is in [`crate::openbao`].
 
 use std::net::TcpListener;
 
@@ -22,10 +22,7 @@ impl Bao {
         let [port] = free_ports();
         let listen = format!("-dev-listen-address=127.0.0.1:{port}");
         let flags = ["server", "-dev", "-dev-no-store-token", "-dev-root-token-id=root", &listen];
-        let process = env.program(program).args(flags).spawn("bao-memory");
-        let bao = Self::new(env, program, port, "root", process);
-        bao.put_first();
-        bao
+        Self::new(env, program, port, "root", env.program(program).args(flags).spawn("bao-memory"))
     }
 
     /// Its integrated storage, of one node.
@@ -51,7 +48,6 @@ impl Bao {
             bao.command(["operator", "unseal", keys["unseal_keys_b64"][0].as_str().expect("a key")]).run().success();
         let enable = ["secrets", "enable", "-path", STORE, "-version=2", "kv"];
         wait_until("OpenBao to lead itself", LONG, || bao.command(enable).run().exit.code == Some(0));
-        bao.put_first();
         bao
     }
 
@@ -66,13 +62,11 @@ impl Bao {
         run.args(args)
     }
 
-    /// Makes the secrets that are read. The store takes a moment until it takes one.
-    fn put_first(&self) {
-        for number in 0..crate::throughput::NAMES {
-            let path = format!("{STORE}/secret-{number}");
-            let put = ["kv", "put", &path, "value=0"];
-            wait_until("OpenBao to keep a secret", LONG, || self.command(put).run().exit.code == Some(0));
-        }
+    /// Makes a secret of these fields, `name=value`. The store takes a moment until it takes one.
+    pub fn keep(&self, secret: &str, fields: &[String]) {
+        let path = format!("{STORE}/{secret}");
+        let put = || self.command(["kv", "put", &path]).args(fields).run().exit.code == Some(0);
+        wait_until("OpenBao to keep a secret", LONG, put);
     }
 }
 

@@ -1,42 +1,30 @@
 //! The agent of `OpenBao`, which renders secrets into the environment of the command that it starts.
 
 use std::fmt::Write as _;
-use std::net::TcpListener;
 use std::path::PathBuf;
 
-use tests::{Env, LONG, Process, Run, wait_until};
+use tests::{Env, LONG, Process, wait_until};
 
+use crate::bao::Bao;
 use crate::peers::Peer;
 use crate::rounds::Contender;
 
 /// Of its one entry, each a variable.
 pub const FIELDS: usize = 50;
 
-/// A server of `OpenBao`, in memory, with the secrets; ended when dropped.
+/// A server of `OpenBao` with the secrets, and what asks it.
 pub struct OpenBao<'a> {
     env: &'a Env,
     peer: &'a Peer,
-    url: String,
-    _server: Process,
+    server: Bao,
 }
 
 impl<'a> OpenBao<'a> {
     pub fn start(env: &'a Env, peer: &'a Peer) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
-        let listen = format!("-dev-listen-address=127.0.0.1:{port}");
-        let flags = ["server", "-dev", "-dev-no-store-token", "-dev-root-token-id=root", &listen];
-        let server = env.program(&peer.program).args(flags).spawn("openbao");
-        let bao = Self { env, peer, url: format!("http://127.0.0.1:{port}"), _server: server };
-        let fields = (0..FIELDS).map(|number| format!("FIELD_{number}=value-{number}"));
-        let fields: Vec<_> = fields.collect();
-        wait_until("OpenBao to keep a secret", LONG, || {
-            bao.client(["kv", "put", "secret/bench"]).args(&fields).run().exit.code == Some(0)
-        });
-        bao
-    }
-
-    fn client<const N: usize>(&self, args: [&str; N]) -> Run {
-        self.env.program(&self.peer.program).env("BAO_ADDR", &self.url).env("BAO_TOKEN", "root").args(args)
+        let server = Bao::in_memory(env, &peer.program);
+        let fields: Vec<_> = (0..FIELDS).map(|number| format!("FIELD_{number}=value-{number}")).collect();
+        server.keep("bench", &fields);
+        Self { env, peer, server }
     }
 
     /// From its start until `true` has run with all variables.
@@ -49,7 +37,7 @@ impl<'a> OpenBao<'a> {
     pub fn read(&self) -> Contender {
         let command = format!("{} kv get -format=json secret/bench", self.peer.program);
         let contender = self.peer.contender(command).named("`bao kv get`, one secret of 50 fields");
-        contender.variable("BAO_ADDR", &self.url).variable("BAO_TOKEN", "root")
+        contender.variable("BAO_ADDR", &self.server.url).variable("BAO_TOKEN", "root")
     }
 
     /// An agent that has rendered all of them and waits for nothing to happen.
@@ -67,7 +55,7 @@ impl<'a> OpenBao<'a> {
         let mut config = format!(
             "vault {{ address = \"{}\" }}\nauto_auth {{\n  method \"token_file\" {{ config = {{ token_file_path = \"{}\" }} }}\n}}\n\
              exec {{\n  command = [\"{command}\"]\n  restart_on_secret_changes = \"never\"\n}}\n",
-            self.url,
+            self.server.url,
             token.display()
         );
         for number in 0..FIELDS {
