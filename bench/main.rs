@@ -2,7 +2,7 @@
 //! installs what this needs, and calls it.
 //!
 //! A scenario is a function that takes the [`World`] and adds [`section::Section`]s to the [`Report`]; a further one joins
-//! [`SCENARIOS`]. `bench/run NAME…` runs some of them and writes nothing.
+//! [`SCENARIOS`]. `bench/run NAME…` runs some of them, prints them, and writes only their plots.
 #![forbid(unsafe_code)]
 
 mod aws;
