@@ -4,6 +4,7 @@ mod admin;
 mod at_rest;
 mod bad_input;
 mod boot;
+mod booted;
 mod cli;
 mod crash;
 mod cron;

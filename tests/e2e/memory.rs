@@ -183,7 +183,7 @@ fn where_nothing_may_be_locked_one_warning_says_so() {
         agent.signal(Signal::SIGHUP);
         wait_until("a delivery", LONG, || agent.stderr().matches(": delivered ").count() >= count);
     }
-    let warnings = agent.stderr().matches("the limit of locked memory is too small").count();
+    let warnings = agent.stderr().matches("memory cannot be locked").count();
     assert_eq!(warnings, 1, "{}", agent.stderr());
     // Not locked, but still not dumped.
     world.core(agent.pid());

@@ -166,8 +166,13 @@ impl Env {
     #[track_caller]
     pub fn server_with<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Server {
         let server = Server::start(self, args);
-        *self.0.url.lock().unwrap() = Some(server.url().to_owned());
+        self.server_at(server.url());
         server
+    }
+
+    /// Says where the server is, when it was started by something else than this world.
+    pub fn server_at(&self, url: &str) {
+        *self.0.url.lock().unwrap() = Some(url.to_owned());
     }
 
     /// Makes a daemon log as this world wants it to.

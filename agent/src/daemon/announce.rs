@@ -36,16 +36,25 @@ async fn beat(pulse: Option<Duration>) -> Infallible {
 async fn announced(boot: &Boot, connection: &mut watch::Receiver<Connection>, ready_after: Duration) -> Infallible {
     let mut status = boot.status.subscribe();
     let settled = status.wait_for(|status| status.settled);
-    // Both ends of the channel live as long as this future.
-    let _ = timeout(ready_after, settled).await;
+    tokio::select! {
+        // Both ends of the channel live as long as this future.
+        _ = timeout(ready_after, settled) => {}
+        // Whoever waits for the start may want to know what for.
+        never = tell(boot, connection) => match never {},
+    }
     notify::ready(&describe(boot, connection));
+    tell(boot, connection).await
+}
+
+async fn tell(boot: &Boot, connection: &mut watch::Receiver<Connection>) -> Infallible {
+    let mut status = boot.status.subscribe();
     loop {
+        notify::status(&describe(boot, connection));
         tokio::select! {
             Ok(()) = status.changed() => {}
             Ok(()) = connection.changed() => {}
             else => std::future::pending().await,
         }
-        notify::status(&describe(boot, connection));
     }
 }
 

@@ -11,7 +11,7 @@ use crate::sys::memory::Guarded;
 use crate::sys::process;
 
 /// What sets a session apart from the agent's own process: never taken from the agent for one.
-const NOT_FOR_OTHERS: [&str; 10] = [
+const NOT_FOR_OTHERS: [&str; 13] = [
     "HOME",
     "USER",
     "LOGNAME",
@@ -20,10 +20,16 @@ const NOT_FOR_OTHERS: [&str; 10] = [
     "TERM",
     "NOTIFY_SOCKET",
     "CREDENTIALS_DIRECTORY",
+    "RUNTIME_DIRECTORY",
+    "STATE_DIRECTORY",
     "INVOCATION_ID",
+    "SYSTEMD_EXEC_PID",
     "JOURNAL_STREAM",
 ];
 const NOT_FOR_OTHERS_PREFIXES: [&str; 3] = ["SSH_", "WATCHDOG_", "LISTEN_"];
+/// Between the service manager and the agent. What the agent starts would speak to the manager in its name: podman, for
+/// one, waits for an answer that only the agent gets.
+const FOR_THE_AGENT: [&str; 4] = ["NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY", "WATCHDOG_PID", "WATCHDOG_USEC"];
 
 /// What git runs instead of ssh; it comes before `GIT_SSH`, and both before its configuration.
 const GIT_SSH_COMMAND: &str = "GIT_SSH_COMMAND";
@@ -126,7 +132,9 @@ impl Environment {
 
     fn inherited<'a>(&'a self, caller: &'a Caller) -> Vec<Layered<'a>> {
         match caller {
-            Caller::Agent(_) => first_of_each(Origin::Inherited, &self.start, |_| true),
+            Caller::Agent(_) => {
+                first_of_each(Origin::Inherited, &self.start, |name| !FOR_THE_AGENT.iter().any(|it| name == *it))
+            }
             Caller::Exec(own) => {
                 let mut layers = first_of_each(Origin::Inherited, &self.start, |name| !is_not_for_others(name));
                 layers.extend(first_of_each(Origin::Caller, own, |_| true));

@@ -43,7 +43,7 @@ pub enum ClientError {
     Hear { path: PathBuf, source: io::Error },
     #[error("cannot understand the agent on {path}; restart it if it was upgraded")]
     Understand { path: PathBuf, source: Malformed },
-    #[error("the workspace still waits for its secrets after {0:?}; see \"coder status\"")]
+    #[error("the workspace still waits for its secrets after {0:.0?}; see \"coder status\"")]
     Booting(Duration),
     #[error("{0}")]
     Failed(String),
@@ -55,7 +55,11 @@ impl ClientError {
         match self {
             Self::NoAgent { .. } => true,
             // It ended while it was asked; its successor may be on the way.
-            Self::Hear { source, .. } => source.kind() == io::ErrorKind::UnexpectedEof,
+            // Before it took the connection, before it read, or before it answered.
+            Self::Hear { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof
+            ),
             _ => false,
         }
     }
@@ -151,12 +155,17 @@ fn ask_within(request: &Request, wait: Duration, patience: Duration) -> Result<(
     let asked = limited.and_then(|()| stream.write_all(&request.encode()));
     let frame = match asked.and_then(|()| hear(&mut stream)) {
         Ok(frame) => frame,
-        Err(source) => return Err(ClientError::Hear { path, source }),
+        Err(source) => return Err(ClientError::Hear { path, source: plainly(source) }),
     };
     match Answer::decode(&frame) {
         Ok(answer) => Ok((path, answer)),
         Err(source) => Err(ClientError::Understand { path, source }),
     }
+}
+
+/// A socket whose time is up says that a resource is temporarily unavailable.
+fn plainly(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { error }
 }
 
 fn hear(stream: &mut UnixStream) -> io::Result<Zeroizing<Vec<u8>>> {

@@ -93,7 +93,8 @@ pub fn guard(values: Vec<Secret>) -> io::Result<Vec<Guarded>> {
     if region.protection == Protection::Unlocked && heard && !LIMIT_TOLD.swap(true, Ordering::Relaxed) {
         tracing::warn!(
             needed_bytes = total,
-            "the limit of locked memory is too small: secret values may be swapped to disk; raise LimitMEMLOCK or ulimit -l"
+            "memory cannot be locked, so secret values may be swapped to disk: raise LimitMEMLOCK (ulimit -l), or let the \
+             container's filter allow mlock"
         );
     }
     let mut ranges = Vec::with_capacity(values.len());

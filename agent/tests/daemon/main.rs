@@ -332,7 +332,7 @@ async fn the_service_manager_hears_when_the_agent_is_ready_and_what_failed() {
     let dir = tempfile::tempdir().unwrap();
     let socket = UnixDatagram::bind(dir.path().join("notify")).unwrap();
     let agent = Workspace::new(&server.url).env("NOTIFY_SOCKET", dir.path().join("notify")).start();
-    let message = receive(&socket).await;
+    let message = receive_ready(&socket).await;
     assert!(message.starts_with("READY=1\nSTATUS=delivered 0 variables and 0 files; 1 problem: "), "{message}");
     assert!(message.contains("/proc/no/such"), "{message}");
     agent.stop().await;
@@ -343,9 +343,21 @@ async fn the_service_manager_hears_when_the_agent_is_ready_and_what_failed() {
 
     let late = Workspace::new("http://127.0.0.1:9").args(&["--ready-after", "50ms"]);
     let late = late.env("NOTIFY_SOCKET", dir.path().join("notify")).start();
-    let message = receive(&socket).await;
+    let waiting = receive(&socket).await;
+    assert!(waiting.starts_with("STATUS=waiting for the secrets"), "{waiting}");
+    let message = receive_ready(&socket).await;
     assert!(message.starts_with("READY=1\nSTATUS=waiting for the secrets; no connection: cannot reach"), "{message}");
     late.stop().await;
+}
+
+/// Meanwhile the manager hears what the start waits for.
+async fn receive_ready(socket: &UnixDatagram) -> String {
+    loop {
+        let message = receive(socket).await;
+        if !message.starts_with("STATUS=") {
+            return message;
+        }
+    }
 }
 
 async fn receive(socket: &UnixDatagram) -> String {
