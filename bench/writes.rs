@@ -45,7 +45,7 @@ pub fn measure(world: &mut World, report: &mut Report) {
 fn contender(place: &Path, what: &str, command: &str) -> Contender {
     let place = place.display();
     Contender::new(what, format!("{command} {place}/home"))
-        .prepare(format!("rm -rf {place}/home && mkdir {place}/home && sync -f {place}"))
+        .prepare(format!("sh -c 'rm -rf {place}/home && mkdir {place}/home && sync -f {place}'"))
 }
 
 fn file_system(world: &World, place: &Path) -> String {
