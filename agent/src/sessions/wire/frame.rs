@@ -31,7 +31,7 @@ impl Writer {
         self.0.push(byte);
     }
 
-    /// What does not fit into 32 bits does not fit into [`MAX_FRAME`] either, and is refused by whoever reads it.
+    /// What does not fit into 32 bits does not fit into [`super::MAX_FRAME`] either, and is refused by whoever reads it.
     pub(super) fn count(&mut self, count: usize) {
         self.number(u32::try_from(count).unwrap_or(u32::MAX));
     }
