@@ -139,6 +139,16 @@ fn install(env: &Env, layer: &Path) {
     let _ = make.args(variables).run().success();
 }
 
+/// nspawn that is killed leaves its machine running; with its first process the kernel ends them all.
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if self.nspawn.try_exit().is_none() {
+            let leader = self.leader.try_into().expect("a pid fits");
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(leader), nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+}
+
 /// Boots the layer `machine` of `env` over `root`, and takes this thread to the machine's network: what it starts from now
 /// on has the machine's loopback for its own.
 fn boot(env: &Env, root: &Path) -> (Process, u32) {
