@@ -168,7 +168,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Makes fingerprints that can be compared with those of records.
+    /// Makes fingerprints that can be compared with those of records. Not its last one before [`Ledger::approach`].
     #[must_use]
     pub fn key(&self) -> &Key {
         &self.key
@@ -238,8 +238,7 @@ impl Ledger {
         let source = &self.source;
         let lines = events.into_iter().map(|(path, event)| Line { source: source.clone(), path, event });
         let lines: Vec<_> = lines.collect();
-        let text: String = lines.iter().map(|line| line.to_text(&self.key)).collect();
-        let appended = self.append(&text);
+        let appended = self.append(&lines);
         for line in lines {
             self.known.take(line);
         }
@@ -252,10 +251,19 @@ impl Ledger {
         }
     }
 
-    fn append(&mut self, text: &str) -> Result<Vec<File>, LedgerError> {
+    fn append(&mut self, lines: &[Line]) -> Result<Vec<File>, LedgerError> {
         let store = self.store.as_ref().ok_or(LedgerError::NoPlace)?;
         let (locked, mut unflushed) = store.lock_made()?;
-        unflushed.extend(locked.append(&self.key, text)?);
+        if !self.is_settled {
+            // Another agent may have made the first ledger of this home since we looked: its key is the key, then.
+            let found = locked.read()?;
+            if let (Some(key), None) = (found.key, found.damage) {
+                self.key = key;
+                self.known.add(&found.known);
+            }
+        }
+        let text: String = lines.iter().map(|line| line.to_text(&self.key)).collect();
+        unflushed.extend(locked.append(&self.key, &text)?);
         self.is_settled = true;
         Ok(unflushed)
     }

@@ -233,6 +233,7 @@ fn agents_that_write_at_once_lose_no_line() {
             scope.spawn(move || {
                 start.wait();
                 let mut ledger = open(place);
+                ledger.approach([Path::new("/shared")].into_iter());
                 for number in 0..EACH {
                     write(&mut ledger, &format!("/{agent}/{number}"), number);
                     // Now and then one of them writes it anew under the others' feet.
@@ -245,6 +246,23 @@ fn agents_that_write_at_once_lose_no_line() {
     let ledger = open(scratch.path());
     assert_eq!(known(&ledger).len() as u64, AGENTS * EACH + 1);
     assert_eq!(names(scratch.path()), ["key", "ledger"]);
+}
+
+#[test]
+fn of_two_first_agents_the_later_takes_the_key_of_the_earlier() {
+    let scratch = tempfile::tempdir().unwrap();
+    let [mut first, mut second] = [open(scratch.path()), open(scratch.path())];
+    for (ledger, path, inode) in [(&mut first, "/a", 1), (&mut second, "/b", 2)] {
+        ledger.approach([Path::new(path)].into_iter());
+        write(ledger, path, inode);
+    }
+    write(&mut first, "/c", 3);
+    assert!(first.works() && second.works());
+    assert_eq!(known(&second), ["/a: 1", "/b: 2"]);
+    let next = open(scratch.path());
+    assert_eq!(known(&next), ["/a: 1", "/b: 2", "/c: 3"]);
+    let fingerprints = [&first, &second, &next].map(|ledger| ledger.key().fingerprint(b"x"));
+    assert!(next.files().all(|(_, records)| fingerprints == [records[0].fingerprint; 3]));
 }
 
 #[test]
