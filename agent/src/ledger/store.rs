@@ -22,8 +22,8 @@ const LEDGER: &str = "ledger";
 const NEW: &str = "ledger.new";
 /// Far more than one that was written anew and grew until the next time.
 const MOST_READ: usize = 4 * 1024 * 1024;
-/// The lock is held for the length of a few small writes.
-const LOCK_WAIT: Duration = Duration::from_secs(2);
+/// The lock is held for the length of a few small writes, and a flush where the ledger is written anew.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// Where the ledger is.
 #[derive(Debug)]
