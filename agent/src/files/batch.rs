@@ -2,7 +2,6 @@
 //! directory once.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -11,10 +10,10 @@ use rustix::io::Errno;
 
 use super::spot::{self, Lead, Spot};
 use super::temp::Temp;
-use super::{Arrival, Failure, Settled, disk, in_place, split};
+use super::{Arrival, Failure, Settled, disk, flush, in_place, split};
 use crate::ledger::{Key, Ledger, Record};
 use crate::plan::{Action, Found, Refusal};
-use crate::sys::fs::{self, Dir, Entry, FileId, Identity, Kind};
+use crate::sys::fs::{self, Dir, Entry, Identity, Kind};
 use crate::sys::memory::Guarded;
 
 /// One target to write.
@@ -158,14 +157,14 @@ impl Wave {
     fn finish(mut self, ledger: &mut Ledger, outcomes: &mut Outcomes) {
         let placed = self.place_all(ledger, outcomes);
         self.rewrite_all(ledger, outcomes);
-        let mut directories = HashMap::new();
-        for dir in &self.grown {
-            flush_directory(&mut directories, dir, None);
-        }
+        let changed = placed.iter().map(|(staged, _)| (&*staged.spot.dir, Some(&staged.temp.file)));
+        let failures = flush::directories(changed.chain(self.grown.iter().map(|dir| (dir, None))));
         for (staged, settled) in placed {
-            let error = flush_directory(&mut directories, &staged.spot.dir, Some(&staged.temp.file));
-            let failed = |source: Errno| Err(Failure::FlushDirectory { source: source.into() });
-            outcomes.push((staged.index, error.map_or(Ok((settled, Some(staged.record))), failed)));
+            let result = match failures.get(&staged.spot.dir.id()) {
+                None => Ok((settled, Some(staged.record))),
+                Some(errno) => Err(Failure::FlushDirectory { source: (*errno).into() }),
+            };
+            outcomes.push((staged.index, result));
         }
     }
 
@@ -177,7 +176,7 @@ impl Wave {
         }
         let noted = ledger.intend(self.staged.iter().map(|staged| (staged.path.clone(), staged.record)));
         let files: Vec<_> = noted.iter().chain(self.staged.iter().map(|staged| &staged.temp.file)).collect();
-        let mut results = flush_each(&files);
+        let mut results = flush::files(&files);
         let of_files = results.split_off(noted.len());
         for result in results {
             ledger.flushed(result);
@@ -207,7 +206,7 @@ impl Wave {
         let key = ledger.key().clone();
         let record = |it: &InPlace| Record::new(&it.entry, it.value.len(), key.fingerprint(it.value.expose()));
         let noted = ledger.intend(self.in_place.iter().map(|it| (it.path.clone(), record(it))));
-        for result in flush_each(&noted.iter().collect::<Vec<_>>()) {
+        for result in flush::files(&noted.iter().collect::<Vec<_>>()) {
             ledger.flushed(result);
         }
         for it in &self.in_place {
@@ -215,29 +214,6 @@ impl Wave {
             outcomes.push((it.index, rewritten.map(|settled| (settled, Some(record(it))))));
         }
     }
-}
-
-/// Flushes every file by itself, so that an error has its file, and several at a time: each waits for the disk to empty
-/// its cache, and the kernel joins those that wait at once.
-fn flush_each(files: &[&File]) -> Vec<io::Result<()>> {
-    const AT_ONCE: usize = 16;
-    fn flush(files: &[&File]) -> Vec<io::Result<()>> {
-        files.iter().map(|file| file.sync_data()).collect()
-    }
-    let panicked =
-        |files: &[&File]| files.iter().map(|_| Err(io::Error::other("the flushing thread panicked"))).collect();
-    std::thread::scope(|scope| {
-        let shares: Vec<_> = files
-            .chunks(files.len().div_ceil(AT_ONCE).max(1))
-            .map(|share| (share, std::thread::Builder::new().spawn_scoped(scope, move || flush(share))))
-            .collect();
-        let done = shares.into_iter().flat_map(|(share, thread)| match thread {
-            Ok(thread) => thread.join().unwrap_or_else(|_| panicked(share)),
-            // No thread to be had: this one does it.
-            Err(_) => flush(share),
-        });
-        done.collect()
-    })
 }
 
 /// A temporary file with the content and the identity that the target shall have.
@@ -301,21 +277,4 @@ fn out_of_descriptors(failure: &Failure) -> bool {
     let error = std::error::Error::source(failure).and_then(|source| source.downcast_ref::<io::Error>());
     let error = error.and_then(Errno::from_io_error);
     error.is_some_and(|error| [Errno::MFILE, Errno::NFILE].contains(&error))
-}
-
-/// Flushes a directory, each one once; answers its error again to every target in it.
-fn flush_directory(done: &mut HashMap<FileId, Option<Errno>>, dir: &Dir, renamed: Option<&File>) -> Option<Errno> {
-    *done.entry(dir.id()).or_insert_with(|| match dir.flush() {
-        Ok(()) => None,
-        // A directory that may be searched and written but not read cannot be flushed itself; a file renamed in it can,
-        // and takes the rename along.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            renamed.and_then(|file| errno(file.sync_all()))
-        }
-        Err(error) => errno(Err(error)),
-    })
-}
-
-fn errno(result: io::Result<()>) -> Option<Errno> {
-    result.err().map(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
 }

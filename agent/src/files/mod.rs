@@ -10,6 +10,7 @@
 
 mod batch;
 pub mod disk;
+mod flush;
 mod in_place;
 mod spot;
 mod stale;
