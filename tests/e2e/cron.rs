@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use tests::{Env, LONG, wait_for, wait_until};
+use tests::{DEV, LONG, World, wait_for, wait_until};
 
 const SCHEDULED: &str = r#"
 owner: alice
@@ -27,12 +27,10 @@ agent:
 
 #[test]
 fn scheduled_scripts_run_after_the_start_at_their_times_and_never_twice_at_once() {
-    let env = Env::new();
-    let server = env.server();
-    let alice = env.user("alice");
-    let key = alice.secret("api-key", &["--env", "API_KEY"]);
-    let workspace = env.workspace(SCHEDULED);
-    let mut agent = env.agent(&server, &workspace).start();
+    let world = World::with(SCHEDULED);
+    let key = world.alice.secret("api-key", &["--env", "API_KEY"]);
+    let mut agent = world.agent().start();
+    let workspace = &world.workspace;
     workspace.wait_lifecycle("starting");
     agent.line_with("delivered", LONG);
     assert!(!agent.home().join("order").exists());
@@ -85,13 +83,10 @@ const MAIN: &str = "while ! test -e ~/data-dir; do sleep 0.01; done; workspace-t
 
 #[test]
 fn scripts_have_directories_that_stay_and_their_programs_are_in_every_path() {
-    let env = Env::new();
-    let server = env.server();
-    env.user("alice");
-    let workspace = env.workspace(DIRECTORIES);
-    let base = env.path("script-data");
+    let world = World::with(DIRECTORIES);
+    let base = world.env.path("script-data");
     let flag = ["--script-data-dir", base.to_str().unwrap()];
-    let start = || env.agent(&server, &workspace).args(flag).command(["sh", "-c", MAIN]);
+    let start = || world.agent().args(flag).command(["sh", "-c", MAIN]);
 
     let mut first = start().start();
     assert_eq!(first.exit().code, Some(0), "{}", first.stderr());
@@ -111,16 +106,13 @@ fn scripts_have_directories_that_stay_and_their_programs_are_in_every_path() {
 
 #[test]
 fn a_directory_that_others_may_write_to_is_not_used() {
-    let env = Env::new();
-    let server = env.server();
-    env.user("alice");
-    let workspace = env.workspace("owner: alice\nname: dev\nagent: { name: main }\n");
-    let base = env.path("script-data");
+    let world = World::with(DEV);
+    let base = world.env.path("script-data");
     let root = base.join("coder-script-data");
     fs::create_dir_all(&root).unwrap();
     fs::set_permissions(&root, PermissionsExt::from_mode(0o777)).unwrap();
 
-    let agent = env.agent(&server, &workspace).args(["--script-data-dir", base.to_str().unwrap()]);
+    let agent = world.agent().args(["--script-data-dir", base.to_str().unwrap()]);
     let mut agent = agent.command(["sh", "-c", "echo $PATH"]).start();
     assert_eq!(agent.exit().code, Some(0));
     assert!(!agent.stdout().contains("coder-script-data"), "{}", agent.stdout());

@@ -1,7 +1,7 @@
 //! `coder env`, read back by the programs it is made for.
 
 use tests::nasty::{self, NASTY};
-use tests::{Agent, Env, Need, Output, requires};
+use tests::{Agent, Env, Need, Output, World, requires};
 
 /// An agent that delivers the nasty values, and in a second workspace one of the largest size.
 fn agents(env: &Env) -> (tests::Server, Agent, Agent) {
@@ -130,11 +130,9 @@ fn systemd_is_read_by_systemd() {
 
 #[test]
 fn only_what_is_added_or_what_is_asked_for_is_printed() {
-    let env = Env::new();
-    let server = env.server();
-    let key = env.user("alice").secret("api-key", &["--env", "API_KEY"]);
-    let workspace = env.workspace("owner: alice\nname: dev\nagent: { name: main, env: { EDITOR: vim } }\n");
-    let agent = env.agent(&server, &workspace).env("IMAGE", "image").start().listening();
+    let world = World::with("owner: alice\nname: dev\nagent: { name: main, env: { EDITOR: vim } }\n");
+    let key = world.alice.secret("api-key", &["--env", "API_KEY"]);
+    let agent = world.agent().env("IMAGE", "image").start().listening();
     let json = |args: &[&str]| {
         let run = agent.coder(["env", "--wait", "1m", "--format", "json"]).args(args).reveals();
         run.env("IMAGE", "mine").env("EDITOR", "nano").run().success().json()

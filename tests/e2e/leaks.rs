@@ -248,13 +248,11 @@ fn no_value_is_anywhere_after_everything_was_used() {
 /// In every place and form; else the test above would pass whatever happened.
 #[test]
 fn a_planted_value_is_found_wherever_it_is() {
-    let env = Env::new();
-    let server = env.server();
-    let alice = env.user("alice");
-    let value = alice.secret("api-key", &["--env", "API_KEY"]);
-    let workspace = env.workspace("owner: alice\nname: dev\nagent: { name: main }\n");
-    let agent = env.agent(&server, &workspace).start();
-    workspace.wait_lifecycle("ready");
+    let world = tests::World::with(tests::DEV);
+    let value = world.alice.secret("api-key", &["--env", "API_KEY"]);
+    let agent = world.agent().start();
+    world.workspace.wait_lifecycle("ready");
+    let env = &world.env;
     env.hunt();
     let encoded = STANDARD.encode(format!("xy{value}z"));
     for (directory, text) in [

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tests::{Agent, AgentBuilder, Env, LONG, Need, Process, Server, User, Workspace, requires, wait_for, wait_until};
+use tests::{Agent, Env, LONG, Need, Process, World, requires, wait_for, wait_until};
 
 /// Its scripts print and encode what they are given.
 const DEFINITION: &str = r#"
@@ -22,54 +22,40 @@ agent:
 
 const ROOT_WITH_GDB: [Need; 2] = [Need::Root, Need::Program("gcore", "gdb")];
 
-struct World {
-    env: Env,
-    server: Server,
-    alice: User,
-    workspace: Workspace,
+fn world() -> World {
+    let env = Env::new();
+    let definition = DEFINITION.replace("\"TEMPLATE\"", &env.canary("template"));
+    let world = World::within(env, &definition);
+    // Its author's file.
+    fs::remove_file(world.env.path("work/workspace.yaml")).unwrap();
+    let (env, alice) = (&world.env, &world.alice);
+    alice.secret("key", &["--env", "KEY"]);
+    alice.secret("tool", &["--file", "~/.config/tool"]);
+    let pem = format!("-----BEGIN-----\n{}\n{}\n-----END-----\n", env.canary("pem"), env.canary("pem"));
+    alice.secret_with("pem", pem, &["--env", "PEM", "--file", "~/.ssh/key"]);
+    world
 }
 
-impl World {
-    fn new() -> Self {
-        let env = Env::new();
-        let server = env.server();
-        let alice = env.user("alice");
-        alice.secret("key", &["--env", "KEY"]);
-        alice.secret("tool", &["--file", "~/.config/tool"]);
-        let pem = format!("-----BEGIN-----\n{}\n{}\n-----END-----\n", env.canary("pem"), env.canary("pem"));
-        alice.secret_with("pem", pem, &["--env", "PEM", "--file", "~/.ssh/key"]);
-        let workspace = env.workspace(&DEFINITION.replace("\"TEMPLATE\"", &env.canary("template")));
-        // Its author's file.
-        fs::remove_file(env.path("work/workspace.yaml")).unwrap();
-        Self { env, server, alice, workspace }
-    }
+/// Everything an agent does: boot, scripts, metadata, sessions, a change of a secret, the git key.
+fn use_everything(world: &World, agent: &Agent) {
+    world.workspace.wait_lifecycle("ready");
+    let _ = agent.coder(["exec", "--", "sh", "-c", "test -n \"$KEY\""]).run().success();
+    let _ = agent.coder(["env", "--format", "json"]).reveals().run().success();
+    let updated = world.env.canary("updated");
+    let _ = world.alice.coder(["secret", "update", "key"]).stdin(&updated).run().success();
+    let _ = agent.coder(["agent", "reload"]).run().success();
+    let _ = agent.coder(["status"]).run().success();
+    wait_until("metadata with the new value", LONG, || {
+        let metadata = &world.workspace.show_agent()["metadata"];
+        metadata.to_string().contains("key ********")
+    });
+}
 
-    fn agent(&self) -> AgentBuilder {
-        self.env.agent(&self.server, &self.workspace)
-    }
-
-    /// Everything an agent does: boot, scripts, metadata, sessions, a change of a secret, the git key.
-    fn use_everything(&self, agent: &Agent) {
-        self.workspace.wait_lifecycle("ready");
-        let _ = agent.coder(["exec", "--", "sh", "-c", "test -n \"$KEY\""]).run().success();
-        let _ = agent.coder(["env", "--format", "json"]).reveals().run().success();
-        let updated = self.env.canary("updated");
-        let _ = self.alice.coder(["secret", "update", "key"]).stdin(&updated).run().success();
-        let _ = agent.coder(["agent", "reload"]).run().success();
-        let _ = agent.coder(["status"]).run().success();
-        wait_until("metadata with the new value", LONG, || {
-            let metadata = &self.workspace.show_agent()["metadata"];
-            metadata.to_string().contains("key ********")
-        });
-    }
-
-    /// A core of a process, by root's debugger, where the hunt goes.
-    fn core(&self, pid: u32) -> u64 {
-        let core = self.env.path("work").join("core");
-        let made = self.env.program("/usr/bin/gcore").arg("-o").arg(&core).arg(pid.to_string()).run();
-        let made = made.success();
-        fs::metadata(core.with_file_name(format!("core.{pid}"))).unwrap_or_else(|_| panic!("{made:?}")).len()
-    }
+/// A core of a process, by root's debugger, where the hunt goes.
+fn core(env: &Env, pid: u32) -> u64 {
+    let core = env.path("work").join("core");
+    let made = env.program("/usr/bin/gcore").arg("-o").arg(&core).arg(pid.to_string()).run().success();
+    fs::metadata(core.with_file_name(format!("core.{pid}"))).unwrap_or_else(|_| panic!("{made:?}")).len()
 }
 
 fn maps(pid: u32) -> String {
@@ -81,11 +67,11 @@ fn a_core_of_the_idle_agent_holds_no_value() {
     if !requires("a_core_of_the_idle_agent_holds_no_value", &ROOT_WITH_GDB) {
         return;
     }
-    let world = World::new();
+    let world = world();
     let agent = world.agent().start().listening();
-    world.use_everything(&agent);
+    use_everything(&world, &agent);
     assert!(maps(agent.pid()).contains("secretmem"), "a kernel or a filter without memfd_secret");
-    assert!(world.core(agent.pid()) > 1 << 18);
+    assert!(core(&world.env, agent.pid()) > 1 << 18);
     world.env.hunt();
 }
 
@@ -95,10 +81,10 @@ fn a_core_of_the_main_process_holds_its_values() {
     if !requires("a_core_of_the_main_process_holds_its_values", &ROOT_WITH_GDB) {
         return;
     }
-    let world = World::new();
+    let world = world();
     let agent = world.agent().command(["sleep", "1000"]).start().listening();
     let main = main_process(agent.pid());
-    world.core(main);
+    core(&world.env, main);
     let found: Vec<_> = world.env.take_leaks().into_iter().map(|leak| leak.label).collect();
     for label in ["key", "pem", "template"] {
         assert!(found.iter().any(|it| it == label), "{label} in {found:?}");
@@ -112,15 +98,15 @@ fn a_core_of_the_idle_server_holds_no_value() {
     if !requires("a_core_of_the_idle_server_holds_no_value", &ROOT_WITH_GDB) {
         return;
     }
-    let world = World::new();
+    let world = world();
     let mut agent = world.agent().start().listening();
-    world.use_everything(&agent);
+    use_everything(&world, &agent);
     let refused = world.env.canary("refused");
     let body = serde_json::json!({ "name": "key", "value": refused });
     let _ = world.alice.rest().post("/users/me/secrets", &body).expect(409);
     assert_eq!(agent.terminate().code, Some(0));
     world.workspace.wait_lifecycle("off");
-    assert!(world.core(world.server.pid()) > 1 << 20);
+    assert!(core(&world.env, world.server.pid()) > 1 << 20);
     world.env.hunt();
 }
 
@@ -157,7 +143,7 @@ fn others_of_the_same_user_read_nothing_of_the_agent() {
     if !requires("others_of_the_same_user_read_nothing_of_the_agent", &needs) {
         return;
     }
-    let world = World::new();
+    let world = world();
     let agent = as_nobody(&world, &["/usr/bin/env"], &["sleep", "1000"]);
     world.workspace.wait_lifecycle("ready");
     assert_eq!(read_by_its_user(&world.env, agent.pid()), "");
@@ -176,7 +162,7 @@ fn where_nothing_may_be_locked_one_warning_says_so() {
     if !requires("where_nothing_may_be_locked_one_warning_says_so", &needs) {
         return;
     }
-    let world = World::new();
+    let world = world();
     let agent = as_nobody(&world, &["/usr/bin/prlimit", "--memlock=0:0"], &[]);
     world.workspace.wait_lifecycle("ready");
     for count in 2..4 {
@@ -186,7 +172,7 @@ fn where_nothing_may_be_locked_one_warning_says_so() {
     let warnings = agent.stderr().matches("memory cannot be locked").count();
     assert_eq!(warnings, 1, "{}", agent.stderr());
     // Not locked, but still not dumped.
-    world.core(agent.pid());
+    core(&world.env, agent.pid());
     world.env.hunt();
 }
 
@@ -197,7 +183,7 @@ fn without_secret_memory_values_are_locked_and_not_dumped() {
     if !requires("without_secret_memory_values_are_locked_and_not_dumped", &needs) {
         return;
     }
-    let world = World::new();
+    let world = world();
     let inject = ["-f", "-qq", "-o", "/dev/null", "-e", "inject=memfd_secret:error=ENOSYS"];
     let mut strace = as_nobody(&world, &[&["/usr/bin/strace"][..], &inject].concat(), &[]);
     world.workspace.wait_lifecycle("ready");

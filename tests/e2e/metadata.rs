@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::Value;
-use tests::{Env, Fault, LONG, Proxy, Workspace, wait_for, wait_until};
+use tests::{Fault, LONG, Proxy, Workspace, World, wait_for, wait_until};
 
 const DEFINITION: &str = r#"
 owner: alice
@@ -39,31 +39,26 @@ fn count(value: &str) -> u32 {
 
 #[test]
 fn values_are_collected_by_their_intervals_masked_and_shown() {
-    let env = Env::new();
-    let server = env.server();
-    let alice = env.user("alice");
-    alice.secret("api-key", &["--env", "API_KEY"]);
-    let workspace = env.workspace(DEFINITION);
-    let agent = env.agent(&server, &workspace).env("TEAM_NAME", "blue").start();
+    let world = World::with(DEFINITION);
+    world.alice.secret("api-key", &["--env", "API_KEY"]);
+    let agent = world.agent().env("TEAM_NAME", "blue").start();
+    let workspace = &world.workspace;
 
-    wait_item(&workspace, "count", |value, _| count(value) >= 3);
-    let once = wait_item(&workspace, "once", |value, _| value == "blue");
+    wait_item(workspace, "count", |value, _| count(value) >= 3);
+    let once = wait_item(workspace, "once", |value, _| value == "blue");
     assert_eq!(agent.read("once"), "x\n");
-    let leak = wait_item(&workspace, "leak", |value, _| value.starts_with("key: "));
+    let leak = wait_item(workspace, "leak", |value, _| value.starts_with("key: "));
     assert_eq!(leak["value"], "key: ********\n********");
-    let fails = wait_item(&workspace, "fails", |_, error| !error.is_empty());
+    let fails = wait_item(workspace, "fails", |_, error| !error.is_empty());
     assert_eq!((fails["value"].as_str(), fails["error"].as_str()), (Some("partly"), Some("exit code 3")));
-    wait_item(&workspace, "slow", |value, error| value.is_empty() && error == "not done within 1s");
+    wait_item(workspace, "slow", |value, error| value.is_empty() && error == "not done within 1s");
     assert!(once["collected_at"].is_string(), "{once}");
-    env.hunt();
+    world.env.hunt();
 }
 
 #[test]
 fn what_was_collected_without_a_connection_arrives_with_the_next_one() {
-    let env = Env::new();
-    let server = env.server();
-    env.user("alice");
-    let workspace = env.workspace(DEFINITION);
+    let World { env, server, workspace, .. } = World::with(DEFINITION);
     let proxy = Proxy::new(server.url());
     let agent = env.agent(&proxy, &workspace).env("TEAM_NAME", "blue").start();
     let first = wait_item(&workspace, "count", |value, _| count(value) >= 1);

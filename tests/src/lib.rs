@@ -14,6 +14,7 @@
 //! ```
 //!
 //! - [`Env`]: the scratch directory, the cleared environment, and the hunt for values when the test ends
+//! - [`World`]: a server, alice and her workspace, which is what most tests need
 //! - [`Run`] and [`Output`]: one command line and what it printed
 //! - [`Process`], [`Server`], [`Agent`]: what runs meanwhile; ended by pid when dropped
 //! - [`Sshd`], [`Account`], [`GitHost`]: logins of a user of this machine
@@ -44,6 +45,7 @@ mod server;
 mod sshd;
 mod wait;
 mod workspace;
+mod world;
 
 pub use account::Account;
 pub use agent::{Agent, AgentBuilder};
@@ -61,3 +63,4 @@ pub use server::{Server, User};
 pub use sshd::{Sshd, drop_in, shipped};
 pub use wait::{LONG, SHORT, wait_for, wait_until};
 pub use workspace::{AgentToken, Workspace};
+pub use world::{DEV, World};

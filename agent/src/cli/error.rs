@@ -1,7 +1,10 @@
 //! What a command can fail with: one place decides the exit code, the hint and how it looks.
 
+use std::fmt::Write as _;
 use std::io;
 use std::process::ExitCode;
+
+use reqwest::StatusCode;
 
 use super::client::ClientError;
 use super::config_dir::ConfigDirError;
@@ -105,16 +108,20 @@ impl CliError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
+    /// What the user of `command` can do about it.
+    fn hint(&self, command: &str) -> Option<String> {
         match self {
-            Self::Request { source, .. } => source.hint(),
+            Self::Request { source, .. } => source.hint().or_else(|| match source.status()? {
+                StatusCode::NOT_FOUND | StatusCode::CONFLICT if command.starts_with("coder secret ") => {
+                    Some("\"coder secret list\" shows what there is.".into())
+                }
+                _ => None,
+            }),
             Self::Run(RunError::Start { source, .. }) if source.kind() == io::ErrorKind::NotFound => Some(
                 "Install OpenSSH's client; Debian and Fedora call the package openssh-client and openssh-clients."
                     .into(),
             ),
-            Self::Agent(AgentError::NoAgent { .. }) => {
-                Some("\"coder exec --wait 30s\" waits for an agent that is about to start.".into())
-            }
+            Self::Agent(AgentError::NoAgent { .. }) => Some(agent_hint(command, rustix::process::geteuid().is_root())),
             _ => None,
         }
     }
@@ -127,8 +134,20 @@ impl CliError {
         let see = format!("see \"{command} --help\" for more information");
         ui::note(&format!("Encountered an error running \"{command}\", {see}"));
         ui::note(&ui::printable(&format!("error: {}", chain(self))));
-        if let Some(hint) = self.hint() {
+        if let Some(hint) = self.hint(command) {
             ui::note(&hint);
         }
     }
+}
+
+/// How `command` gets an agent to ask.
+fn agent_hint(command: &str, root: bool) -> String {
+    let mut hint = String::from("Start one with \"coder agent\", or the service coder-agent@USER.");
+    if command == "coder exec" {
+        hint.push_str(" \"coder exec --wait 30s\" waits for one that is about to start.");
+    }
+    if root {
+        let _ = write!(hint, "\nRoot asks root's own. For another user's: runuser -u USER -- {command}");
+    }
+    hint
 }

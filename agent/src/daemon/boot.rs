@@ -168,7 +168,7 @@ impl Boot {
         let (reporter, stop) = (self.reporter.clone(), self.stop.clone());
         self.startup.spawn(async move {
             let summary = runner.run_all(&scripts, Stage::Start, &stop).await;
-            info!(?summary, "startup scripts ended");
+            info!("startup scripts ended: {summary}");
             reporter.lifecycle(start_state(summary));
         });
         self.startup.close();

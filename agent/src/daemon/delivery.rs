@@ -71,6 +71,13 @@ pub(super) struct Names {
     pub(super) agent: String,
 }
 
+impl Names {
+    fn of(manifest: &Manifest) -> Self {
+        let Manifest { owner_username, workspace_name, agent_name, .. } = manifest;
+        Self { workspace: format!("{owner_username}/{workspace_name}"), agent: agent_name.clone() }
+    }
+}
+
 impl Workspace {
     /// Manifest and secrets → plan → files → environment. `delivered`: what need not be written again.
     pub(super) async fn deliver(
@@ -84,10 +91,7 @@ impl Workspace {
         if let Err(error) = dumps::exclude_heap() {
             warn!(%error, "a core that root forces of the agent may hold values");
         }
-        let places = self.places();
-        reporter.set_agent(manifest.agent_id);
-        reporter.startup(VERSION.to_owned(), places.directory(&manifest.directory).display().to_string());
-        reporter.lifecycle(State::Starting);
+        self.report_start(&manifest, reporter);
 
         let refused = secrets.refused.clone();
         let mut problems: Vec<_> = refused.iter().map(ToString::to_string).collect();
@@ -102,33 +106,38 @@ impl Workspace {
         let left_out = environment.resolve(&Caller::Agent(Vec::new())).left_out;
         problems.extend(left_out.iter().map(ToString::to_string));
 
-        let runner = Runner {
-            masking: self.masking.clone(),
-            environment,
-            directory: manifest.directory,
-            shell: self.own.shell.clone(),
-            places,
-            data: self.script_data.clone(),
-            reporter: reporter.clone(),
-        };
-        let (scripts, metadata) = (manifest.scripts.into(), manifest.metadata.into());
-        let recurring = Recurring { runner: Arc::new(runner), scripts, metadata };
-        let names = Names {
-            workspace: format!("{}/{}", manifest.owner_username, manifest.workspace_name),
-            agent: manifest.agent_name,
-        };
         Ok(Delivery {
-            recurring,
-            motd: manifest.motd_path.into(),
+            names: Names::of(&manifest),
+            motd: PathBuf::from(&manifest.motd_path),
+            recurring: self.recurring(manifest, environment, reporter),
             problems,
             files,
             key,
-            names,
             fetched_at,
             variables,
             refused,
             left_out,
         })
+    }
+
+    fn report_start(&self, manifest: &Manifest, reporter: &Reporter) {
+        reporter.set_agent(manifest.agent_id);
+        reporter.startup(VERSION.to_owned(), self.places().directory(&manifest.directory).display().to_string());
+        reporter.lifecycle(State::Starting);
+    }
+
+    fn recurring(&self, manifest: Manifest, environment: Arc<Environment>, reporter: &Reporter) -> Recurring {
+        let runner = Runner {
+            masking: self.masking.clone(),
+            environment,
+            directory: manifest.directory,
+            shell: self.own.shell.clone(),
+            places: self.places(),
+            data: self.script_data.clone(),
+            reporter: reporter.clone(),
+        };
+        let (scripts, metadata) = (manifest.scripts.into(), manifest.metadata.into());
+        Recurring { runner: Arc::new(runner), scripts, metadata }
     }
 
     /// On a thread of its own: a disk may take its time, and the server is told of the start meanwhile.

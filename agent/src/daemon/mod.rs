@@ -63,8 +63,9 @@ pub fn run(args: AgentArgs) -> ExitCode {
         Err(error) => return complain(&error, FAILURE).into(),
     };
     let code = runtime.block_on(async {
-        if start.config.dry_run { dry_run::dry_run(start).await } else { live(start, orphans).await }
+        if start.config.dry_run { Ok(dry_run::dry_run(start).await) } else { live(start, orphans).await }
     });
+    let (Ok(code) | Err(code)) = code;
     // A disk or a name server that does not answer must not keep the process.
     runtime.shutdown_background();
     code.into()
@@ -72,28 +73,20 @@ pub fn run(args: AgentArgs) -> ExitCode {
 
 /// The boot story. Each part waits for what it needs from the one before it: nothing starts before the environment is
 /// there, the environment comes after the files, the files come with the manifest.
-async fn live(start: Start, orphans: Orphans) -> u8 {
+async fn live(start: Start, orphans: Orphans) -> Result<u8, u8> {
     let config = start.config;
     let mut leftovers = Leftovers::new(orphans);
-    let mut signals = match if config.command.is_empty() { Signals::for_agent() } else { Signals::for_command() } {
-        Ok(signals) => signals,
-        Err(error) => return complain(&error, FAILURE),
-    };
+    let signals = if config.command.is_empty() { Signals::for_agent() } else { Signals::for_command() };
+    let mut signals = signals.map_err(|error| complain(&error, FAILURE))?;
     // First of all: whoever asks while the workspace boots waits, instead of being told that there is no agent.
-    let listener = match desk::listen(config.socket.as_deref(), &start.own) {
-        Err(error) => return complain(&error, USAGE),
-        Ok(listener) => listener,
-    };
+    let listener = desk::listen(config.socket.as_deref(), &start.own).map_err(|error| complain(&error, USAGE))?;
     info!(version = delivery::VERSION, server = %config.url, "agent starts");
     let reporter = Reporter::default();
-    let ledger = match Ledger::new(start.own.state_dir.clone()) {
-        Ok(ledger) => Arc::new(Mutex::new(ledger)),
-        Err(error) => return complain(&error, FAILURE),
-    };
+    let ledger = Ledger::new(start.own.state_dir.clone()).map_err(|error| complain(&error, FAILURE))?;
     let workspace = Workspace {
         own: start.own,
         server: config.url.to_string(),
-        ledger,
+        ledger: Arc::new(Mutex::new(ledger)),
         stale_files: config.stale_files,
         log_dir: config.log_dir,
         script_data: script_data(config.script_data_dir.as_deref()),
@@ -101,8 +94,7 @@ async fn live(start: Start, orphans: Orphans) -> u8 {
         masking: Arc::new(Masking::new(config.token.last().share())),
     };
     let endpoint = Arc::new(Endpoint::new(config.url, config.token, Role::Agent));
-    let (control, link) = Control::new(endpoint.clone(), reporter.clone());
-    let Link { manifests, state, handle } = link;
+    let (control, Link { manifests, state, handle }) = Control::new(endpoint.clone(), reporter.clone());
     let boot = Arc::new(Boot::new(workspace, config.strict, !config.command.is_empty(), reporter));
     let desk = Arc::new(Desk::new(boot.clone(), endpoint, handle.clone(), state.clone()));
     let mut sessions = tokio::spawn(desk::serve(listener, boot.sessions.clone(), desk));
@@ -116,12 +108,12 @@ async fn live(start: Start, orphans: Orphans) -> u8 {
         never = boot.give_up_waiting(config.start_without_secrets) => match never {},
         never = announce::announce(&boot, state, config.ready_after) => match never {},
         never = leftovers.reap() => match never {},
-        ended = &mut connection => return crash("the connection", ended),
-        ended = &mut sessions => return crash("sessions", ended),
+        ended = &mut connection => return Err(crash("the connection", ended)),
+        ended = &mut sessions => return Err(crash("sessions", ended)),
     };
     let code = shutdown::shut_down(&boot, &mut signals, &handle, connection, code).await;
     leftovers.end().await;
-    code
+    Ok(code)
 }
 
 /// What the agent does besides delivering: it runs the main process, or waits to be told to end.

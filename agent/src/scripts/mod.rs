@@ -9,6 +9,7 @@ mod masking;
 mod output;
 mod run;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use futures_util::future::join_all;
 use protocol::agent_api::timing::{Stage, Status};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::environment::Environment;
 use crate::manifest::{Metadata, Script};
@@ -71,6 +73,13 @@ pub struct Summary {
     pub timed_out: usize,
 }
 
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { count, failed, timed_out } = self;
+        write!(f, "{count} run, {failed} failed, {timed_out} out of time")
+    }
+}
+
 impl Runner {
     /// Runs `scripts` side by side until the last has ended, or `stop` has ended them.
     pub async fn run_all(&self, scripts: &[Script], stage: Stage, stop: &CancellationToken) -> Summary {
@@ -78,7 +87,11 @@ impl Runner {
         let outcomes = join_all(scripts.iter().map(async |script| {
             // Never closed, so a place always comes.
             let _place = places.acquire().await;
-            self.run(script, stage, stop).await
+            let outcome = self.run(script, stage, stop).await;
+            if matches!(outcome.status, Status::ExitFailure | Status::TimedOut) {
+                warn!("script {:?} {outcome}", script.display_name);
+            }
+            outcome
         }))
         .await;
         let count = |status| outcomes.iter().filter(|outcome| outcome.status == status).count();

@@ -40,6 +40,15 @@ pub struct Outcome {
     pub exit_code: i32,
 }
 
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.status {
+            Status::TimedOut => f.write_str("ran out of time"),
+            _ => write!(f, "ended with exit code {}", self.exit_code),
+        }
+    }
+}
+
 /// Why a script was not left to itself.
 enum Cut {
     TimedOut(Duration),
@@ -56,7 +65,7 @@ impl Runner {
             output.note(&failure.text);
             Outcome { status: Status::ExitFailure, exit_code: failure.exit_code }
         });
-        debug!(script = %script.id, ?outcome, "script ended");
+        debug!(script = %script.id, "script {outcome}");
         self.reporter.script(Timing {
             script_id: script.id.as_bytes().to_vec(),
             start: Some(wall.into()),

@@ -3,121 +3,19 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
 
 mod control_plane;
+mod workspace;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::path::Path;
 use std::time::Duration;
 
 use control_plane::{ControlPlane, LIMIT, SCRIPT_SOURCE, Seen, manifest, on_start, on_stop, secret};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use protocol::agent_api::lifecycle::State;
 use protocol::agent_api::timing;
-use tempfile::TempDir;
 use tokio::net::UnixDatagram;
-use tokio::process::{Child, Command};
 use tokio::time::timeout;
-
-const TOKEN: &str = "11111111-2222-3333-4444-canary-token";
-const VALUE: &str = "canary-value-of-a-secret";
-
-struct Workspace {
-    dir: TempDir,
-    command: Command,
-}
-
-struct Running {
-    dir: TempDir,
-    child: Child,
-}
-
-impl Workspace {
-    fn new(url: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("home")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_coder"));
-        command
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap())
-            .env("HOME", dir.path().join("home"))
-            .env("CODER_AGENT_URL", url)
-            .env("CODER_AGENT_TOKEN", TOKEN)
-            .env("CODER_AGENT_LOG", "trace")
-            .env("CODER_AGENT_SOCKET", dir.path().join("agent.sock"))
-            .arg("agent")
-            .args(["--config", "/dev/null", "--allow-root", "--log-dir"])
-            .arg(dir.path().join("logs"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        Self { dir, command }
-    }
-
-    fn args(mut self, args: &[&str]) -> Self {
-        self.command.args(args);
-        self
-    }
-
-    fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
-        self.command.env(name, value);
-        self
-    }
-
-    fn without(mut self, name: &str) -> Self {
-        self.command.env_remove(name);
-        self
-    }
-
-    fn start(mut self) -> Running {
-        Running { child: self.command.spawn().unwrap(), dir: self.dir }
-    }
-
-    async fn output(self) -> (Output, TempDir) {
-        self.start().end().await
-    }
-}
-
-impl Running {
-    fn home(&self, path: &str) -> PathBuf {
-        self.dir.path().join("home").join(path)
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id().unwrap().try_into().unwrap()), signal).unwrap();
-    }
-
-    /// The end, and the log directory for a look at it.
-    async fn end(self) -> (Output, TempDir) {
-        let output = timeout(LIMIT, self.child.wait_with_output()).await.expect("the agent ends").unwrap();
-        no_canary(&output.stderr, "standard error");
-        for file in fs::read_dir(self.dir.path().join("logs")).into_iter().flatten() {
-            let path = file.unwrap().path();
-            no_canary(&fs::read(&path).unwrap(), &path.display().to_string());
-        }
-        (output, self.dir)
-    }
-
-    async fn stop(self) -> (Output, TempDir) {
-        self.signal(Signal::SIGTERM);
-        self.end().await
-    }
-}
-
-fn no_canary(bytes: &[u8], place: &str) {
-    let text = String::from_utf8_lossy(bytes);
-    assert!(!text.contains(TOKEN) && !text.contains(VALUE), "a value in {place}: {text}");
-}
-
-fn text(output: &Output) -> (String, String) {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (text(&output.stdout), text(&output.stderr))
-}
-
-fn read(path: impl AsRef<Path>) -> String {
-    fs::read_to_string(path).unwrap()
-}
+use workspace::{VALUE, Workspace, no_canary, read, text};
 
 fn is_ready(seen: &Seen) -> bool {
     seen.states.contains(&State::Ready)

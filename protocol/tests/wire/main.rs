@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod codec;
+mod ends;
 mod golden;
 mod limits;
 mod peers;

@@ -47,29 +47,33 @@ pub async fn workspace(store: &Store, workspace: &Workspace) -> Result<Value, St
         "last_used_at": last_used(workspace),
         "outdated": false,
         "health": { "healthy": failing.is_empty(), "failing_agents": failing },
-        // There is one build, which has succeeded: applying the definition.
-        "latest_build": {
-            "id": workspace.id,
-            "workspace_id": workspace.id,
-            "workspace_name": workspace.name,
-            "workspace_owner_id": workspace.owner_id,
-            "workspace_owner_name": workspace.owner_name,
-            "build_number": 1,
-            "created_at": workspace.created_at,
-            "updated_at": workspace.updated_at,
-            "transition": "start",
-            "status": "running",
-            "job": { "id": workspace.id, "created_at": workspace.created_at, "status": "succeeded" },
-            "resources": [{
-                "id": workspace.id,
-                "created_at": workspace.created_at,
-                "workspace_transition": "start",
-                "type": "workspace",
-                "name": workspace.name,
-                "agents": agents,
-            }],
-        },
+        "latest_build": build(workspace, &agents),
     }))
+}
+
+/// There is one build, which has succeeded: applying the definition.
+fn build(workspace: &Workspace, agents: &[Value]) -> Value {
+    json!({
+        "id": workspace.id,
+        "workspace_id": workspace.id,
+        "workspace_name": workspace.name,
+        "workspace_owner_id": workspace.owner_id,
+        "workspace_owner_name": workspace.owner_name,
+        "build_number": 1,
+        "created_at": workspace.created_at,
+        "updated_at": workspace.updated_at,
+        "transition": "start",
+        "status": "running",
+        "job": { "id": workspace.id, "created_at": workspace.created_at, "status": "succeeded" },
+        "resources": [{
+            "id": workspace.id,
+            "created_at": workspace.created_at,
+            "workspace_transition": "start",
+            "type": "workspace",
+            "name": workspace.name,
+            "agents": agents,
+        }],
+    })
 }
 
 fn last_used(workspace: &Workspace) -> Timestamp {

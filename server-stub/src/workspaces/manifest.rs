@@ -52,19 +52,7 @@ pub fn build(agent: &AgentIdentity, sources: ManifestSources, file_targets: bool
         Some((name, String::from_utf8_lossy(value.expose()).into_owned()))
     });
     let environment_variables = env.collect();
-    let secrets = sources
-        .secrets
-        .into_iter()
-        .filter_map(|secret| {
-            let DeliveredSecret { name, env_name, file_path, value } = secret;
-            let file_path = if file_targets { file_path } else { String::new() };
-            if env_name.is_empty() && file_path.is_empty() {
-                return None;
-            }
-            let value = read(format!("secret {name}"), value)?.expose().to_vec();
-            Some(WorkspaceSecret { env_name, file_path, value })
-        })
-        .collect();
+    let secrets = sources.secrets.into_iter().filter_map(|it| secret(it, file_targets, &mut read)).collect();
     let manifest = Manifest {
         agent_id: agent.id.as_bytes().to_vec(),
         environment_variables,
@@ -90,6 +78,20 @@ pub fn build(agent: &AgentIdentity, sources: ManifestSources, file_targets: bool
 #[must_use]
 pub fn empty_derp_map() -> DerpMap {
     DerpMap { home_params: Some(HomeParams::default()) }
+}
+
+fn secret(
+    secret: DeliveredSecret,
+    file_targets: bool,
+    read: &mut impl FnMut(String, Result<Secret, StoreError>) -> Option<Secret>,
+) -> Option<WorkspaceSecret> {
+    let DeliveredSecret { name, env_name, file_path, value } = secret;
+    let file_path = if file_targets { file_path } else { String::new() };
+    if env_name.is_empty() && file_path.is_empty() {
+        return None;
+    }
+    let value = read(format!("secret {name}"), value)?.expose().to_vec();
+    Some(WorkspaceSecret { env_name, file_path, value })
 }
 
 fn script(script: Script) -> WorkspaceAgentScript {

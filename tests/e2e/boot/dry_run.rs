@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use serde_json::json;
-use tests::{Env, Workspace};
+use tests::{DEV, Env, Workspace};
 
 use super::{World, on_start, on_stop, snapshot};
 
@@ -89,7 +89,7 @@ fn what_keeps_it_from_asking_is_said_and_fails() {
     let other = Env::new();
     let _other = other.server();
     other.user("alice");
-    let stranger = other.workspace("owner: alice\nname: dev\nagent: { name: main }\n");
+    let stranger = other.workspace(DEV);
     world.env.watch("token of a stranger", stranger.token().as_bytes());
     let _ = run(&stranger, world.server.url()).complains("error: ");
 }

@@ -9,7 +9,7 @@ use std::thread;
 use reqwest::Method;
 use rustix::fs::{Gid, Uid};
 use serde_json::json;
-use tests::{Env, LONG, Need, Process, Rest, Run, binaries, requires, wait_until};
+use tests::{DEV, Env, LONG, Need, Process, Rest, Run, binaries, requires, wait_until};
 
 const NOBODY: u32 = 65_534;
 
@@ -41,7 +41,7 @@ fn race(name: &str, rounds: usize) {
             .run()
             .success();
     }
-    let workspace = env.workspace("owner: alice\nname: dev\nagent: { name: main }\n");
+    let workspace = env.workspace(DEV);
     let agents = ["a", "b"].map(|agent| place.agent(&env, server.url(), workspace.token(), agent));
     for agent in ["a", "b"] {
         wait_until("an agent", LONG, || place.socket(agent).exists());

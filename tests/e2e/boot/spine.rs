@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use tests::Env;
+use tests::World;
 
 const DEFINITION: &str = r#"
 owner: alice
@@ -26,13 +26,10 @@ const MAIN: &str = "printf '%s' \"$API_KEY\" > ~/main-saw; printf '%s' \"$SERVIC
 
 #[test]
 fn secrets_are_in_file_script_and_main_process() {
-    let env = Env::new();
-    let server = env.server();
-    let alice = env.user("alice");
+    let World { env, server, alice, workspace } = World::with(DEFINITION);
     let key = alice.secret("api-key", &["--description", "API key for workspace tools", "--env", "API_KEY"]);
     let config = alice.secret("tool-config", &["--file", "~/.config/tool/config.json"]);
     let token = alice.secret("service-token", &["--env", "SERVICE_TOKEN", "--file", "~/.config/service/token"]);
-    let workspace = env.workspace(DEFINITION);
 
     let mut agent = env.agent(&server, &workspace).command(["sh", "-c", MAIN]).start();
     assert_eq!(agent.exit().code, Some(7), "{}", agent.stderr());
@@ -50,16 +47,13 @@ fn secrets_are_in_file_script_and_main_process() {
 
 #[test]
 fn an_agent_without_a_main_process_is_ready_until_it_is_stopped() {
-    let env = Env::new();
-    let server = env.server();
-    let alice = env.user("alice");
-    alice.secret("api-key", &["--env", "API_KEY"]);
-    alice.secret("tool-config", &["--file", "~/.config/tool/config.json"]);
-    let workspace = env.workspace(DEFINITION);
+    let world = World::with(DEFINITION);
+    world.alice.secret("api-key", &["--env", "API_KEY"]);
+    world.alice.secret("tool-config", &["--file", "~/.config/tool/config.json"]);
 
-    let mut agent = env.agent(&server, &workspace).start();
-    workspace.wait_lifecycle("ready");
-    env.hunt();
+    let mut agent = world.agent().start();
+    world.workspace.wait_lifecycle("ready");
+    world.env.hunt();
     assert_eq!(agent.terminate().code, Some(0), "{}", agent.stderr());
-    workspace.wait_lifecycle("off");
+    world.workspace.wait_lifecycle("off");
 }

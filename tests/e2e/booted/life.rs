@@ -7,6 +7,8 @@ use super::world::{SERVER, World, agent_of};
 
 /// Fails where the session has no secrets.
 const HAS_SECRETS: &str = "test -n \"$QUOTES\"";
+/// What a service of the user does that is started with the machine.
+const WAITING: &str = "test -n \"$QUOTES\" && touch ~/waiting; exec sleep infinity";
 
 /// Waits until a successor of the agent is there; before that, sessions wait by themselves.
 fn wait_restarted(machine: &Machine, unit: &str, before: &str) {
@@ -58,7 +60,14 @@ pub(super) fn stop(world: &World) {
 pub(super) fn power_off(world: &mut World) {
     let mut session = world.ssh("alice").arg("echo up; sleep 1000").spawn("session");
     let _ = session.line_with("up", SHORT);
-    world.machine.sh("rm -f /home/alice/stopped");
+    world.machine.sh("rm -f /home/alice/stopped; loginctl enable-linger alice");
+    let home = "/home/alice/.config/systemd/user";
+    let service = format!("[Service]\nExecStart=/usr/bin/coder exec --wait 5m -- sh -c '{WAITING}'\n");
+    world.machine.write(&format!("{home}/waiting.service"), "0644", service);
+    world.machine.sh(&format!(
+        "install -d {home}/default.target.wants && ln -s ../waiting.service {home}/default.target.wants/"
+    ));
+    world.machine.sh("chown -R alice /home/alice/.config");
     world.machine.sh(&format!("systemctl disable {SERVER}"));
     world.machine.power_off();
     assert_eq!(world.file_of_disk("home/alice/stopped"), "stopped\n");
@@ -81,8 +90,19 @@ pub(super) fn boot_without_server(world: &mut World) {
     assert_eq!(told.count(), 1, "{}", shell.stdout);
     let _ = world.ssh("alice").arg("test -z \"${QUOTES-}\"").run().success();
     assert_eq!(machine.property(SERVER, "ActiveState"), "inactive");
+    let in_service = |test: &str| {
+        let run = format!("systemd-run --user --wait --pipe --quiet {test}");
+        machine.sh_as("alice", &format!("export XDG_RUNTIME_DIR=/run/user/$(id -u); {run}")).run().exit.code
+    };
+    // alice lingers, so her service manager was started with the machine.
+    assert_eq!(in_service(&format!("sh -c '{HAS_SECRETS}'")), Some(1));
+    assert!(!machine.exists("/home/alice/waiting"));
     machine.sh(&format!("systemctl start {SERVER}"));
     wait_until("a delivery", LONG, || machine.property(&unit, "StatusText").starts_with("delivered "));
     let _ = world.ssh("alice").arg(HAS_SECRETS).run().success();
+    wait_until("the service that waits", LONG, || machine.exists("/home/alice/waiting"));
+    machine.wait_property(&unit, "ActiveState", "active");
+    machine.sh(&format!("systemctl reload {unit}"));
+    assert_eq!(in_service(&format!("sh -c '{HAS_SECRETS}'")), Some(0));
     machine.wait_booted();
 }

@@ -57,7 +57,10 @@ fn every_way_into_a_booted_machine_sees_the_same_bytes_and_none_depends_on_the_a
             ),
             ("root's login is untouched", ways::root_is_untouched),
             ("cron sees the exact bytes", ways::cron),
-            ("a change reaches services of the user with daemon-reload", ways::services_follow),
+            (
+                "a change reaches services of the user with daemon-reload, and with the agent's unit",
+                ways::services_follow,
+            ),
             ("an agent that hangs keeps nobody out", absent::hangs),
             ("without an agent everybody gets in", absent::stopped),
             ("without the package everybody gets in", absent::removed),
@@ -85,6 +88,8 @@ fn the_units_live_through_faults_a_power_off_and_a_boot_without_a_server() {
     );
     eprintln!("check: a power-off waits for nobody");
     life::power_off(&mut world);
-    eprintln!("check: a boot without a server lets everybody in, and the agent comes when the server does");
+    eprintln!(
+        "check: a boot without a server lets everybody in, and the agent and the services come when the server does"
+    );
     life::boot_without_server(&mut world);
 }

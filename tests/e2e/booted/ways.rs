@@ -93,15 +93,21 @@ pub(super) fn services_follow(world: &World) {
     // The user's service manager lives as long as there is a session.
     let mut session = world.ssh("alice").arg("echo up; sleep 1000").spawn("session");
     let _ = session.line_with("up", SHORT);
-    let value = world.alice.secret("later", &["--env", "LATER"]);
-    world.machine.sh(&format!("systemctl reload {}", agent_of("alice")));
     let read = || {
         let service = "systemd-run --user --wait --pipe --quiet sh -c 'printf %s \"$LATER\"'";
         world.ssh("alice").arg(service).reveals().run().success().stdout
     };
-    assert_eq!(read(), "", "what runs keeps what it has");
+    let value = world.alice.secret("later", &["--env", "LATER"]);
+    let _ = world.ssh("alice").arg("coder agent reload").run().success();
+    assert_eq!(read(), "", "the service manager has not asked again");
     let _ = world.ssh("alice").arg("systemctl --user daemon-reload").run().success();
     assert_eq!(read(), value);
+    for verb in ["reload", "restart"] {
+        let value = world.env.canary(verb);
+        let _ = world.alice.coder(["secret", "update", "later"]).stdin(&value).run().success();
+        world.machine.sh(&format!("systemctl {verb} {}", agent_of("alice")));
+        assert_eq!(read(), value, "after systemctl {verb}");
+    }
 }
 
 pub(super) fn cron(world: &World) {

@@ -8,8 +8,6 @@ pub mod writes;
 
 use tests::{Env, Proxy, Server, User, Workspace};
 
-const DEFINITION: &str = "owner: alice\nname: dev\nagent: { name: main }\n";
-
 /// A server behind a proxy, and a workspace with a secret.
 struct World {
     env: Env,

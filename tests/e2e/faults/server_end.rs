@@ -3,9 +3,8 @@
 use std::io::Write as _;
 
 use nix::sys::signal::Signal;
-use tests::{Env, LONG, Need, Server, User, Workspace, requires};
+use tests::{DEV, Env, LONG, Need, Server, User, Workspace, requires};
 
-use super::DEFINITION;
 use super::writes::{Writer, Written, value};
 use crate::peers::End;
 use crate::peers::client::Client;
@@ -27,7 +26,7 @@ impl World {
         for name in SECRETS {
             let _ = alice.coder(["secret", "create", name, "--env", name]).stdin(value(0)).run().success();
         }
-        let workspace = env.workspace(DEFINITION);
+        let workspace = env.workspace(DEV);
         Self { env, alice, workspace, server }
     }
 

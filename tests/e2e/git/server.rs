@@ -1,16 +1,13 @@
 //! The server's side: one key pair a user, and who is told what of it.
 
 use reqwest::Method;
-use tests::{Env, Rest};
+use tests::{DEV, Env, Rest, World};
 
 const OF_AGENT: &str = "/workspaceagents/me/gitsshkey";
 
 #[test]
 fn a_user_has_one_key_and_whatever_is_done_with_it_is_written_down() {
-    let env = Env::new();
-    let server = env.server();
-    let alice = env.user("alice");
-    let workspace = env.workspace("owner: alice\nname: dev\nagent: { name: main }\n");
+    let World { env, server, alice, workspace } = World::with(DEV);
     let public = || alice.rest().get("/users/me/gitsshkey").expect(200).json["public_key"].clone();
     let delivered = || {
         let key = Rest::new(server.url(), workspace.token()).get(OF_AGENT).expect(200).json;

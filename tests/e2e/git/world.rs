@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tests::{
-    Env, GitHost, Need, Output, Process, Rest, Run, SHORT, Server, User, Workspace, binaries, requires, wait_until,
+    DEV, Env, GitHost, Need, Output, Process, Rest, Run, SHORT, Server, User, Workspace, binaries, requires, wait_until,
 };
 
 /// What the tests of this theme have in common.
@@ -35,7 +35,7 @@ impl World {
         if algorithm != "ed25519" {
             let _ = alice.coder(["publickey", "--reset", "--yes"]).run().success();
         }
-        let workspace = env.workspace("owner: alice\nname: dev\nagent: { name: main }\n");
+        let workspace = env.workspace(DEV);
         let host = GitHost::start(&env, "sshd");
         let world = Self { env, server, alice, workspace, host };
         fs::create_dir(world.env.path("repositories")).unwrap();

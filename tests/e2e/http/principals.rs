@@ -1,5 +1,7 @@
 //! Who may ask for what: each route, asked by its owner, by somebody else, by an agent, with nothing.
 
+use tests::DEV;
+
 use super::*;
 
 /// Routes with what they need of a user: `USER` and `AGENT` are filled in, and what another user is told.
@@ -34,7 +36,7 @@ impl Everything {
         let world = World::new();
         let body = json!({ "name": "a", "value": world.env.canary("a"), "env_name": "A" });
         world.create(body).is(201);
-        let workspace = world.env.workspace("owner: alice\nname: dev\nagent: { name: main }\n");
+        let workspace = world.env.workspace(DEV);
         world.env.workspace("owner: bob\nname: dev\nagent: { name: main }\n");
         let shown = world.get("/users/me/workspace/dev").is(200).body;
         let id = |value: &Value| value.as_str().expect("an id").to_owned();

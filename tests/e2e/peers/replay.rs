@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use tests::{Env, LONG};
+use tests::{DEV, LONG, World};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
@@ -81,10 +81,7 @@ impl Replay {
 
 #[test]
 fn the_boot_of_a_go_agent() {
-    let env = Env::new();
-    let server = env.server();
-    env.user("alice");
-    let workspace = env.workspace("owner: alice\nname: dev\nagent: { name: main }\n");
+    let World { server, workspace, .. } = World::with(DEV);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let url = format!("ws://{}/api/v2/workspaceagents/me/rpc?role=agent&version=2.10", server.address());

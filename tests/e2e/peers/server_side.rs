@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use futures_util::FutureExt as _;
-use tests::{Env, Server, User, Workspace};
+use tests::World;
 use tokio::io::AsyncWriteExt as _;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -26,36 +26,19 @@ agent:
     - { key: disk, display_name: Disk, script: "df -h /", interval: 60, timeout: 5 }
 "#;
 
-struct World {
-    // Before the server, so that it is dropped, and its files are searched, after it.
-    server: Server,
-    alice: User,
-    workspace: Workspace,
-}
-
-impl World {
-    fn new() -> Self {
-        let env = Env::new();
-        let server = env.server();
-        let alice = env.user("alice");
-        let workspace = env.workspace(DEFINITION);
-        Self { server, alice, workspace }
-    }
-
-    fn dial(&self) -> Client {
-        Client::dial(&self.server, self.workspace.token())
-    }
+fn dial(world: &World) -> Client {
+    Client::dial(&world.server, world.workspace.token())
 }
 
 #[test]
 fn the_manifest_field_by_field() {
-    let world = World::new();
+    let world = World::with(DEFINITION);
     // Sorted by name, which is not the order they are made in.
     let second = world.alice.secret("b-env", &["--env", "B_TOKEN"]);
     let first = world.alice.secret("a-file", &["--file", "~/.config/tool"]);
     world.alice.secret("c-disabled", &["--env", "C_TOKEN", "--enabled=false"]);
     world.alice.secret("d-nowhere", &[]);
-    let client = world.dial();
+    let client = dial(&world);
     let (reply, bytes) = client.call_raw(include_bytes!("../../../protocol/testdata/req.bin"));
     let body = reply.message();
     assert_eq!(bytes, wire::answer(&body), "one Message, one CloseSend, numbered from 1");
@@ -90,7 +73,7 @@ fn the_manifest_field_by_field() {
 
 #[test]
 fn a_token_is_taken_wherever_agents_put_it() {
-    let world = World::new();
+    let world = World::with(DEFINITION);
     let token = world.workspace.token();
     let (cookie, bearer) = (format!("other=1; coder_session_token={token}"), format!("bearer {token}"));
     for headers in [[("Coder-Session-Token", token)], [("Cookie", &cookie)], [("Authorization", &bearer)]] {
@@ -107,7 +90,7 @@ fn a_token_is_taken_wherever_agents_put_it() {
 
 #[test]
 fn versions() {
-    let world = World::new();
+    let world = World::with(DEFINITION);
     let token = [("Coder-Session-Token", world.workspace.token())];
     for good in ["?version=2.0", "?version=2.999", "?role=agent", "", "?version=2.4&role=logstream&other=1"] {
         assert!(Client::try_dial(&world.server, good, &token).is_ok(), "{good}");
@@ -127,7 +110,7 @@ fn versions() {
 /// Raw, because a WebSocket library refuses what this must not get.
 #[test]
 fn neither_subprotocol_nor_extension_is_taken_up() {
-    let world = World::new();
+    let world = World::with(DEFINITION);
     let mut socket = TcpStream::connect(world.server.address()).unwrap();
     let head = format!(
         "GET /api/v2/workspaceagents/me/rpc HTTP/1.1\r\nHost: {}\r\nCoder-Session-Token: {}\r\n\
@@ -152,7 +135,7 @@ fn neither_subprotocol_nor_extension_is_taken_up() {
 
 #[test]
 fn a_dial_that_is_no_websocket_is_told_so() {
-    let world = World::new();
+    let world = World::with(DEFINITION);
     let rest = tests::Rest::new(world.server.url(), world.workspace.token());
     let reply = rest.get("/workspaceagents/me/rpc");
     assert!((400..500).contains(&reply.status), "{}", reply.status);
@@ -161,8 +144,8 @@ fn a_dial_that_is_no_websocket_is_told_so() {
 
 #[test]
 fn reports_are_echoed_and_unknown_calls_have_code_12() {
-    let world = World::new();
-    let client = world.dial();
+    let world = World::with(DEFINITION);
+    let client = dial(&world);
     let startup = Proto::default().bytes(1, "v2.35.0").bytes(2, "/home/alice/project").number(3, 2);
     let echo = client.call(STARTUP, &Proto::default().message(1, &startup).0).message();
     assert_eq!(echo[..2], startup.0[..2]);
@@ -186,8 +169,8 @@ fn reports_are_echoed_and_unknown_calls_have_code_12() {
 
 #[test]
 fn tailnet_streams_stay_open() {
-    let world = World::new();
-    let client = world.dial();
+    let world = World::with(DEFINITION);
+    let client = dial(&world);
     let (mut coordinate, mut maps) = (client.open(), client.open());
     let (mut answers, mut map_answers) = (Packets::default(), Packets::default());
     let node = Proto::default().message(1, &Proto::default().message(1, &Proto::default().number(1, 7)));
@@ -217,8 +200,8 @@ fn tailnet_streams_stay_open() {
 
 #[test]
 fn text_is_closed_with_1003_and_nonsense_ends_only_its_session() {
-    let world = World::new();
-    let (text, nonsense, bystander) = (world.dial(), world.dial(), world.dial());
+    let world = World::with(DEFINITION);
+    let (text, nonsense, bystander) = (dial(&world), dial(&world), dial(&world));
     text.send(Message::text("hello"));
     assert_eq!(text.ending(), End::Close(1003));
     nonsense.send(Message::binary(b"\x07 these are no yamux frames at all".to_vec()));

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use tests::nasty::{self, NASTY, Seen};
 use tests::{Run, SHORT, binaries};
 
-use super::{COMPARE, World};
+use super::*;
 
 fn seen(run: Run) -> Seen {
     Seen::parse(&run.reveals().run().success().stdout_bytes)
@@ -17,17 +17,17 @@ const SURROUNDINGS: &str = "PATH HOME TMPDIR LANG TZ CODER_AGENT_SOCKET USER LOG
 
 #[test]
 fn a_command_sees_exactly_these_variables_byte_for_byte() {
-    let world = World::new();
+    let world = World::with(DEV);
     nasty::store(&world.alice);
-    let agent = world.agent();
+    let agent = ready(&world);
     seen(agent.coder(["exec", "env", "-0"])).is_exactly("exec", &NASTY, SURROUNDINGS);
 }
 
 #[test]
 fn a_value_of_the_largest_size_arrives_whole() {
-    let world = World::new();
+    let world = World::with(DEV);
     nasty::store_largest(&world.alice);
-    let agent = world.agent();
+    let agent = ready(&world);
     let expected = [("LARGEST", nasty::largest())];
     seen(agent.coder(["exec", "env", "-0"])).is_exactly("exec", &expected, SURROUNDINGS);
 }
@@ -38,7 +38,7 @@ fn the_user_wins_over_the_template_over_the_caller_over_the_image() {
         "owner: alice\nname: dev\nagent:\n  name: main\n  env: { BOTH: template, TEMPLATE: template, CALLER: template }\n",
     );
     let secret = world.alice.secret("both", &["--env", "BOTH"]);
-    let builder = world.env.agent(&world.server, &world.workspace);
+    let builder = world.agent();
     let image = ["BOTH", "TEMPLATE", "IMAGE", "CALLED"].into_iter().fold(builder, |it, name| it.env(name, "image"));
     let agent = image.start().listening();
     let caller = |args: &[&str]| {
@@ -67,8 +67,8 @@ fn the_user_wins_over_the_template_over_the_caller_over_the_image() {
 
 #[test]
 fn the_process_is_the_commands_own() {
-    let world = World::new();
-    let agent = world.agent();
+    let world = World::with(DEV);
+    let agent = ready(&world);
     let mut process = agent.coder(["exec", "sh", "-c", "echo pid $$; exec sleep 1000"]).spawn("exec");
     assert_eq!(process.line_with("pid", SHORT), format!("pid {}", process.pid()));
     process.signal(Signal::SIGTERM);
@@ -85,8 +85,8 @@ fn the_process_is_the_commands_own() {
 /// Whatever its parent arranged stays: `nohup`, a further descriptor, a pipe whose reader leaves.
 #[test]
 fn descriptors_and_ignored_signals_pass_through() {
-    let world = World::new();
-    let agent = world.agent();
+    let world = World::with(DEV);
+    let agent = ready(&world);
     let coder = binaries().coder.display();
     world.env.write("note", "from descriptor five\n");
     let script = format!(
@@ -99,8 +99,8 @@ fn descriptors_and_ignored_signals_pass_through() {
 
 #[test]
 fn what_cannot_run_is_told_as_a_shell_does() {
-    let world = World::new();
-    let agent = world.agent();
+    let world = World::with(DEV);
+    let agent = ready(&world);
     let plain = world.env.write("plain", "echo ran $1\n");
     let exec = |program: &str| agent.coder(["exec", program, "here"]).run();
     let _ = exec("no-such-command").exits(127).complains("coder exec: cannot run no-such-command: No such file");
@@ -123,8 +123,8 @@ fn what_the_kernel_would_refuse_is_named_and_the_rest_works() {
     let env = [many, vec![too_long, "SMALL: small".to_owned()]].concat().join(", ");
     let world = World::with(&format!("owner: alice\nname: dev\nagent: {{ name: main, env: {{ {env} }} }}\n"));
     let value = world.alice.secret("api-key", &["--env", "API_KEY"]);
-    world.expect(&value);
-    let agent = world.agent();
+    expect(&world, &value);
+    let agent = ready(&world);
     let exec = agent.coder(["exec", "sh", "-c", &format!("{COMPARE}; echo $SMALL ${{#BIG_00}} ${{#TOO_LONG}}")]).run();
     let output = exec.success().complains("variable TOO_LONG is left out: ").complains("variable BIG_");
     assert_eq!(output.stdout, "small 120000 0\n");

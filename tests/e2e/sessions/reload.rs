@@ -2,23 +2,23 @@
 
 use tests::{Fault, LONG, Proxy, wait_until};
 
-use super::{COMPARE, World};
+use super::*;
 
 #[test]
 fn a_reload_brings_new_values_and_takes_deleted_ones_without_a_restart() {
-    let world = World::new();
-    let agent = world.agent();
+    let world = World::with(DEV);
+    let agent = ready(&world);
     let mut running = agent.coder(["exec", "sh", "-c", "echo up; sleep 1000"]).spawn("before");
     let _ = running.line_with("up", LONG);
 
     let value = world.alice.secret("api-key", &["--env", "API_KEY"]);
-    world.expect(&value);
+    expect(&world, &value);
     let _ = agent.coder(["agent", "reload"]).run().success().complains("delivered 1 variable and 0 files");
     let _ = agent.coder(["exec", "sh", "-c", COMPARE]).run().success();
 
     let changed = world.env.canary("changed");
     let _ = world.alice.coder(["secret", "update", "api-key"]).stdin(&changed).run().success();
-    world.expect(&changed);
+    expect(&world, &changed);
     let _ = agent.coder(["agent", "reload"]).run().success();
     let _ = agent.coder(["exec", "sh", "-c", COMPARE]).run().success();
 
@@ -32,9 +32,9 @@ fn a_reload_brings_new_values_and_takes_deleted_ones_without_a_restart() {
 
 #[test]
 fn a_reload_without_a_server_fails_and_changes_nothing() {
-    let world = World::new();
+    let world = World::with(DEV);
     let value = world.alice.secret("api-key", &["--env", "API_KEY"]);
-    world.expect(&value);
+    expect(&world, &value);
     let proxy = Proxy::new(&world.server);
     let agent = world.env.agent(&proxy, &world.workspace).start().listening();
     let _ = agent.coder(["exec", "--wait", "1m", "true"]).run().success();
@@ -54,7 +54,7 @@ fn the_status_names_targets_scripts_and_problems_and_no_value() {
     );
     world.alice.secret("api-key", &["--env", "API_KEY"]);
     world.alice.secret("token", &["--env", "TOKEN", "--file", "~/.config/token"]);
-    let agent = world.agent();
+    let agent = ready(&world);
     world.workspace.wait_lifecycle("start_error");
     let status = agent.coder(["status", "-o", "json"]).run().success().json();
     let file = agent.home().join(".config/token");

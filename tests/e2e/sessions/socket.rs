@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use tests::{Agent, Fault, LONG, Proxy, SHORT, wait_until};
 
-use super::{COMPARE, World};
+use super::*;
 
 #[test]
 fn without_an_agent_there_is_no_environment() {
-    let world = World::new();
+    let world = World::with(DEV);
     let socket = world.env.path("nobody.sock");
     for args in [&["exec", "true"][..], &["env"], &["status"], &["agent", "reload"]] {
         let output = world.env.coder(args).env("CODER_AGENT_SOCKET", &socket).run();
@@ -25,9 +25,9 @@ fn without_an_agent_there_is_no_environment() {
 /// They come while the workspace boots, so that all of them wait at once.
 #[test]
 fn two_hundred_at_once_lose_nothing() {
-    let world = World::new();
+    let world = World::with(DEV);
     let value = world.alice.secret("api-key", &["--env", "API_KEY"]);
-    world.expect(&value);
+    expect(&world, &value);
     let proxy = Proxy::new(&world.server);
     proxy.set(Fault::Refuse);
     let agent = world.env.agent(&proxy, &world.workspace).start().listening();
@@ -42,9 +42,9 @@ fn two_hundred_at_once_lose_nothing() {
 
 #[test]
 fn a_launch_waits_for_the_boot_as_long_as_it_is_told_to() {
-    let world = World::new();
+    let world = World::with(DEV);
     let value = world.alice.secret("api-key", &["--env", "API_KEY"]);
-    world.expect(&value);
+    expect(&world, &value);
     let proxy = Proxy::new(&world.server);
     proxy.set(Fault::Refuse);
     let agent = world.env.agent(&proxy, &world.workspace).start().listening();
@@ -61,7 +61,7 @@ fn a_launch_waits_for_the_boot_as_long_as_it_is_told_to() {
 
 #[test]
 fn with_start_without_secrets_a_launch_says_what_is_missing() {
-    let world = World::new();
+    let world = World::with(DEV);
     let proxy = Proxy::new(&world.server);
     proxy.set(Fault::Refuse);
     let agent = world.env.agent(&proxy, &world.workspace).args(["--start-without-secrets", "10ms"]).start().listening();
@@ -72,10 +72,10 @@ fn with_start_without_secrets_a_launch_says_what_is_missing() {
 
 #[test]
 fn a_killed_agent_leaves_sessions_alone_and_its_successor_takes_over() {
-    let world = World::new();
+    let world = World::with(DEV);
     let value = world.alice.secret("api-key", &["--env", "API_KEY"]);
-    world.expect(&value);
-    let mut agent = world.agent();
+    expect(&world, &value);
+    let mut agent = ready(&world);
     let mut session =
         agent.coder(["exec", "sh", "-c", "echo up; read line; echo got $line"]).terminal("").spawn("session");
     let _ = session.line_with("up", SHORT);
@@ -85,7 +85,7 @@ fn a_killed_agent_leaves_sessions_alone_and_its_successor_takes_over() {
     let _ = agent.coder(["exec", "true"]).run().exits(1).complains("no agent of this user runs here");
 
     let home = agent.home().to_owned();
-    let mut successor = world.env.agent(&world.server, &world.workspace).home(&home).start();
+    let mut successor = world.agent().home(&home).start();
     wait_until("the successor's socket", SHORT, || successor.coder(["status"]).run().exit.code == Some(0));
     let _ = successor.coder(["exec", "sh", "-c", COMPARE]).run().success();
     assert_eq!(session.try_exit(), None);
@@ -95,9 +95,9 @@ fn a_killed_agent_leaves_sessions_alone_and_its_successor_takes_over() {
 
 #[test]
 fn a_second_agent_of_a_user_is_refused_and_the_first_named() {
-    let world = World::new();
-    let agent = world.agent();
-    let second = world.env.agent(&world.server, &world.workspace).env("CODER_AGENT_SOCKET", agent.socket());
+    let world = World::with(DEV);
+    let agent = ready(&world);
+    let second = world.agent().env("CODER_AGENT_SOCKET", agent.socket());
     let output = second.into_run().run().exits(2);
     let _ = output.complains(&format!("another agent of this user runs already as process {}", agent.pid()));
     let _ = agent.coder(["exec", "true"]).run().success();
@@ -105,8 +105,8 @@ fn a_second_agent_of_a_user_is_refused_and_the_first_named() {
 
 #[test]
 fn the_socket_is_complete_and_closed_to_others() {
-    let world = World::new();
-    let agent = world.agent();
+    let world = World::with(DEV);
+    let agent = ready(&world);
     let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(agent.socket()), 0o600);
     let lock = agent.home().join("agent.sock.lock");
@@ -128,10 +128,10 @@ fn answer(agent: &Agent, question: &[u8]) -> Vec<u8> {
 
 #[test]
 fn nonsense_is_refused_and_harms_nobody() {
-    let world = World::new();
+    let world = World::with(DEV);
     let value = world.alice.secret("api-key", &["--env", "API_KEY"]);
-    world.expect(&value);
-    let agent = world.agent();
+    expect(&world, &value);
+    let agent = ready(&world);
     let silent: Vec<_> = (0..20).map(|_| UnixStream::connect(agent.socket()).unwrap()).collect();
     assert_eq!(answer(&agent, b"GET / HTTP/1.1\r\n\r\n"), b"", "a length beyond the limit");
     assert_eq!(answer(&agent, &u32::MAX.to_le_bytes()), b"");

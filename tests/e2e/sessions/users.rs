@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tests::{Env, Need, SHORT, binaries, requires, wait_until};
 
-use super::{COMPARE, World};
+use super::*;
 
 /// `nobody` of every distribution.
 const OTHER: &str = "65534";
@@ -31,11 +31,11 @@ fn another_user_who_connects_is_refused_and_recorded() {
     if !requires("another_user_who_connects_is_refused_and_recorded", &needs) {
         return;
     }
-    let world = World::new();
+    let world = World::with(DEV);
     world.alice.secret("api-key", &["--env", "API_KEY"]);
     let (dir, coder) = shared();
     let socket = dir.path().join("agent.sock");
-    let mut agent = world.env.agent(&world.server, &world.workspace).env("CODER_AGENT_SOCKET", &socket).start();
+    let mut agent = world.agent().env("CODER_AGENT_SOCKET", &socket).start();
     wait_until("the socket", SHORT, || socket.exists());
     let other = || as_user(&world.env, OTHER, &coder).args(["exec", "env"]).env("CODER_AGENT_SOCKET", &socket).run();
 
@@ -81,7 +81,7 @@ fn two_users_of_one_machine_have_an_agent_each() {
     if !requires("two_users_of_one_machine_have_an_agent_each", &needs) {
         return;
     }
-    let world = World::new();
+    let world = World::with(DEV);
     let value = world.alice.secret("api-key", &["--env", "API_KEY"]);
     let bob = world.env.user("bob");
     let bobs = bob.secret("api-key", &["--env", "API_KEY"]);
@@ -124,7 +124,7 @@ fn without_a_name_the_place_is_private_and_nobody_can_plant_it() {
     if !requires("without_a_name_the_place_is_private_and_nobody_can_plant_it", &needs) {
         return;
     }
-    let world = World::new();
+    let world = World::with(DEV);
     let value = world.alice.secret("api-key", &["--env", "API_KEY"]);
     let (dir, coder) = shared();
     // A number that no other run of this test has.

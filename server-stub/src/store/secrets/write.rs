@@ -117,7 +117,6 @@ pub(super) async fn insert(
     id: Uuid,
     request: CreateUserSecretRequest,
 ) -> Result<UserSecret, StoreError> {
-    let sealed = writing.seal(&place(user, id), request.value.expose())?;
     let now = writing.now();
     let secret = UserSecret {
         id,
@@ -130,28 +129,34 @@ pub(super) async fn insert(
         created_at: now,
         updated_at: now,
     };
+    insert_row(writing, user, &secret, &request.value).await?;
+    let record = Record::new(actor, "create", "user_secret").on(id, &secret.name).status(201);
+    audit::insert(writing, record.diff(diff(None, Some(&secret), true))).await?;
+    Ok(secret)
+}
+
+async fn insert_row(writing: &mut Writing, user: Uuid, secret: &UserSecret, value: &Secret) -> Result<(), StoreError> {
+    let sealed = writing.seal(&place(user, secret.id), value.expose())?;
     sqlx::query(
         "INSERT INTO user_secrets (id, user_id, name, description, value, value_key_id, value_bytes, env_name, file_path,
          enabled, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
-    .bind(id)
+    .bind(secret.id)
     .bind(user)
     .bind(&secret.name)
     .bind(&secret.description)
     .bind(sealed.data)
     .bind(sealed.key.as_str())
-    .bind(length(&request.value))
+    .bind(length(value))
     .bind(&secret.env_name)
     .bind(&secret.file_path)
     .bind(secret.enabled)
-    .bind(now.as_microsecond())
-    .bind(now.as_microsecond())
+    .bind(secret.created_at.as_microsecond())
+    .bind(secret.updated_at.as_microsecond())
     .execute(writing.connection())
     .await
-    .doing("store the secret")?;
-    let record = Record::new(actor, "create", "user_secret").on(id, &secret.name).status(201);
-    audit::insert(writing, record.diff(diff(None, Some(&secret), true))).await?;
-    Ok(secret)
+    .map(drop)
+    .doing("store the secret")
 }
 
 async fn update(
@@ -163,23 +168,7 @@ async fn update(
     files: FilePaths,
 ) -> Result<UserSecret, SecretError> {
     let mut holdings = Holdings::read(writing.connection(), user).await?;
-    let before = holdings.take(&name).ok_or(SecretError::NotFound)?;
-    let after = Held {
-        id: before.id,
-        name,
-        env_name: request.env_name.unwrap_or(before.env_name),
-        file_path: request.file_path.unwrap_or_else(|| before.file_path.clone()),
-        value_bytes: request.value.as_ref().map_or(before.value_bytes, Secret::len),
-    };
-    if let Some(problem) = files.check(&before.file_path, &after.file_path) {
-        return Err(SecretError::Invalid(vec![problem]));
-    }
-    let problems = holdings.conflicts(&after);
-    if !problems.is_empty() {
-        return Err(conflict(problems));
-    }
-    holdings.add(after.clone()).map_err(SecretError::Cap)?;
-
+    let after = exchange(&mut holdings, name, &request, files)?;
     let old = read(writing, after.id).await?;
     let new = UserSecret {
         description: request.description.unwrap_or_else(|| old.description.clone()),
@@ -196,6 +185,32 @@ async fn update(
     let record = Record::new(actor, "write", "user_secret").on(new.id, &new.name);
     audit::insert(writing, record.diff(diff(Some(&old), Some(&new), request.value.is_some()))).await?;
     Ok(new)
+}
+
+/// Exchanges the secret `name` for what `request` makes of it, where conflicts and caps allow that.
+fn exchange(
+    holdings: &mut Holdings,
+    name: String,
+    request: &UpdateUserSecretRequest,
+    files: FilePaths,
+) -> Result<Held, SecretError> {
+    let before = holdings.take(&name).ok_or(SecretError::NotFound)?;
+    let after = Held {
+        id: before.id,
+        name,
+        env_name: request.env_name.clone().unwrap_or(before.env_name),
+        file_path: request.file_path.clone().unwrap_or_else(|| before.file_path.clone()),
+        value_bytes: request.value.as_ref().map_or(before.value_bytes, Secret::len),
+    };
+    if let Some(problem) = files.check(&before.file_path, &after.file_path) {
+        return Err(SecretError::Invalid(vec![problem]));
+    }
+    let problems = holdings.conflicts(&after);
+    if !problems.is_empty() {
+        return Err(conflict(problems));
+    }
+    holdings.add(after.clone()).map_err(SecretError::Cap)?;
+    Ok(after)
 }
 
 async fn read(writing: &mut Writing, id: Uuid) -> Result<UserSecret, StoreError> {
