@@ -12,7 +12,7 @@ const OF_A_SERVICE: &str = "INVOCATION_ID SYSTEMD_EXEC_PID MANAGERPID XDG_RUNTIM
 const OF_A_SCRIPT: &str = "CODER_SCRIPT_DATA_DIR CODER_SCRIPT_BIN_DIR INVOCATION_ID SYSTEMD_EXEC_PID JOURNAL_STREAM \
      RUNTIME_DIRECTORY";
 
-/// As the README has it, but for what it runs.
+/// As the README has it, but for what it runs and where this package is.
 const JOB: &str = "* * * * *  /usr/bin/coder exec -- sh -c 'env -0 > ~/cron.part && mv ~/cron.part ~/cron'\n";
 
 pub(super) fn start(world: &World) {

@@ -58,7 +58,7 @@ pub(super) fn cron(world: &World) -> Seen {
     let line = super::documented_cron_line();
     let line = line
         .replace("*/5 * * * *", "@reboot")
-        .replace("/usr/bin/coder", &world.env.path("bin/coder").display().to_string());
+        .replace("/usr/local/bin/coder", &world.env.path("bin/coder").display().to_string());
     let table = world.env.write("crontab", line + "\n");
     let report =
         "#!/bin/sh\n[ \"$*\" = --daily ] && cp /proc/$$/environ ~/project/job && mv ~/project/job ~/project/cron\n";
