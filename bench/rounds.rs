@@ -12,8 +12,9 @@ use uuid::Uuid;
 use crate::figure::Figure;
 
 const ROUNDS: usize = 20;
-/// Of a fast command in each round; of a slow one a single run.
+/// Of a fast command in each round, and of a slow one.
 const RUNS: usize = 5;
+const SLOW_RUNS: usize = 3;
 /// In seconds.
 const SLOW: f64 = 0.1;
 
@@ -102,7 +103,7 @@ pub fn race(env: &Env, contenders: &[Contender]) -> Vec<Figure> {
         let mut order: Vec<usize> = (0..contenders.len()).collect();
         order.sort_by_cached_key(|_| Uuid::new_v4());
         for index in order {
-            let (warmup, runs) = if slow[index] { (0, 1) } else { (1, RUNS) };
+            let (warmup, runs) = if slow[index] { (0, SLOW_RUNS) } else { (1, RUNS) };
             samples[index].extend(contenders[index].times(env, warmup, runs));
         }
     }
