@@ -4,6 +4,7 @@ mod mounts;
 mod properties;
 mod races;
 mod stale;
+mod stale_histories;
 
 use std::ffi::OsString;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -44,7 +45,11 @@ impl Home {
     }
 
     fn plan(&self, targets: &[(&str, &[u8])]) -> Plan {
-        Plan::new(&secrets(targets), &Disk, &self.policy(), &self.ledger())
+        self.plan_with(targets, &self.policy())
+    }
+
+    fn plan_with(&self, targets: &[(&str, &[u8])], policy: &Policy) -> Plan {
+        Plan::new(&secrets(targets), &Disk, policy, &self.ledger())
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {

@@ -7,11 +7,11 @@ use proptest::prelude::*;
 
 use super::*;
 
-const NAMES: [&str; 5] = ["a", "b", "c/x", "c/y", "d/e/z"];
+pub(super) const NAMES: [&str; 5] = ["a", "b", "c/x", "c/y", "d/e/z"];
 
 /// How something comes to be at a name.
 #[derive(Clone, Debug)]
-enum Start {
+pub(super) enum Start {
     Missing,
     File(String, u32),
     Link(usize),
@@ -20,7 +20,7 @@ enum Start {
     Dangling,
 }
 
-fn start() -> impl Strategy<Value = Start> {
+pub(super) fn start() -> impl Strategy<Value = Start> {
     prop_oneof![
         3 => Just(Start::Missing),
         4 => ("[a-c]{0,4}", prop_oneof![Just(0o600u32), Just(0o644), Just(0o440)]).prop_map(|(text, mode)| Start::File(text, mode)),
@@ -31,7 +31,7 @@ fn start() -> impl Strategy<Value = Start> {
     ]
 }
 
-fn plant(home: &Home, tree: &[Start]) {
+pub(super) fn plant(home: &Home, tree: &[Start]) {
     for (name, start) in NAMES.iter().zip(tree) {
         let path = home.path(name);
         if !matches!(start, Start::Missing) {

@@ -33,7 +33,7 @@ race!(a_file_made_in_the_same_moment_is_not_lost_without_a_word, made_at_once);
 race!(a_file_that_takes_a_stale_ones_name_is_not_removed, stale_names);
 
 /// A directory in memory, where there is one: what is raced for is the order of calls, and not the disk.
-fn directory() -> tempfile::TempDir {
+pub(super) fn directory() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
