@@ -1,7 +1,9 @@
-//! The server is killed at its writes while clients do everything they can: what was acknowledged is there afterwards,
-//! what was refused is not, the database is sound, and the server starts again.
+//! The server is killed at its writes while clients do everything they can, agents report, and an administrator rotates
+//! tokens: what was acknowledged is there afterwards, what was refused is not, the database is sound, and the server
+//! starts again.
 
 mod client;
+mod reporter;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,16 +12,28 @@ use nix::unistd::Pid;
 use tests::{Env, Exit, LONG, Need, Process, Seed, User, Workspace, binaries, requires, wait_for};
 
 use client::Client;
+use reporter::Reporter;
+
+use crate::peers::client as peer;
 
 /// Clients at once, each with an account of its own.
 const CLIENTS: usize = 4;
 /// Requests of each client in one life of the server.
 const REQUESTS: usize = 6;
+/// Reports of each agent in one life.
+const REPORTS: usize = 3;
+/// In one life of so many a token is rotated.
+const ROTATION: usize = 5;
 
 struct World {
     env: Env,
     clients: Vec<Client>,
     accounts: Vec<(User, Workspace)>,
+    /// One for each account.
+    reporters: Vec<Reporter>,
+    /// Tokens that were rotated since the last look.
+    ended: Vec<String>,
+    lives: usize,
     requests: usize,
 }
 
@@ -66,7 +80,8 @@ impl World {
         let accounts: Vec<_> = (0..CLIENTS).map(account).collect();
         let clients = accounts.iter().map(|(user, _)| Client::new(&user.token, server.url(), seed.split())).collect();
         drop(server);
-        Self { env, clients, accounts, requests: 0 }
+        let reporters = accounts.iter().map(|_| Reporter::default()).collect();
+        Self { env, clients, accounts, reporters, ended: Vec::new(), lives: 0, requests: 0 }
     }
 
     /// A server that is killed at `point`, once it answers; none where it was killed before.
@@ -99,19 +114,40 @@ impl World {
     fn live(&mut self, point: Point) -> bool {
         let mut life = self.start(Some(point));
         let Some(url) = life.url.clone() else { return true };
-        let made: usize = std::thread::scope(|scope| {
-            let work = |client| scope.spawn(|| Client::work(client, &url, REQUESTS));
-            let threads: Vec<_> = self.clients.iter_mut().map(work).collect();
-            threads.into_iter().map(|thread| thread.join().expect("a client")).sum()
-        });
-        self.requests += made;
+        self.lives += 1;
+        let is_done = self.work(&url);
         // Its orderly end has writes of its own.
         life.signal(Signal::SIGTERM);
         match life.process.exit_within(LONG) {
             Exit { signal: Some(9), .. } => true,
-            Exit { code: Some(0), .. } if made == CLIENTS * REQUESTS => false,
-            exit => panic!("{exit:?} after {made} requests:\n{}", life.process.stderr()),
+            Exit { code: Some(0), .. } if is_done => false,
+            exit => panic!("{exit:?}, not all done:\n{}", life.process.stderr()),
         }
+    }
+
+    /// Everybody at once, until they have done what they wanted, or the server is gone. Whether all was done.
+    fn work(&mut self, url: &str) -> bool {
+        let rotated = self.lives.is_multiple_of(ROTATION).then_some(self.lives / ROTATION % CLIENTS);
+        let Self { env, accounts, clients, reporters, .. } = self;
+        let (made, reported, token) = std::thread::scope(|scope| {
+            let clients = clients.iter_mut().map(|client| scope.spawn(|| client.work(url, REQUESTS)));
+            let clients: Vec<_> = clients.collect();
+            let reporters = reporters.iter_mut().zip(&*accounts);
+            let reporters =
+                reporters.map(|(reporter, (_, of))| scope.spawn(|| reporter.work(url, of.token(), REPORTS)));
+            let reporters: Vec<_> = reporters.collect();
+            let token = rotated.map(|account| rotate(env, &accounts[account].0.name));
+            let made: usize = clients.into_iter().map(|thread| thread.join().expect("a client")).sum();
+            let reported: Vec<_> = reporters.into_iter().map(|thread| thread.join().expect("an agent")).collect();
+            (made, reported, token)
+        });
+        if let (Some(account), Some(token)) = (rotated, token) {
+            self.ended.push(std::mem::replace(&mut accounts[account].1.agents[0].token, token));
+        }
+        self.requests += made;
+        // A rotation ends the session of its agent.
+        let all = |(account, reports): (usize, &usize)| *reports == REPORTS || rotated == Some(account);
+        made == CLIENTS * REQUESTS && reported.iter().enumerate().all(all)
     }
 
     /// A life without a fault: everything is looked at, values and the file itself included.
@@ -120,21 +156,27 @@ impl World {
         let url = life.url.clone().unwrap_or_else(|| panic!("does not start:\n{}", life.process.stderr()));
         for (client, (_, workspace)) in self.clients.iter_mut().zip(&self.accounts) {
             client.check(&url).expect("a server that lives");
-            client.check_values(&crate::peers::client::Client::dial(&url, workspace.token()).secrets());
+            client.check_values(&peer::Client::dial(&url, workspace.token()).secrets());
+        }
+        for (reporter, (_, workspace)) in self.reporters.iter_mut().zip(&self.accounts) {
+            reporter.check(workspace);
+        }
+        for token in self.ended.drain(..) {
+            let refused = peer::Client::try_dial(&url, peer::GO, &[("Coder-Session-Token", &token)]);
+            assert_eq!(refused.err().map(|refused| refused.status), Some(401), "a token that was rotated");
         }
         let check = self.env.program("/usr/bin/sqlite3").arg("-readonly").arg(self.env.data_dir().join("coder.db"));
         assert_eq!(check.arg("PRAGMA integrity_check; PRAGMA foreign_key_check").run().success().stdout, "ok\n");
     }
+}
 
-    /// What administrators do meanwhile, in processes of their own: a new token for an agent.
-    fn administer(&mut self, account: usize) {
-        let (user, workspace) = &mut self.accounts[account];
-        let file = self.env.write("rotated.yaml", definition(&user.name));
-        let applied = self.env.admin(["workspace", "apply", "--rotate-tokens", "--json"]).arg(file).reveals().run();
-        let token = applied.success().json()["workspaces"][0]["agents"][0]["token"].as_str().unwrap().to_owned();
-        self.env.watch("agent token", token.as_bytes());
-        workspace.agents[0].token = token;
-    }
+/// What administrators do meanwhile, in processes of their own: a new token for an agent.
+fn rotate(env: &Env, owner: &str) -> String {
+    let file = env.write("rotated.yaml", definition(owner));
+    let applied = env.admin(["workspace", "apply", "--rotate-tokens", "--json"]).arg(file).reveals().run();
+    let token = applied.success().json()["workspaces"][0]["agents"][0]["token"].as_str().unwrap().to_owned();
+    env.watch("agent token", token.as_bytes());
+    token
 }
 
 fn definition(owner: &str) -> String {
@@ -157,7 +199,6 @@ fn killed_at_a_hundred_writes_the_server_loses_nothing() {
         let (call, most) = *seed.choose(&[("pwrite64", 250), ("pwrite64", 120), ("fsync", 20)]);
         killed += usize::from(world.live(Point { call, number: 1 + seed.below(most) }));
         if life % 10 == 0 {
-            world.administer(life / 10 % CLIENTS);
             world.inspect();
         }
         if killed == 100 {
@@ -242,4 +283,16 @@ fn a_lost_write_is_noticed() {
     let name = listed[0]["name"].as_str().expect("a secret").to_owned();
     let _ = rest.delete(&format!("/users/me/secrets/{name}")).expect(204);
     wait_for("a check", LONG, || world.clients[0].check(&url).ok());
+}
+
+#[test]
+#[should_panic(expected = "lost: Some")]
+fn a_lost_report_is_noticed() {
+    let mut world = World::new(&mut Seed::new());
+    let life = world.start(None);
+    let (user, workspace) = &world.accounts[0];
+    assert_eq!(world.reporters[0].work(life.url.as_ref().unwrap(), workspace.token(), REPORTS), REPORTS);
+    let _ = world.env.admin(["workspace", "delete", &format!("{}/dev", user.name)]).run().success();
+    let again = world.env.workspace(&definition(&user.name));
+    world.reporters[0].check(&again);
 }

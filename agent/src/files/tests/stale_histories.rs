@@ -193,7 +193,8 @@ fn deliver(home: &Home, model: &mut Model, round: &Round, policy: &Policy) -> Re
         prop_assert!(path.is_dir() || is_held(id(path)), "{path:?} was made");
     }
     model.write(&applied);
-    let again = home.plan_with(&targets, &Policy { delivered: applied.delivered(), home: policy.home.clone(), ..*policy });
+    let again =
+        home.plan_with(&targets, &Policy { delivered: applied.delivered(), home: policy.home.clone(), ..*policy });
     for (target, outcome) in again.targets.iter().zip(applied.outcomes()) {
         prop_assert!(!target.action.is_step() || outcome.result.is_err(), "{target} after {outcome:?}");
     }
