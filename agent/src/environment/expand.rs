@@ -30,13 +30,8 @@ fn walk<'a>(text: &[u8], lookup: &impl Fn(&[u8]) -> Option<&'a [u8]>, mut emit: 
             held = if at_element_start { b":" } else { b"" };
             emit(if at_element_start { start } else { before });
         }
-        let (name, len) = name(after_dollar);
+        let (value, len) = value(after_dollar, lookup);
         rest = after_dollar.get(len..).unwrap_or_default();
-        let value = match name {
-            Name::Variable(name) => lookup(name).unwrap_or_default(),
-            Name::Malformed => b"",
-            Name::None => b"$",
-        };
         let alone = at_element_start && matches!(rest.first(), None | Some(b':'));
         if value.is_empty() && alone {
             if held.is_empty() {
@@ -56,6 +51,17 @@ fn walk<'a>(text: &[u8], lookup: &impl Fn(&[u8]) -> Option<&'a [u8]>, mut emit: 
     }
     emit(held);
     emit(rest);
+}
+
+/// What a reference stands for, and how many bytes after its dollar sign belong to it.
+fn value<'a>(after_dollar: &[u8], lookup: &impl Fn(&[u8]) -> Option<&'a [u8]>) -> (&'a [u8], usize) {
+    let (name, len) = name(after_dollar);
+    let value = match name {
+        Name::Variable(name) => lookup(name).unwrap_or_default(),
+        Name::Malformed => b"",
+        Name::None => b"$",
+    };
+    (value, len)
 }
 
 enum Name<'a> {

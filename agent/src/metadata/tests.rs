@@ -1,30 +1,12 @@
-use std::path::Path;
-
-use protocol::secret::Secret;
 use tokio::time::timeout;
 
 use super::*;
-use crate::environment::{Environment, Options};
 use crate::report::{Reading, Reporter};
-use crate::scripts::{Masking, Places, Runner};
-use crate::sys::memory::guard_one;
+use crate::scripts::Runner;
+use crate::scripts::tests::runner;
 
 /// Only ends a test that hangs.
 const LIMIT: Duration = Duration::from_secs(30);
-
-fn runner(dir: &Path, greeting: &str) -> Runner {
-    let variable = |name: &str, value: String| (name.into(), Secret::from(value));
-    let start = vec![variable("PATH", std::env::var("PATH").unwrap()), variable("GREETING", greeting.to_owned())];
-    Runner {
-        environment: Arc::new(Environment::without_secrets(start, Options::default())),
-        masking: Arc::new(Masking::new(guard_one(Secret::from("masked-value".to_owned())).unwrap())),
-        directory: String::new(),
-        shell: "/bin/sh".into(),
-        places: Places { log_dir: dir.to_owned(), home: Some(dir.to_owned()), variables: Vec::new() },
-        data: None,
-        reporter: Reporter::default(),
-    }
-}
 
 fn item(key: &str, script: &str) -> Metadata {
     let (key, script) = (key.to_owned(), script.to_owned());

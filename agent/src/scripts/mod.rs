@@ -100,4 +100,4 @@ impl Runner {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -17,9 +17,10 @@ use crate::sys::memory::guard_one;
 const LIMIT: Duration = Duration::from_secs(30);
 const SOURCE: Uuid = Uuid::from_u128(0x50);
 
-fn runner(dir: &Path) -> Runner {
-    let path = Secret::from(std::env::var("PATH").unwrap());
-    let start = vec![("PATH".into(), path), ("GREETING".into(), Secret::from("hello".to_owned()))];
+/// A runner whose log files are in `dir`, which is the home, too; its scripts see `GREETING`.
+pub(crate) fn runner(dir: &Path, greeting: &str) -> Runner {
+    let variable = |name: &str, value: String| (name.into(), Secret::from(value));
+    let start = vec![variable("PATH", std::env::var("PATH").unwrap()), variable("GREETING", greeting.to_owned())];
     Runner {
         environment: Arc::new(Environment::without_secrets(start, Options::default())),
         masking: Arc::new(Masking::new(guard_one(Secret::from("masked-value".to_owned())).unwrap())),
@@ -77,7 +78,7 @@ fn log(dir: &Path) -> String {
 #[tokio::test]
 async fn a_script_sees_its_environment_and_its_output_goes_to_the_file_and_to_the_server() {
     let dir = tempfile::tempdir().unwrap();
-    let runner = runner(dir.path());
+    let runner = runner(dir.path(), "hello");
     let outcome = run(&runner, script("echo \"$GREETING from $PWD\"; echo masked-value >&2; echo; printf end")).await;
     assert_eq!(outcome, Outcome { status: Status::Ok, exit_code: 0 });
     let timing = timing(&runner);
@@ -98,7 +99,7 @@ async fn a_script_sees_its_environment_and_its_output_goes_to_the_file_and_to_th
 #[tokio::test]
 async fn how_a_script_ends_is_reported() {
     let dir = tempfile::tempdir().unwrap();
-    let runner = runner(dir.path());
+    let runner = runner(dir.path(), "hello");
     for (text, status, exit_code) in [
         ("true", Status::Ok, 0),
         ("exit 7", Status::ExitFailure, 7),
@@ -120,7 +121,7 @@ async fn how_a_script_ends_is_reported() {
 #[tokio::test]
 async fn a_script_of_any_length_runs() {
     let dir = tempfile::tempdir().unwrap();
-    let runner = runner(dir.path());
+    let runner = runner(dir.path(), "hello");
     let long = format!("{}exit 3\n", "# a comment\n".repeat(20_000));
     assert_eq!(run(&runner, script(&long)).await.exit_code, 3);
     let named = format!("#!/bin/sh\n{long}");
@@ -130,7 +131,7 @@ async fn a_script_of_any_length_runs() {
 #[tokio::test]
 async fn a_script_out_of_time_is_ended_with_all_it_started() {
     let dir = tempfile::tempdir().unwrap();
-    let runner = runner(dir.path());
+    let runner = runner(dir.path(), "hello");
     let started = Instant::now();
     let limited = Script { timeout: Some(Duration::from_millis(100)), ..script("sleep 1000 & sleep 1000; echo no") };
     assert_eq!(run(&runner, limited).await.status, Status::TimedOut);
@@ -142,7 +143,7 @@ async fn a_script_out_of_time_is_ended_with_all_it_started() {
 #[tokio::test]
 async fn a_script_is_ended_when_the_agent_ends() {
     let dir = tempfile::tempdir().unwrap();
-    let runner = runner(dir.path());
+    let runner = runner(dir.path(), "hello");
     let stop = CancellationToken::new();
     let endless = [script("trap 'echo asked; exit 4' TERM; echo up; while :; do sleep 0.01; done")];
     let running = runner.run_all(&endless, Stage::Start, &stop);
@@ -158,7 +159,7 @@ async fn a_script_is_ended_when_the_agent_ends() {
 #[tokio::test]
 async fn a_background_process_does_not_hold_up_the_boot_and_is_still_heard() {
     let dir = tempfile::tempdir().unwrap();
-    let runner = runner(dir.path());
+    let runner = runner(dir.path(), "hello");
     let gate = dir.path().join("gate");
     let text = format!("(while ! test -e {}; do sleep 0.01; done; echo late) & echo early", gate.display());
     assert_eq!(run(&runner, script(&text)).await.status, Status::PipesLeftOpen);
@@ -170,7 +171,7 @@ async fn a_background_process_does_not_hold_up_the_boot_and_is_still_heard() {
 #[tokio::test]
 async fn scripts_run_side_by_side() {
     let dir = tempfile::tempdir().unwrap();
-    let runner = runner(dir.path());
+    let runner = runner(dir.path(), "hello");
     // Each waits for what the other makes.
     let wait = |mine: &str, other: &str| script(&format!("touch {mine}; while ! test -e {other}; do sleep 0.01; done"));
     let stop = CancellationToken::new();
@@ -182,7 +183,7 @@ async fn scripts_run_side_by_side() {
 #[tokio::test]
 async fn a_log_file_that_cannot_be_opened_does_not_keep_a_script_from_running() {
     let dir = tempfile::tempdir().unwrap();
-    let runner = runner(dir.path());
+    let runner = runner(dir.path(), "hello");
     let unlogged = Script { log_path: "/proc/no/such.log".into(), ..script("echo hi") };
     assert_eq!(run(&runner, unlogged).await.status, Status::Ok);
     assert_eq!(lines_to(&runner, "hi").await.len(), 1);

@@ -12,21 +12,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::support::calls::{Failure, Packets, answer, bytes_of, call, packet, request};
 use crate::support::frames::{Frame, SYN, WINDOW};
 use crate::support::go::Go;
-use crate::support::{Blob, Cut, Size, TestService, client_on, echo, pipe, serve_on, soon, transport, until};
+use crate::support::{
+    Blob, Cut, Size, TestService, client_on, echo, echo_at_once, go_agent, go_server, pipe, serve_on, soon, transport,
+    until,
+};
 
 const MAX: usize = 4 << 20;
 const SIZES: [usize; 9] =
     [3, 64 * 1024 - 1, 64 * 1024, 64 * 1024 + 1, 256 * 1024 - 1, 256 * 1024, 256 * 1024 + 1, 1 << 20, MAX];
 
-fn go_agent() -> Go {
-    let (ours, theirs) = pipe();
-    serve_on(ours);
-    Go::start(theirs, true)
-}
-
 #[tokio::test]
 async fn ten_thousand_calls_of_go_fail_never_and_leave_no_stream() {
-    let go = go_agent();
+    let (go, _) = go_agent();
     for _ in 0..10_000 {
         assert_eq!(call(go.open(), "/t/Echo", b"\x0a\x01x").await.unwrap(), b"\x0a\x01x");
     }
@@ -36,9 +33,7 @@ async fn ten_thousand_calls_of_go_fail_never_and_leave_no_stream() {
 
 #[tokio::test]
 async fn streams_of_go_600_at_once() {
-    let (ours, theirs) = pipe();
-    let (service, _) = serve_on(ours);
-    let go = Go::start(theirs, true);
+    let (go, service) = go_agent();
     let mut streams = Vec::new();
     for _ in 0..600 {
         // Go itself waits when 256 are not acknowledged.
@@ -58,7 +53,7 @@ async fn streams_of_go_600_at_once() {
 
 #[tokio::test]
 async fn concurrent_calls_of_go_500() {
-    let go = go_agent();
+    let (go, _) = go_agent();
     let mut calls = Vec::new();
     for _ in 0..500 {
         until(|| go.unacknowledged() < 250).await;
@@ -72,34 +67,18 @@ async fn concurrent_calls_of_go_500() {
 
 #[tokio::test]
 async fn our_calls_3000_in_a_row_and_500_at_once() {
-    let (ours, theirs) = pipe();
-    let (_session, client) = client_on(ours);
-    let go = Go::start(theirs, false);
-    let accepting = go.clone();
-    tokio::spawn(async move {
-        while let Some(stream) = accepting.accept().await {
-            tokio::spawn(answer(stream));
-        }
-    });
+    let (go, _session, client) = go_server();
     for _ in 0..3000 {
         echo(&client, &Blob::of("x")).await;
     }
-    let calls: Vec<_> = (0..500)
-        .map(|_| {
-            let client = client.clone();
-            tokio::spawn(async move { echo(&client, &Blob::of("y")).await })
-        })
-        .collect();
-    for call in calls {
-        soon(call).await.unwrap();
-    }
+    echo_at_once(&client, 500).await;
     until(|| go.open_streams() == 0).await;
     go.assert_content();
 }
 
 #[tokio::test]
 async fn messages_of_every_size_pass_both_ways_and_one_byte_too_many_fails_its_call_only() {
-    let go = go_agent();
+    let (go, _) = go_agent();
     for size in SIZES {
         let body = prost::Message::encode_to_vec(&Blob::encoded_as(size));
         assert!(soon(call(go.open(), "/t/Echo", &body)).await.unwrap() == body, "{size}");
@@ -115,15 +94,7 @@ async fn messages_of_every_size_pass_both_ways_and_one_byte_too_many_fails_its_c
 
 #[tokio::test]
 async fn our_messages_of_every_size_pass_and_one_byte_too_many_fails_its_call_only() {
-    let (ours, theirs) = pipe();
-    let (_session, client) = client_on(ours);
-    let go = Go::start(theirs, false);
-    let accepting = go.clone();
-    tokio::spawn(async move {
-        while let Some(stream) = accepting.accept().await {
-            tokio::spawn(answer(stream));
-        }
-    });
+    let (_go, _session, client) = go_server();
     for size in SIZES {
         echo(&client, &Blob::encoded_as(size)).await;
     }
@@ -149,7 +120,7 @@ async fn one_byte_a_message_and_fifty_packets_in_one() {
         assert!(soon(bytes.read_buf(&mut received)).await.unwrap() > 0);
     }
 
-    let go = go_agent();
+    let (go, _) = go_agent();
     let mut stream = go.open();
     let mut packets = vec![packet(1, storj_rpc::Kind::INVOKE, b"/t/Chat")];
     packets.extend((2..50).map(|message| packet(message, storj_rpc::Kind::MESSAGE, b"\x0a\x01x")));
@@ -166,7 +137,7 @@ async fn one_byte_a_message_and_fifty_packets_in_one() {
 
 #[tokio::test]
 async fn a_stream_that_does_not_begin_with_a_call_is_ended() {
-    let go = go_agent();
+    let (go, _) = go_agent();
     go.allow_early_fin();
     for nonsense in ["0501010161", "0d010100", "1301010161", "ffffffffffffffffffffffffff"] {
         let mut stream = go.open();
@@ -183,7 +154,7 @@ async fn a_stream_that_does_not_begin_with_a_call_is_ended() {
 
 #[tokio::test]
 async fn requests_that_are_not_what_they_should_be_fail_their_call() {
-    let go = go_agent();
+    let (go, _) = go_agent();
     let refused = soon(call(go.open(), "/t/Doubt", b"")).await;
     assert_eq!(refused, Err(Failure::Remote(0, "no, after all".into())), "and not the answer that was queued");
     let refused = soon(call(go.open(), "/t/Echo", b"\xff\xff")).await.unwrap_err();
@@ -217,7 +188,7 @@ async fn a_call_ends_when_its_client_says_so_and_the_next_one_is_answered() {
 
 #[tokio::test(start_paused = true)]
 async fn nobody_is_waited_for_without_end() {
-    let go = go_agent();
+    let (go, _) = go_agent();
     go.allow_early_fin();
     let start = tokio::time::Instant::now();
     let asks_nothing = go.open();
@@ -244,7 +215,7 @@ async fn nobody_is_waited_for_without_end() {
 
 #[tokio::test]
 async fn large_requests_wait_for_each_other_and_small_ones_pass() {
-    let go = go_agent();
+    let (go, _) = go_agent();
     let half = &request("/t/Echo", &vec![0; 1 << 20])[..200_000];
     let mut stalled = Vec::new();
     for _ in 0..8 {

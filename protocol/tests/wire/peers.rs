@@ -8,7 +8,7 @@ use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt, TokioAsyncReadCompat
 
 use crate::support::calls::{Failure, answer, call};
 use crate::support::transport::as_bytes;
-use crate::support::{Blob, Cut, client_on, echo, pipe, serve_on, soon};
+use crate::support::{Blob, Cut, client_on, echo, echo_at_once, pipe, serve_on, soon};
 
 type LibP2pStream = Compat<yamux::Stream>;
 
@@ -91,15 +91,7 @@ async fn exercise_client(client: &Client, largest: usize) {
     for _ in 0..200 {
         echo(client, &Blob::of("x")).await;
     }
-    let calls: Vec<_> = (0..300)
-        .map(|_| {
-            let client = client.clone();
-            tokio::spawn(async move { echo(&client, &Blob::of("y")).await })
-        })
-        .collect();
-    for call in calls {
-        soon(call).await.unwrap();
-    }
+    echo_at_once(client, 300).await;
     echo(client, &Blob::encoded_as(largest)).await;
     let refused = soon(client.call::<Blob, Blob>("/t/Nothing", &Blob::default())).await.unwrap_err();
     assert!(refused.is_unimplemented());

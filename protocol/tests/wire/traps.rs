@@ -8,35 +8,14 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use protocol::drpc::{CallError, Client};
+use protocol::drpc::CallError;
 use protocol::session::{Message, Options, Role, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::calls::{Failure, answer, call, request};
 use crate::support::frames::{ACK, DATA, FIN, Frame, RST, SYN, WINDOW};
 use crate::support::go::Go;
-use crate::support::{Blob, client_on, echo, pipe, serve_on, soon, until};
-
-/// A Go agent at our server.
-fn go_agent() -> (Go, std::sync::Arc<crate::support::TestService>) {
-    let (ours, theirs) = pipe();
-    let (service, _) = serve_on(ours);
-    (Go::start(theirs, true), service)
-}
-
-/// Our agent at a Go server that answers.
-fn go_server() -> (Go, Session, Client) {
-    let (ours, theirs) = pipe();
-    let (session, client) = client_on(ours);
-    let go = Go::start(theirs, false);
-    let accepting = go.clone();
-    tokio::spawn(async move {
-        while let Some(stream) = accepting.accept().await {
-            tokio::spawn(answer(stream));
-        }
-    });
-    (go, session, client)
-}
+use crate::support::{Blob, client_on, echo, go_agent, go_server, pipe, soon, until};
 
 fn of_stream(go: &Go, id: u32, flag: u16) -> usize {
     go.seen().iter().filter(|frame| frame.id == id && frame.kind <= WINDOW && frame.has(flag)).count()

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::auth::Agent;
 use crate::store::audit::Record;
 use crate::store::now;
-use crate::store::workspaces::{MetadataReport, NewLine, StartupReport, TimingReport};
+use crate::store::workspaces::{MetadataReport, NewLine, StartupReport, Timing, TimingReport};
 use crate::workspaces::definition::MAX_METADATA_KEY_BYTES;
 
 /// A value or an error of metadata is cut here, as in the reference.
@@ -87,14 +87,9 @@ pub(super) fn timing(request: WorkspaceAgentScriptCompletedRequest) -> Result<Ti
     let known = |name, known| if known { Ok(()) } else { Err(Status::new(format!("unknown {name} of a script"))) };
     known("stage", Stage::try_from(timing.stage).is_ok())?;
     known("status", Outcome::try_from(timing.status).is_ok())?;
-    Ok(TimingReport {
-        script: uuid(&timing.script_id, "timing.script_id")?,
-        started_at,
-        ended_at,
-        exit_code: timing.exit_code,
-        stage: timing.stage,
-        status: timing.status,
-    })
+    let script = uuid(&timing.script_id, "timing.script_id")?;
+    let (exit_code, stage, status) = (timing.exit_code, timing.stage, timing.status);
+    Ok(TimingReport { script, timing: Timing { started_at, ended_at, exit_code, stage, status } })
 }
 
 /// What was collected. The agent's clock does not count.

@@ -4,6 +4,22 @@ use serde_json::json;
 
 use super::{World, log, mode, on_start, on_stop, wait_log};
 
+/// Prints its values in every form that is masked, and parts of them.
+const PRINT: &str = r#"
+    echo "plain $KEY end"
+    echo "twice $KEY$KEY end"
+    printf 'split %s' "${KEY%????????}"; printf '%s' "${KEY#"${KEY%????????}"}"; echo ' end'
+    printf 'base64 '; printf %s "$KEY" | base64 -w0; echo ' end'
+    printf 'shifted '; printf 'x%s' "$KEY" | base64 -w0; echo ' end'
+    printf 'line %s end\n' "$(printf %s "$PEM" | sed -n 2p)"
+    printf 'file %s end\n' "$(cat ~/token)"
+    printf 'template %s end\n' "$TEMPLATE"
+    printf 'json {"a":"%s"} end\n' "$(printf %s "$QUOTED" | sed 's/[\\"]/\\&/g')"
+    echo "prefix ${KEY%????????????????????} end"
+    echo whole:; printf '%s' "$PEM"; echo done:
+    printf 'at the end %s' "$KEY"
+"#;
+
 /// Scripts whose output has no value left, by the lines that are left.
 #[test]
 fn values_in_output_are_masked_in_the_file_and_on_the_server() {
@@ -16,23 +32,9 @@ fn values_in_output_are_masked_in_the_file_and_on_the_server() {
     let quoted = format!("with \"quotes\" and \\ {mark} ü");
     world.alice.secret_with("quoted", &quoted, &["--env", "QUOTED"]);
     let template = "a template's value of many bytes".to_owned();
-    let script = r#"
-        echo "plain $KEY end"
-        echo "twice $KEY$KEY end"
-        printf 'split %s' "${KEY%????????}"; printf '%s' "${KEY#"${KEY%????????}"}"; echo ' end'
-        printf 'base64 '; printf %s "$KEY" | base64 -w0; echo ' end'
-        printf 'shifted '; printf 'x%s' "$KEY" | base64 -w0; echo ' end'
-        printf 'line %s end\n' "$(printf %s "$PEM" | sed -n 2p)"
-        printf 'file %s end\n' "$(cat ~/token)"
-        printf 'template %s end\n' "$TEMPLATE"
-        printf 'json {"a":"%s"} end\n' "$(printf %s "$QUOTED" | sed 's/[\\"]/\\&/g')"
-        echo "prefix ${KEY%????????????????????} end"
-        echo whole:; printf '%s' "$PEM"; echo done:
-        printf 'at the end %s' "$KEY"
-    "#;
     let complain = json!({ "display_name": "Complain", "run_on_start": true, "log_path": "complain.log",
                            "script": "echo \"to stderr $KEY end\" >&2" });
-    let scripts = json!([on_start("Print", script), complain]);
+    let scripts = json!([on_start("Print", PRINT), complain]);
     let workspace = world.workspace(json!({ "scripts": scripts, "env": { "TEMPLATE": template } }));
     let mut agent = world.agent(&workspace).start();
     workspace.wait_lifecycle("ready");

@@ -49,13 +49,26 @@ fn race(name: &str, rounds: usize) {
 
     let rest = alice.rest();
     let before = place.outside_now();
+    race_each_other(&env, &place, &rest, rounds);
+    update(&rest, rounds);
+    for agent in ["a", "b"] {
+        let _ = place.reload(&env, agent).run().success();
+    }
+    place.is_as_it_should_be(rounds, &before);
+    for mut agent in agents {
+        assert!(!agent.stderr().contains("damaged"), "{}", agent.stderr());
+        agent.terminate();
+    }
+}
+
+/// Agents deliver to the same place while somebody plants links there and others read.
+fn race_each_other(env: &Env, place: &Place, rest: &Rest, rounds: usize) {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let disturbing = scope.spawn(|| place.disturb(&done));
         let reading = scope.spawn(|| place.read(&done));
         // Of each ten requests nine are in the middle of another's delivery.
         let clients = [("a", true), ("a", false), ("b", false)].map(|(agent, writes)| {
-            let (env, rest, place) = (&env, &rest, &place);
             scope.spawn(move || {
                 for round in 0..rounds / 3 {
                     if writes {
@@ -73,15 +86,6 @@ fn race(name: &str, rounds: usize) {
             client.unwrap();
         }
     });
-    update(&rest, rounds);
-    for agent in ["a", "b"] {
-        let _ = place.reload(&env, agent).run().success();
-    }
-    place.is_as_it_should_be(rounds, &before);
-    for mut agent in agents {
-        assert!(!agent.stderr().contains("damaged"), "{}", agent.stderr());
-        agent.terminate();
-    }
 }
 
 /// Of many lengths, and in one piece only if all of it is of one round.

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use tests::{Env, LONG, Process, Run, binaries, wait_for, wait_until};
+use tests::{Env, LONG, Process, Run, SHORT, binaries, wait_for, wait_until};
 
 use super::root::root;
 
@@ -145,6 +145,10 @@ impl Drop for Machine {
         if self.nspawn.try_exit().is_none() {
             let leader = self.leader.try_into().expect("a pid fits");
             let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(leader), nix::sys::signal::Signal::SIGKILL);
+            // It takes away what is left of its machine, if it is let.
+            if !std::thread::panicking() {
+                self.nspawn.exit_within(SHORT);
+            }
         }
     }
 }

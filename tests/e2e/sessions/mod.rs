@@ -9,7 +9,23 @@ mod users;
 use std::fs;
 use std::path::PathBuf;
 
-use tests::{Agent, DEV, World};
+use tests::{Agent, AgentBuilder, DEV, Fault, Proxy, World};
+
+/// A world in which alice has an `API_KEY`, and what it is expected to be.
+fn with_key() -> World {
+    let world = World::with(DEV);
+    let value = world.alice.secret("api-key", &["--env", "API_KEY"]);
+    expect(&world, &value);
+    world
+}
+
+/// An agent about to start, whose server is out of reach for as long as the proxy refuses.
+fn booting(world: &World) -> (Proxy, AgentBuilder) {
+    let proxy = Proxy::new(&world.server);
+    proxy.set(Fault::Refuse);
+    let agent = world.env.agent(&proxy, &world.workspace);
+    (proxy, agent)
+}
 
 /// An agent that has delivered.
 fn ready(world: &World) -> Agent {

@@ -1,6 +1,6 @@
 //! `agent reload` and `status`.
 
-use tests::{Fault, LONG, Proxy, wait_until};
+use tests::{LONG, wait_until};
 
 use super::*;
 
@@ -32,9 +32,7 @@ fn a_reload_brings_new_values_and_takes_deleted_ones_without_a_restart() {
 
 #[test]
 fn a_reload_without_a_server_fails_and_changes_nothing() {
-    let world = World::with(DEV);
-    let value = world.alice.secret("api-key", &["--env", "API_KEY"]);
-    expect(&world, &value);
+    let world = with_key();
     let proxy = Proxy::new(&world.server);
     let agent = world.env.agent(&proxy, &world.workspace).start().listening();
     let _ = agent.coder(["exec", "--wait", "1m", "true"]).run().success();

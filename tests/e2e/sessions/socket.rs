@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use tests::{Agent, Fault, LONG, Proxy, SHORT, wait_until};
+use tests::{LONG, SHORT, wait_until};
 
 use super::*;
 
@@ -25,12 +25,9 @@ fn without_an_agent_there_is_no_environment() {
 /// They come while the workspace boots, so that all of them wait at once.
 #[test]
 fn two_hundred_at_once_lose_nothing() {
-    let world = World::with(DEV);
-    let value = world.alice.secret("api-key", &["--env", "API_KEY"]);
-    expect(&world, &value);
-    let proxy = Proxy::new(&world.server);
-    proxy.set(Fault::Refuse);
-    let agent = world.env.agent(&proxy, &world.workspace).start().listening();
+    let world = with_key();
+    let (proxy, agent) = booting(&world);
+    let agent = agent.start().listening();
     let mut processes: Vec<_> =
         (0..200).map(|_| agent.coder(["exec", "--wait", "5m", "sh", "-c", COMPARE]).spawn("exec")).collect();
     assert!(processes.iter_mut().all(|process| process.try_exit().is_none()));
@@ -42,12 +39,9 @@ fn two_hundred_at_once_lose_nothing() {
 
 #[test]
 fn a_launch_waits_for_the_boot_as_long_as_it_is_told_to() {
-    let world = World::with(DEV);
-    let value = world.alice.secret("api-key", &["--env", "API_KEY"]);
-    expect(&world, &value);
-    let proxy = Proxy::new(&world.server);
-    proxy.set(Fault::Refuse);
-    let agent = world.env.agent(&proxy, &world.workspace).start().listening();
+    let world = with_key();
+    let (proxy, agent) = booting(&world);
+    let agent = agent.start().listening();
     let early = agent.coder(["exec", "--wait", "50ms", "true"]).run().exits(1);
     let _ = early.complains("the workspace still waits for its secrets after 50ms; see \"coder status\"");
     let status = agent.coder(["status", "-o", "json"]).run().exits(1).json();
@@ -62,9 +56,8 @@ fn a_launch_waits_for_the_boot_as_long_as_it_is_told_to() {
 #[test]
 fn with_start_without_secrets_a_launch_says_what_is_missing() {
     let world = World::with(DEV);
-    let proxy = Proxy::new(&world.server);
-    proxy.set(Fault::Refuse);
-    let agent = world.env.agent(&proxy, &world.workspace).args(["--start-without-secrets", "10ms"]).start().listening();
+    let (_proxy, agent) = booting(&world);
+    let agent = agent.args(["--start-without-secrets", "10ms"]).start().listening();
     let output = agent.coder(["exec", "echo", "ran"]).run().success().says("ran");
     let _ = output.complains("Warning: the workspace is not as it should be: no secrets after 10ms");
     let _ = agent.coder(["status"]).run().exits(1).says("degraded: no secrets after 10ms");
@@ -72,9 +65,7 @@ fn with_start_without_secrets_a_launch_says_what_is_missing() {
 
 #[test]
 fn a_killed_agent_leaves_sessions_alone_and_its_successor_takes_over() {
-    let world = World::with(DEV);
-    let value = world.alice.secret("api-key", &["--env", "API_KEY"]);
-    expect(&world, &value);
+    let world = with_key();
     let mut agent = ready(&world);
     let mut session =
         agent.coder(["exec", "sh", "-c", "echo up; read line; echo got $line"]).terminal("").spawn("session");
@@ -128,9 +119,7 @@ fn answer(agent: &Agent, question: &[u8]) -> Vec<u8> {
 
 #[test]
 fn nonsense_is_refused_and_harms_nobody() {
-    let world = World::with(DEV);
-    let value = world.alice.secret("api-key", &["--env", "API_KEY"]);
-    expect(&world, &value);
+    let world = with_key();
     let agent = ready(&world);
     let silent: Vec<_> = (0..20).map(|_| UnixStream::connect(agent.socket()).unwrap()).collect();
     assert_eq!(answer(&agent, b"GET / HTTP/1.1\r\n\r\n"), b"", "a length beyond the limit");

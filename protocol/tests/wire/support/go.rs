@@ -246,17 +246,10 @@ fn on_frame(shared: &Arc<Shared>, frame: &Frame, accepted: &mpsc::UnboundedSende
 
 fn on_stream_frame(shared: &Arc<Shared>, state: &mut State, frame: &Frame, accepted: &mpsc::UnboundedSender<GoStream>) {
     let id = frame.id;
-    let mut faults = Vec::new();
     if frame.has(SYN) {
-        if state.streams.contains_key(&id) || id % 2 == state.next_id % 2 {
-            return state.violation(format!("SYN of stream {id}"));
+        if let Err(fault) = state.admit(id) {
+            return state.violation(fault);
         }
-        if state.streams.values().filter(|s| !s.ours && !s.acked).count() >= BACKLOG {
-            return state.violation(format!("stream {id} exceeds the backlog"));
-        }
-        let mut entry = Entry::new(false);
-        entry.acked = !state.hold_acks;
-        state.streams.insert(id, entry);
         if !state.hold_acks {
             shared.send(Frame::new(WINDOW, ACK, id, 0));
         }
@@ -266,42 +259,67 @@ fn on_stream_frame(shared: &Arc<Shared>, state: &mut State, frame: &Frame, accep
     let Some(stream) = state.streams.get_mut(&id) else {
         return state.violation(format!("a frame for no stream: {frame:?}"));
     };
-    if frame.has(ACK) {
-        if !stream.ours || stream.acked {
-            faults.push("a second ACK");
-        }
-        stream.acked = true;
-    }
-    if frame.has(RST) {
-        if !stream.local_fin {
-            faults.push("RST while data may be unread");
-        }
-        stream.reset = true;
-    }
-    if frame.kind == WINDOW {
-        stream.send_window += frame.value;
-    } else if !frame.body.is_empty() {
-        if stream.remote_fin {
-            faults.push("data after FIN");
-        }
-        match stream.receive_window.checked_sub(frame.value) {
-            Some(rest) => stream.receive_window = rest,
-            None => faults.push("window overrun"),
-        }
-        stream.buffer.extend(&frame.body);
-    }
-    if frame.has(FIN) {
-        if stream.remote_fin {
-            faults.push("a second FIN");
-        }
-        if stream.ours && !stream.local_fin && !early_fin_allowed {
-            faults.push("FIN before the client's");
-        }
-        stream.remote_fin = true;
-    }
+    let faults = stream.take(frame, early_fin_allowed);
     stream.wake();
     for fault in faults {
         state.violation(format!("stream {id}: {fault}"));
     }
     state.forget_if_over(id);
+}
+
+impl State {
+    /// A stream that the peer opens.
+    fn admit(&mut self, id: u32) -> Result<(), String> {
+        if self.streams.contains_key(&id) || id % 2 == self.next_id % 2 {
+            return Err(format!("SYN of stream {id}"));
+        }
+        if self.streams.values().filter(|s| !s.ours && !s.acked).count() >= BACKLOG {
+            return Err(format!("stream {id} exceeds the backlog"));
+        }
+        let mut entry = Entry::new(false);
+        entry.acked = !self.hold_acks;
+        self.streams.insert(id, entry);
+        Ok(())
+    }
+}
+
+impl Entry {
+    /// What is wrong with a frame of this stream, after it was taken.
+    fn take(&mut self, frame: &Frame, early_fin_allowed: bool) -> Vec<&'static str> {
+        let mut faults = Vec::new();
+        if frame.has(ACK) {
+            if !self.ours || self.acked {
+                faults.push("a second ACK");
+            }
+            self.acked = true;
+        }
+        if frame.has(RST) {
+            if !self.local_fin {
+                faults.push("RST while data may be unread");
+            }
+            self.reset = true;
+        }
+        if frame.kind == WINDOW {
+            self.send_window += frame.value;
+        } else if !frame.body.is_empty() {
+            if self.remote_fin {
+                faults.push("data after FIN");
+            }
+            match self.receive_window.checked_sub(frame.value) {
+                Some(rest) => self.receive_window = rest,
+                None => faults.push("window overrun"),
+            }
+            self.buffer.extend(&frame.body);
+        }
+        if frame.has(FIN) {
+            if self.remote_fin {
+                faults.push("a second FIN");
+            }
+            if self.ours && !self.local_fin && !early_fin_allowed {
+                faults.push("FIN before the client's");
+            }
+            self.remote_fin = true;
+        }
+        faults
+    }
 }

@@ -127,6 +127,40 @@ pub fn client_on(end: Pipe) -> (Session, Client) {
     (session, client)
 }
 
+/// A Go agent at our server.
+pub fn go_agent() -> (go::Go, Arc<TestService>) {
+    let (ours, theirs) = pipe();
+    let (service, _) = serve_on(ours);
+    (go::Go::start(theirs, true), service)
+}
+
+/// Our agent at a Go server that answers.
+pub fn go_server() -> (go::Go, Session, Client) {
+    let (ours, theirs) = pipe();
+    let (session, client) = client_on(ours);
+    let go = go::Go::start(theirs, false);
+    let accepting = go.clone();
+    tokio::spawn(async move {
+        while let Some(stream) = accepting.accept().await {
+            tokio::spawn(calls::answer(stream));
+        }
+    });
+    (go, session, client)
+}
+
+/// So many calls at once.
+pub async fn echo_at_once(client: &Client, count: usize) {
+    let calls: Vec<_> = (0..count)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { echo(&client, &Blob::of("y")).await })
+        })
+        .collect();
+    for call in calls {
+        soon(call).await.unwrap();
+    }
+}
+
 pub async fn echo(client: &Client, blob: &Blob) {
     let answer: Blob = soon(client.call("/t/Echo", blob)).await.unwrap();
     assert!(answer == *blob, "another message came back");

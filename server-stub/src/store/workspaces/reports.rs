@@ -6,7 +6,7 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::super::{Doing, Store, StoreError};
-use super::logs;
+use super::{Timing, logs};
 
 /// Lifecycle states that are kept of one agent: some ten boots.
 const KEPT_STATES: i64 = 100;
@@ -29,16 +29,8 @@ pub struct StartupReport {
 pub struct TimingReport {
     /// Which script.
     pub script: Uuid,
-    /// When it started.
-    pub started_at: Timestamp,
-    /// When it ended.
-    pub ended_at: Timestamp,
-    /// What it ended with.
-    pub exit_code: i32,
-    /// As on the wire.
-    pub stage: i32,
-    /// As on the wire.
-    pub status: i32,
+    /// How it went.
+    pub timing: Timing,
 }
 
 /// One item of `BatchUpdateMetadata`.
@@ -166,23 +158,23 @@ async fn set_state(
 }
 
 async fn keep_timing(connection: &mut SqliteConnection, agent: Uuid, report: TimingReport) -> Result<(), ReportError> {
-    let script = report.script;
+    let TimingReport { script, timing } = report;
     let kept = sqlx::query(
         "INSERT INTO script_timings (script_id, started_at, ended_at, exit_code, stage, status) \
          SELECT id, ?, ?, ?, ?, ? FROM scripts WHERE id = ? AND agent_id = ?",
     )
-    .bind(report.started_at.as_microsecond())
-    .bind(report.ended_at.as_microsecond())
-    .bind(report.exit_code)
-    .bind(report.stage)
-    .bind(report.status)
+    .bind(timing.started_at.as_microsecond())
+    .bind(timing.ended_at.as_microsecond())
+    .bind(timing.exit_code)
+    .bind(timing.stage)
+    .bind(timing.status)
     .bind(script)
     .bind(agent)
     .execute(&mut *connection)
     .await
     .doing("record a script result")?;
     if kept.rows_affected() == 0 {
-        return Err(ReportError::UnknownScript(report.script));
+        return Err(ReportError::UnknownScript(script));
     }
     sqlx::query(
         "DELETE FROM script_timings WHERE script_id = ?1 AND id <= \

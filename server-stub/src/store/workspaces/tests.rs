@@ -228,8 +228,8 @@ async fn script_results_belong_to_the_agents_own_scripts() {
     let (_dir, store, agent) = world().await;
     let script = store.scripts(agent.id).await.unwrap()[0].id;
     let at = |second| Timestamp::from_second(second).unwrap();
-    let report =
-        |script| TimingReport { script, started_at: at(1), ended_at: at(2), exit_code: 7, stage: 0, status: 1 };
+    let timing = Timing { started_at: at(1), ended_at: at(2), exit_code: 7, stage: 0, status: 1 };
+    let report = |script| TimingReport { script, timing };
     store.report_timing(agent.id, report(script)).await.unwrap();
     let unknown = store.report_timing(agent.id, report(Uuid::new_v4())).await.unwrap_err();
     assert!(matches!(unknown, ReportError::UnknownScript(_)));
