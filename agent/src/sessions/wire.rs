@@ -108,7 +108,7 @@ impl Request {
             }
             Self::GitKey { fresh } => {
                 frame.byte(5);
-                frame.byte((*fresh).into());
+                frame.flag(*fresh);
             }
             Self::GitSign { blob, data, flags } => {
                 frame.byte(6);
@@ -127,7 +127,7 @@ impl Request {
             2 => resolve(&mut frame, Caller::Session)?,
             3 => Self::Status,
             4 => Self::Reload { wait: frame.duration()? },
-            5 => Self::GitKey { fresh: frame.byte()? != 0 },
+            5 => Self::GitKey { fresh: frame.flag()? },
             6 => Self::GitSign { blob: frame.bytes()?.to_vec(), data: frame.bytes()?.to_vec(), flags: frame.number()? },
             _ => return Err(Malformed::Frame),
         };
@@ -156,7 +156,7 @@ impl Answer {
                 }
                 frame.count(launch.left_out.len());
                 launch.left_out.iter().for_each(|text| frame.bytes(text.as_bytes()));
-                frame.byte(launch.degraded.is_some().into());
+                frame.flag(launch.degraded.is_some());
                 frame.bytes(launch.degraded.as_deref().unwrap_or_default().as_bytes());
                 frame.bytes(launch.directory.as_os_str().as_bytes());
                 frame.bytes(launch.motd.as_os_str().as_bytes());
@@ -209,7 +209,7 @@ fn launch(frame: &mut Reader<'_>) -> Result<Launch, Malformed> {
         Ok(Variable { name: frame.os_string()?, value: frame.secret()?, origin })
     })?;
     let left_out = frame.list(Reader::text)?;
-    let is_degraded = frame.byte()? != 0;
+    let is_degraded = frame.flag()?;
     let reason = frame.text()?;
     Ok(Launch {
         variables,

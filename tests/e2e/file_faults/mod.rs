@@ -4,12 +4,14 @@
 //! - `calls`: the calls into the file system at which a fault can be put, recorded from a real boot
 //! - `killed`: SIGKILL at each of them
 //! - `failing`: an error from each of them
+//! - `ledger`: both, while the ledger is written anew
 //! - `real`: full, read-only and limited file systems without any injection
 
 mod batch;
 mod calls;
 mod failing;
 mod killed;
+mod ledger;
 mod real;
 
 use tests::Need;

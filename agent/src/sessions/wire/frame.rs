@@ -31,6 +31,10 @@ impl Writer {
         self.0.push(byte);
     }
 
+    pub(super) fn flag(&mut self, flag: bool) {
+        self.byte(flag.into());
+    }
+
     /// What does not fit into 32 bits does not fit into [`super::MAX_FRAME`] either, and is refused by whoever reads it.
     pub(super) fn count(&mut self, count: usize) {
         self.number(u32::try_from(count).unwrap_or(u32::MAX));
@@ -78,6 +82,14 @@ impl<'f> Reader<'f> {
 
     pub(super) fn byte(&mut self) -> Result<u8, Malformed> {
         Ok(u8::from_le_bytes(self.array()?))
+    }
+
+    pub(super) fn flag(&mut self) -> Result<bool, Malformed> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(Malformed::Frame),
+        }
     }
 
     pub(super) fn count(&mut self) -> Result<usize, Malformed> {

@@ -77,6 +77,12 @@ fn a_frame_that_is_cut_or_goes_on_is_refused() {
 }
 
 #[test]
+fn a_flag_is_zero_or_one() {
+    assert_eq!(Request::decode(&[VERSION, 5, 2]).unwrap_err(), Malformed::Frame);
+    assert!([0, 1].iter().all(|flag| Request::decode(&[VERSION, 5, *flag]).is_ok()));
+}
+
+#[test]
 fn nonsense_is_refused_without_much_memory() {
     assert_eq!(Request::decode(b"GET / HTTP/1.1").unwrap_err(), Malformed::Version);
     assert_eq!(Request::decode(&[VERSION, 99]).unwrap_err(), Malformed::Frame);
