@@ -67,5 +67,6 @@ fn boot(world: &World, workspace: &Workspace, what: &str, fresh: bool) -> Conten
         .variable("CODER_AGENT_TOKEN", workspace.token())
         .variable("CODER_AGENT_SOCKET", format!("{}/agent.sock", env.path("tmp").display()))
         .killed();
-    if fresh { contender.prepare(format!("rm -rf {home}/.secrets")) } else { contender }
+    // Not removed, for the reason that the writes have.
+    if fresh { contender.prepare(format!("sh -c 'mv {home} {home}.$$ && mkdir {home}'")) } else { contender }
 }

@@ -4,12 +4,15 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::Builder;
 
 use rustix::io::Errno;
 
 use crate::sys::fs::{Dir, FileId};
 
-/// Threads that wait.
+/// Threads that wait, this one included.
 const AT_ONCE: usize = 16;
 
 /// The contents of `files`; one result for each, in their order.
@@ -39,23 +42,32 @@ fn directory(dir: &Dir, renamed: Option<&File>) -> io::Result<()> {
     }
 }
 
+/// By as many threads as get something to do: on a fast disk the first of them are done before the others are made.
 fn at_once<T: Sync>(items: &[T], flush: impl Fn(&T) -> io::Result<()> + Sync) -> Vec<io::Result<()>> {
-    let share_of = |share: &[T]| share.iter().map(&flush).collect::<Vec<_>>();
-    let panicked = |share: &[T]| share.iter().map(|_| Err(io::Error::other("the flushing thread panicked"))).collect();
-    if items.len() < 2 {
-        return share_of(items);
-    }
+    let results: Vec<_> = items.iter().map(|_| OnceLock::new()).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some((item, result)) = claim(&next, items, &results) {
+            let _ = result.set(flush(item));
+        }
+    };
     std::thread::scope(|scope| {
-        let share_of = &share_of;
-        let shares: Vec<_> = items
-            .chunks(items.len().div_ceil(AT_ONCE))
-            .map(|share| (share, std::thread::Builder::new().spawn_scoped(scope, move || share_of(share))))
-            .collect();
-        let done = shares.into_iter().flat_map(|(share, thread)| match thread {
-            Ok(thread) => thread.join().unwrap_or_else(|_| panicked(share)),
-            // No thread to be had: this one does it.
-            Err(_) => share_of(share),
-        });
-        done.collect()
-    })
+        for _ in 1..AT_ONCE.min(items.len()) {
+            let is_all_claimed = next.load(Ordering::Relaxed) >= items.len();
+            // No thread to be had: those there are do it.
+            if is_all_claimed || Builder::new().spawn_scoped(scope, work).is_err() {
+                break;
+            }
+        }
+        work();
+    });
+    results
+        .into_iter()
+        .map(|result| result.into_inner().unwrap_or_else(|| Err(io::Error::other("nobody flushed it"))))
+        .collect()
+}
+
+fn claim<'i, T, R>(next: &AtomicUsize, items: &'i [T], results: &'i [R]) -> Option<(&'i T, &'i R)> {
+    let index = next.fetch_add(1, Ordering::Relaxed);
+    Some((items.get(index)?, results.get(index)?))
 }
