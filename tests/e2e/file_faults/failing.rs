@@ -6,7 +6,7 @@ use tests::requires;
 
 use super::batch::{Batch, Before, Holds, TARGETS, Target};
 use super::calls::{self, Point};
-use super::{NEEDS, random};
+use super::{NEEDS, random, try_each};
 
 /// What a call may answer on a bad day, and how the message says it.
 const FAULTS: [(&str, &str, &[&str]); 7] = [
@@ -60,7 +60,7 @@ fn cases(points: &[Point]) -> Vec<Case> {
     points.iter().filter(|point| point.alone).flat_map(each).collect()
 }
 
-fn fails_at(batch: &Batch, name: &str, case: &Case) {
+fn fails_at(batch: &Batch, name: &str, case: &Case) -> bool {
     let Case { point, error, message } = case;
     let home = batch.home(name);
     let boot = batch.boot(calls::inject(batch.run(&home), point, &format!("error={error}")));
@@ -80,6 +80,7 @@ fn fails_at(batch: &Batch, name: &str, case: &Case) {
     }
     batch.completes(&home);
     std::fs::remove_dir_all(&home).unwrap();
+    true
 }
 
 fn undamaged(target: Target, holds: Holds) -> bool {
@@ -95,8 +96,7 @@ fn a_failing_call_costs_at_most_its_own_secret() {
     if !requires("a_failing_call_costs_at_most_its_own_secret", &NEEDS) {
         return;
     }
-    let batch = Batch::new();
-    let mut cases = cases(&calls::record(&batch));
+    let mut cases = cases(&calls::record(&Batch::new()));
     random().shuffle(&mut cases);
     // Every call with every error once, and then some.
     let mut seen = BTreeSet::new();
@@ -107,9 +107,8 @@ fn a_failing_call_costs_at_most_its_own_secret() {
     {
         assert!(seen.contains(&(call.to_owned(), error)), "no {error} of {call} in {seen:?}");
     }
-    for (number, case) in first.iter().chain(again.iter().take(20)).enumerate() {
-        fails_at(&batch, &format!("failing-{number}"), case);
-    }
+    let chosen: Vec<_> = first.into_iter().chain(again.into_iter().take(20)).collect();
+    try_each(&chosen, fails_at);
 }
 
 #[test]
@@ -118,10 +117,7 @@ fn every_failing_call_costs_at_most_its_own_secret() {
     if !requires("every_failing_call_costs_at_most_its_own_secret", &NEEDS) {
         return;
     }
-    let batch = Batch::new();
-    let cases = cases(&calls::record(&batch));
+    let cases = cases(&calls::record(&Batch::new()));
     eprintln!("{} cases", cases.len());
-    for (number, case) in cases.iter().enumerate() {
-        fails_at(&batch, &format!("failing-{number}"), case);
-    }
+    try_each(&cases, fails_at);
 }

@@ -4,7 +4,7 @@ use tests::requires;
 
 use super::batch::{Batch, Before, Holds, Target};
 use super::calls::{self, Point};
-use super::{NEEDS, random};
+use super::{NEEDS, random, try_each};
 
 /// Dies at `point` of a boot; answers whether it got that far.
 fn dies_at(batch: &Batch, name: &str, point: &Point) -> bool {
@@ -25,10 +25,8 @@ fn dies_at(batch: &Batch, name: &str, point: &Point) -> bool {
     boot.exit.signal == Some(9)
 }
 
-fn dies_at_each(batch: &Batch, points: &[Point]) {
-    let reached =
-        points.iter().enumerate().filter(|(number, point)| dies_at(batch, &format!("killed-{number}"), point));
-    let (reached, all) = (reached.count(), points.len());
+fn dies_at_each(points: &[Point]) {
+    let (reached, all) = (try_each(points, dies_at), points.len());
     // A thread more or less shifts a count; a matrix that no longer meets its points has to be seen.
     assert!(reached * 10 >= all * 9, "only {reached} of {all} points were reached");
 }
@@ -38,11 +36,10 @@ fn a_hundred_deaths_lose_nothing() {
     if !requires("a_hundred_deaths_lose_nothing", &NEEDS) {
         return;
     }
-    let batch = Batch::new();
-    let mut points = calls::record(&batch);
+    let mut points = calls::record(&Batch::new());
     assert!(points.len() > 100, "{points:?}");
     random().shuffle(&mut points);
-    dies_at_each(&batch, &points[..100]);
+    dies_at_each(&points[..100]);
 }
 
 #[test]
@@ -51,8 +48,7 @@ fn a_death_at_every_call_loses_nothing() {
     if !requires("a_death_at_every_call_loses_nothing", &NEEDS) {
         return;
     }
-    let batch = Batch::new();
-    let points = calls::record(&batch);
+    let points = calls::record(&Batch::new());
     eprintln!("{} points", points.len());
-    dies_at_each(&batch, &points);
+    dies_at_each(&points);
 }
