@@ -144,7 +144,7 @@ impl World {
         if let (Some(account), Some(token)) = (rotated, token) {
             self.ended.push(std::mem::replace(&mut accounts[account].1.agents[0].token, token));
         }
-        self.requests += made;
+        self.requests += made + reported.iter().sum::<usize>();
         // A rotation ends the session of its agent.
         let all = |(account, reports): (usize, &usize)| *reports == REPORTS || rotated == Some(account);
         made == CLIENTS * REQUESTS && reported.iter().enumerate().all(all)

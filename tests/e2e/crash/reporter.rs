@@ -118,7 +118,7 @@ impl Reporter {
 /// A server that is killed says nothing; one that lives refuses nothing, unless the token was rotated meanwhile.
 fn is_gone(error: CallError) -> Result<(), Gone> {
     match error {
-        CallError::Closed | CallError::TimedOut => Err(Gone),
+        CallError::Closed | CallError::NoAnswer | CallError::TimedOut => Err(Gone),
         CallError::Refused(status) if status.message.contains("its token does not exist any more") => Err(Gone),
         error => panic!("{error}"),
     }
