@@ -26,7 +26,7 @@ use nix::sys::signal::Signal;
 use tokio::task::JoinError;
 use tracing::{error, info, warn};
 
-use crate::config::AgentArgs;
+use crate::config::{AgentArgs, Config};
 use crate::control::{Control, Endpoint, Handle, Link, Role};
 use crate::errors::chain;
 use crate::ledger::Ledger;
@@ -38,7 +38,7 @@ use desk::Desk;
 use init::Orphans;
 use leftovers::Leftovers;
 use signals::Signals;
-use start::Start;
+use start::{Own, Start};
 
 const OK: u8 = 0;
 const FAILURE: u8 = 1;
@@ -72,7 +72,7 @@ pub fn run(args: AgentArgs) -> ExitCode {
 }
 
 /// The boot story. Each part waits for what it needs from the one before it: nothing starts before the environment is
-/// there, the environment comes after the files, the files come with the manifest.
+/// there, the environment comes after the files, the files come with the manifest. Either way the result is the exit code.
 async fn live(start: Start, orphans: Orphans) -> Result<u8, u8> {
     let config = start.config;
     let mut leftovers = Leftovers::new(orphans);
@@ -81,18 +81,8 @@ async fn live(start: Start, orphans: Orphans) -> Result<u8, u8> {
     // First of all: whoever asks while the workspace boots waits, instead of being told that there is no agent.
     let listener = desk::listen(config.socket.as_deref(), &start.own).map_err(|error| complain(&error, USAGE))?;
     info!(version = delivery::VERSION, server = %config.url, "agent starts");
+    let workspace = workspace(&config, start.own).map_err(|error| complain(&error, FAILURE))?;
     let reporter = Reporter::default();
-    let ledger = Ledger::new(start.own.state_dir.clone()).map_err(|error| complain(&error, FAILURE))?;
-    let workspace = Workspace {
-        own: start.own,
-        server: config.url.to_string(),
-        ledger: Arc::new(Mutex::new(ledger)),
-        stale_files: config.stale_files,
-        log_dir: config.log_dir,
-        script_data: script_data(config.script_data_dir.as_deref()),
-        agent_token: config.pass_agent_token.then(|| config.token.last().share()),
-        masking: Arc::new(Masking::new(config.token.last().share())),
-    };
     let endpoint = Arc::new(Endpoint::new(config.url, config.token, Role::Agent));
     let (control, Link { manifests, state, handle }) = Control::new(endpoint.clone(), reporter.clone());
     let boot = Arc::new(Boot::new(workspace, config.strict, !config.command.is_empty(), reporter));
@@ -114,6 +104,20 @@ async fn live(start: Start, orphans: Orphans) -> Result<u8, u8> {
     let code = shutdown::shut_down(&boot, &mut signals, &handle, connection, code).await;
     leftovers.end().await;
     Ok(code)
+}
+
+fn workspace(config: &Config, own: Own) -> io::Result<Workspace> {
+    let ledger = Ledger::new(own.state_dir.clone())?;
+    Ok(Workspace {
+        own,
+        server: config.url.to_string(),
+        ledger: Arc::new(Mutex::new(ledger)),
+        stale_files: config.stale_files,
+        log_dir: config.log_dir.clone(),
+        script_data: script_data(config.script_data_dir.as_deref()),
+        agent_token: config.pass_agent_token.then(|| config.token.last().share()),
+        masking: Arc::new(Masking::new(config.token.last().share())),
+    })
 }
 
 /// What the agent does besides delivering: it runs the main process, or waits to be told to end.

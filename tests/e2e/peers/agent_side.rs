@@ -238,7 +238,10 @@ fn messages_that_do_not_belong_here() {
     server.send(&Message::binary(b"\x07 these are no yamux frames at all".to_vec()));
     wait_until("the end of the session", SHORT, || server.endings()[1].is_some());
     reconnected(&mut agent, 3);
-    assert_eq!(server.states(), [STARTING, READY]);
+    // A report whose acknowledgement was on its way when the session ended comes again.
+    let mut states = server.states();
+    states.dedup();
+    assert_eq!(states, [STARTING, READY]);
     assert_eq!(agent.terminate().code, Some(0));
     let log = fs::read_to_string(agent.log_dir().join("coder-agent.log")).unwrap();
     assert!(log.contains("the connection has ended"), "{log}");
