@@ -161,6 +161,8 @@ pub struct Plan {
     pub stale: Vec<Stale>,
     /// For them.
     pub stale_files: StaleFiles,
+    /// The files that targets lead to by any path; they are not stale.
+    pub occupied: HashSet<FileId>,
 }
 
 impl Plan {
@@ -187,8 +189,9 @@ impl Plan {
             Claim::Place(Place::File(id)) => Some(*id),
             _ => None,
         });
-        let stale = stale::find(&targets, &files.collect::<HashSet<_>>(), disk, policy, ledger);
-        Self { targets, stale, stale_files: policy.stale_files }
+        let occupied = files.collect();
+        let stale = stale::find(&targets, &occupied, disk, policy, ledger);
+        Self { targets, stale, stale_files: policy.stale_files, occupied }
     }
 
     /// The targets that will be written.

@@ -178,8 +178,11 @@ pub fn apply(plan: Plan, ledger: &mut Ledger) -> FilesApplied {
         }
     }
     let outcomes: Vec<_> = settled.into_iter().filter_map(|(path, result)| Some(outcome(path, result?))).collect();
-    let occupied = outcomes.iter().filter_map(|outcome| Some(outcome.record?.id));
-    let stale = stale::settle(plan.stale, plan.stale_files, &occupied.collect(), ledger);
+    // What was delivered before may have been moved by the user since; where targets lead now, the plan has seen.
+    let written = outcomes.iter().filter(|outcome| !matches!(outcome.result, Ok(Settled::Delivered)));
+    let written = written.filter_map(|outcome| Some(outcome.record?.id));
+    let occupied = plan.occupied.into_iter().chain(written).collect();
+    let stale = stale::settle(plan.stale, plan.stale_files, &occupied, ledger);
     FilesApplied { outcomes, stale }
 }
 

@@ -166,7 +166,9 @@ fn deliver(home: &Home, model: &mut Model, round: &Round, policy: &Policy) -> Re
     let applied = home.deliver_with(&targets, policy);
     let after = tree(home);
 
-    let records = applied.outcomes().iter().filter_map(|outcome| outcome.record);
+    // What was delivered before is where it was seen, in `taken`.
+    let written = applied.outcomes().iter().filter(|outcome| !matches!(outcome.result, Ok(Settled::Delivered)));
+    let records = written.filter_map(|outcome| outcome.record);
     let held: HashSet<Id> = records.map(|record| (record.id.device, record.id.inode)).collect();
     let is_held = |id: Option<Id>| id.is_some_and(|id| held.contains(&id));
     let mut removed = Vec::new();
