@@ -67,6 +67,10 @@ fn boot(world: &World, workspace: &Workspace, what: &str, fresh: bool) -> Conten
         .variable("CODER_AGENT_TOKEN", workspace.token())
         .variable("CODER_AGENT_SOCKET", format!("{}/agent.sock", env.path("tmp").display()))
         .killed();
+    if !fresh {
+        return contender;
+    }
     // Not removed, for the reason that the writes have.
-    if fresh { contender.prepare(format!("sh -c 'mv {home} {home}.$$ && mkdir {home}'")) } else { contender }
+    let former = env.new_home(&format!("homes/{}-former", workspace.owner)).display().to_string();
+    contender.prepare(format!("sh -c 'mv {home} {former}/$$ && mkdir {home}'"))
 }
