@@ -168,7 +168,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Makes fingerprints that can be compared with those of records. Not its last one before [`Ledger::approach`].
+    /// Makes fingerprints that can be compared with those of records. Another may replace it until [`Ledger::approach`].
     #[must_use]
     pub fn key(&self) -> &Key {
         &self.key
