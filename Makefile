@@ -33,7 +33,7 @@ test-long: ## soak runs, big fleets, fault matrices, fuzzing
 demo: build ## a server, a user, three secrets and a workspace on this machine, step by step
 	@BIN_DIR='$(TARGET_DIR)/debug' demo/run
 
-bench: ## measures beside the systems of others, in a quarter of an hour, and writes docs/performance.md
+bench: ## measures beside the systems of others, in about twenty minutes after the build, and writes docs/performance.md
 	@CARGO='$(CARGO)' bench/run all
 
 bench-long: ## the same with those that have to be built first, and with larger fleets

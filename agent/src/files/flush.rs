@@ -1,5 +1,5 @@
-//! Flushes of many things at once. Each waits for the disk to empty its cache, and the kernel joins those that wait at the
-//! same time; each is still flushed by itself, so that an error has its file.
+//! Flushes of many things at once. Each waits for the disk to empty its cache, and the kernel joins those that wait at
+//! the same time; each is still flushed by itself, so that an error has its file.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -20,7 +20,8 @@ pub(super) fn files(files: &[&File]) -> Vec<io::Result<()>> {
     at_once(files, |file| file.sync_data())
 }
 
-/// The entries of directories, each once, however often it is named; what failed. With a file that was renamed in it.
+/// The entries of directories, each once, however often it is named. A file that was renamed in one stands beside it,
+/// for where the directory itself may not be read. Returns what failed.
 pub(super) fn directories<'d>(named: impl Iterator<Item = (&'d Dir, Option<&'d File>)>) -> HashMap<FileId, Errno> {
     let mut different = HashMap::new();
     for (dir, renamed) in named {
