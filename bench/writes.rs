@@ -2,20 +2,31 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use nix::libc;
 use tests::binaries;
 
+use crate::figure::Figure;
 use crate::report::Report;
 use crate::rounds::{Contender, race};
-use crate::section::Section;
+use crate::section::{Goal, Section};
 use crate::world::World;
 
 /// As in `agent/examples/deliver.rs`.
 const FILES: usize = 100;
 const DIRECTORIES: usize = 10;
 const SIZE: usize = 1024;
+
+/// Ways to keep the disk busy, and how many times as fast as one by one we want to be then.
+const BUSY: &[(&str, &str, Option<f64>)] = &[
+    ("stream", "writes 1 MiB after the other past the cache", Some(5.0)),
+    ("bursts", "writes 64 MiB and flushes them, again and again", None),
+];
+const BLOCK: usize = 1024 * 1024;
+const BLOCKS: u64 = 64;
+const PAGE: usize = 4096;
 
 pub fn measure(world: &mut World, report: &mut Report) {
     let bench = std::env::current_exe().expect("our own path");
@@ -30,15 +41,38 @@ pub fn measure(world: &mut World, report: &mut Report) {
         other("overwritten in place without a flush, as Coder's agent does (a crash may lose or tear them)", "plain"),
         other("one file of the same size, flushed once", "once"),
     ];
-    let figures = race(&world.env, &contenders);
-    let mut section = Section::new("Write 100 secret files of 1 KiB in 10 new directories", "ms");
-    section.text(format!("Each is a process of its own. The file system is {}.", file_system(world, &place)));
-    section.ours(&contenders[0].what, figures[0]);
-    section.peer(&contenders[1].what, figures[1]);
-    section.peer(&contenders[2].what, figures[2]);
-    section.limit(&contenders[3].what, figures[3]);
-    report.add(section);
+    let mut quiet = Section::new("Write 100 secret files of 1 KiB in 10 new directories", "ms");
+    quiet.text(format!("Each is a process of its own. The file system is {}.", file_system(world, &place)));
+    let [ours, each, plain, once] = raced(world, &contenders, &mut quiet);
+    quiet.goal(Goal::at_least("100 durable files: at least twice as fast as one by one", each.to(ours), 2.0));
+    let afford = 3.0 * plain.median + 2.0 * once.median;
+    let what = "100 durable files: at most 1 of three times plain writes and two flushes";
+    quiet.goal(Goal::at_most(what, ours.median / afford, 1.0));
+    report.add(quiet);
+
+    for (way, what, goal) in BUSY {
+        let mut busy = Section::new(format!("The same while another process {what}"), "ms");
+        let writer = world.env.program(&bench).args(["write", way]).arg(&place).spawn("busy");
+        let [ours, each, ..] = raced(world, &contenders, &mut busy);
+        drop(writer);
+        if let Some(goal) = goal {
+            let what =
+                format!("100 durable files while another process {what}: at least five times as fast as one by one");
+            busy.goal(Goal::at_least(what, each.to(ours), *goal));
+        }
+        report.add(busy);
+    }
     fs::remove_dir_all(&place).expect("remove a directory");
+}
+
+fn raced(world: &World, contenders: &[Contender; 4], section: &mut Section) -> [Figure; 4] {
+    let figures: [Figure; 4] = race(&world.env, contenders).try_into().expect("one for each");
+    let [ours, each, plain, once] = contenders.each_ref().map(|contender| contender.what.as_str());
+    section.ours(ours, figures[0]);
+    section.peer(each, figures[1]);
+    section.peer(plain, figures[2]);
+    section.limit(once, figures[3]);
+    figures
 }
 
 /// What the last run wrote is moved away and on the disk before the next begins. Not removed: for half a minute ext4 passes
@@ -58,8 +92,11 @@ fn file_system(world: &World, place: &Path) -> String {
 /// What `bench write WAY DIRECTORY` does.
 pub fn write(way: &str, directory: &str) -> io::Result<()> {
     let directory = Path::new(directory);
-    if way == "once" {
-        return create(&directory.join("all"), FILES * SIZE)?.sync_data();
+    match way {
+        "once" => return create(&directory.join("all"), FILES * SIZE)?.sync_data(),
+        "stream" => return keep_writing(&directory.join("stream"), libc::O_DIRECT, |_| Ok(())),
+        "bursts" => return keep_writing(&directory.join("bursts"), 0, File::sync_data),
+        _ => {}
     }
     for number in 0..FILES {
         let parent = directory.join((number % DIRECTORIES).to_string());
@@ -74,6 +111,20 @@ pub fn write(way: &str, directory: &str) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// One file over and over, until it is killed; `after` each time.
+fn keep_writing(path: &Path, flags: i32, after: impl Fn(&File) -> io::Result<()>) -> io::Result<()> {
+    let buffer = vec![b'x'; BLOCK + PAGE];
+    // Past the cache only whole pages go.
+    let block = &buffer[buffer.as_ptr().align_offset(PAGE)..][..BLOCK];
+    let file = OpenOptions::new().write(true).create(true).truncate(true).custom_flags(flags).open(path)?;
+    loop {
+        for number in 0..BLOCKS {
+            file.write_all_at(block, number * BLOCK as u64)?;
+        }
+        after(&file)?;
+    }
 }
 
 fn create(path: &Path, size: usize) -> io::Result<File> {

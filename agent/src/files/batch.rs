@@ -13,7 +13,7 @@ use super::temp::Temp;
 use super::{Arrival, Failure, Settled, disk, flush, in_place, split};
 use crate::ledger::{Key, Ledger, Record};
 use crate::plan::{Action, Found, Refusal};
-use crate::sys::fs::{self, Dir, Entry, Identity, Kind};
+use crate::sys::fs::{Dir, Entry, Identity, Kind};
 use crate::sys::memory::Guarded;
 
 /// One target to write.
@@ -26,7 +26,7 @@ pub(super) struct Step {
 type Outcomes = Vec<(usize, Arrival)>;
 
 /// Open files at a time. More than the secrets a user may have, fewer than the usual limit of descriptors.
-const WAVE: usize = 64;
+const WAVE: usize = 128;
 
 /// Writes all of `steps`.
 pub(super) fn write(steps: Vec<Step>, ledger: &mut Ledger) -> Outcomes {
@@ -171,9 +171,6 @@ impl Wave {
     /// What may be replaced. Nothing is renamed before everything is flushed, and the ledger with it: the first rename may
     /// make the file system write its journal, and the flushes that follow would wait for it one after the other.
     fn place_all(&mut self, ledger: &mut Ledger, outcomes: &mut Outcomes) -> Vec<(Staged, Settled)> {
-        for staged in &self.staged {
-            fs::start_writeback(&staged.temp.file);
-        }
         let noted = ledger.intend(self.staged.iter().map(|staged| (staged.path.clone(), staged.record)));
         let files: Vec<_> = noted.iter().chain(self.staged.iter().map(|staged| &staged.temp.file)).collect();
         let mut results = flush::files(&files);

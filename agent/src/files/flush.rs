@@ -7,17 +7,28 @@ use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::Builder;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use crate::sys::fs::{Dir, FileId};
+use crate::sys::fs::{Dir, FileId, start_writeback};
 
-/// Threads that wait, this one included.
-const AT_ONCE: usize = 16;
+/// Threads that work and wait, the caller's included: enough for a disk that answers at once, and for one that does not.
+const FEW: usize = 4;
+const MANY: usize = 16;
+/// By then a fast disk has answered.
+const SLOW: Duration = Duration::from_micros(500);
 
-/// The contents of `files`; one result for each, in their order.
+/// The contents of `files`; one result for each, in their order. Writeback of all is begun before one is waited for.
 pub(super) fn files(files: &[&File]) -> Vec<io::Result<()>> {
-    at_once(files, |file| file.sync_data())
+    let job = |number: usize| match (files.get(number), files.get(number.wrapping_sub(files.len()))) {
+        (Some(file), _) => {
+            start_writeback(file);
+            Ok(())
+        }
+        (None, file) => file.map_or(Ok(()), |file| file.sync_data()),
+    };
+    at_once(2 * files.len(), job).split_off(files.len())
 }
 
 /// The entries of directories, each once, however often it is named. A file that was renamed in one stands beside it,
@@ -29,7 +40,8 @@ pub(super) fn directories<'d>(named: impl Iterator<Item = (&'d Dir, Option<&'d F
         *file = file.or(renamed);
     }
     let (ids, named): (Vec<_>, Vec<_>) = different.into_iter().unzip();
-    let results = at_once(&named, |(dir, renamed)| directory(dir, *renamed));
+    let flush = |number: usize| named.get(number).map_or(Ok(()), |(dir, renamed)| directory(dir, *renamed));
+    let results = at_once(named.len(), flush);
     let errno = |error: &io::Error| Errno::from_io_error(error).unwrap_or(Errno::IO);
     ids.into_iter().zip(results).filter_map(|(id, result)| Some((id, errno(&result.err()?)))).collect()
 }
@@ -43,32 +55,33 @@ fn directory(dir: &Dir, renamed: Option<&File>) -> io::Result<()> {
     }
 }
 
-/// By as many threads as get something to do: on a fast disk the first of them are done before the others are made.
-fn at_once<T: Sync>(items: &[T], flush: impl Fn(&T) -> io::Result<()> + Sync) -> Vec<io::Result<()>> {
-    let results: Vec<_> = items.iter().map(|_| OnceLock::new()).collect();
+/// Does `jobs` numbered jobs, begun in their order, by few threads, and by many once one has to wait.
+fn at_once(jobs: usize, job: impl Fn(usize) -> io::Result<()> + Sync) -> Vec<io::Result<()>> {
+    let results: Vec<_> = (0..jobs).map(|_| OnceLock::new()).collect();
     let next = AtomicUsize::new(0);
-    let work = || {
-        while let Some((item, result)) = claim(&next, items, &results) {
-            let _ = result.set(flush(item));
-        }
+    let work_once = || {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        results.get(number).is_some_and(|result| result.set(job(number)).is_ok())
     };
     std::thread::scope(|scope| {
-        for _ in 1..AT_ONCE.min(items.len()) {
-            let is_all_claimed = next.load(Ordering::Relaxed) >= items.len();
-            // No thread to be had: those there are do it.
-            if is_all_claimed || Builder::new().spawn_scoped(scope, work).is_err() {
+        let (mut threads, mut wanted) = (1, FEW);
+        loop {
+            while threads < wanted && next.load(Ordering::Relaxed) < jobs {
+                // No thread to be had: those there are do it.
+                let more = Builder::new().spawn_scoped(scope, || while work_once() {});
+                (threads, wanted) = if more.is_ok() { (threads + 1, wanted) } else { (threads, threads) };
+            }
+            let begun = Instant::now();
+            if !work_once() {
                 break;
             }
+            if begun.elapsed() > SLOW {
+                wanted = MANY;
+            }
         }
-        work();
     });
     results
         .into_iter()
         .map(|result| result.into_inner().unwrap_or_else(|| Err(io::Error::other("nobody flushed it"))))
         .collect()
-}
-
-fn claim<'i, T, R>(next: &AtomicUsize, items: &'i [T], results: &'i [R]) -> Option<(&'i T, &'i R)> {
-    let index = next.fetch_add(1, Ordering::Relaxed);
-    Some((items.get(index)?, results.get(index)?))
 }

@@ -4,7 +4,7 @@
 //! such a name by accident, so a start can remove leftovers without a list of what was made. A lock on the file, which
 //! the kernel drops with its process, tells leftovers from the work of an agent that is running.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -91,20 +91,26 @@ fn is_ours(candidate: &OsStr) -> bool {
 /// Removes what a crash left in the directories that `paths` lead to, and gives files their names back that were on
 /// their way out.
 pub(super) fn sweep<'a>(paths: impl Iterator<Item = &'a Path>) {
-    let mut swept = HashMap::new();
+    let mut by_parent: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for path in paths {
         let Some((parent, name)) = split(path) else { continue };
+        by_parent.entry(parent).or_default().push((path, name));
+    }
+    let mut swept = HashMap::new();
+    for (parent, targets) in by_parent {
         // A target that cannot be reached has no leftovers beside it, and its own step says what is wrong.
         let Ok(parent) = Dir::open(parent).map(Rc::new) else { continue };
-        let behind = match spot::follow(Rc::clone(&parent), path) {
-            Ok(Lead::Spot(spot)) if spot.linked => Some(spot.dir),
-            _ => None,
-        };
-        for dir in [Some(&parent), behind.as_ref()].into_iter().flatten() {
-            swept.entry(dir.id()).or_insert_with(|| sweep_one(dir, path));
-        }
-        if swept.get(&parent.id()).is_some_and(|has_asides| *has_asides) {
-            stale::put_back(&parent, name);
+        for (path, name) in targets {
+            let behind = match spot::follow(Rc::clone(&parent), path) {
+                Ok(Lead::Spot(spot)) if spot.linked => Some(spot.dir),
+                _ => None,
+            };
+            for dir in [Some(&parent), behind.as_ref()].into_iter().flatten() {
+                swept.entry(dir.id()).or_insert_with(|| sweep_one(dir, path));
+            }
+            if swept.get(&parent.id()).is_some_and(|has_asides| *has_asides) {
+                stale::put_back(&parent, name);
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The text of the ledger: a header, then one record a line, each behind a seal of its own.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -39,10 +40,10 @@ pub(super) enum Event {
 /// [`Line`], as JSON has it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wire {
-    event: String,
-    source: String,
-    path: String,
+struct Wire<'l> {
+    event: Cow<'l, str>,
+    source: Cow<'l, str>,
+    path: Cow<'l, str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     file: Option<WireFile>,
 }
@@ -64,8 +65,8 @@ impl Line {
             Event::Written(record) => ("written", Some(WireFile::from(record))),
             Event::Forgotten => ("forgotten", None),
         };
-        let path = percent_encode(self.path.as_os_str().as_bytes(), ESCAPED).to_string();
-        let wire = Wire { event: event.to_owned(), source: self.source.clone(), path, file };
+        let path = percent_encode(self.path.as_os_str().as_bytes(), ESCAPED).into();
+        let wire = Wire { event: event.into(), source: self.source.as_str().into(), path, file };
         // Strings and numbers: there is nothing in it that JSON could refuse.
         let text = serde_json::to_string(&wire).unwrap_or_default();
         format!("{} {text}\n", key.seal(&text))
@@ -76,15 +77,15 @@ impl Line {
         if seal != key.seal(text) {
             return None;
         }
-        let wire: Wire = serde_json::from_str(text).ok()?;
-        let event = match (wire.event.as_str(), wire.file) {
+        let wire: Wire<'_> = serde_json::from_str(text).ok()?;
+        let event = match (&*wire.event, wire.file) {
             ("approached", None) => Event::Approached,
             ("written", Some(file)) => Event::Written(file.record()?),
             ("forgotten", None) => Event::Forgotten,
             _ => return None,
         };
         let path = OsString::from_vec(percent_decode_str(&wire.path).collect());
-        Some(Self { source: wire.source, path: Path::new(&path).to_owned(), event })
+        Some(Self { source: wire.source.into_owned(), path: Path::new(&path).to_owned(), event })
     }
 }
 

@@ -3,7 +3,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
@@ -35,18 +35,14 @@ impl Dir {
     /// Opens a directory by an absolute path and makes what is missing of it, 0700. Also returns the directories that
     /// got a new entry by that, which are to be flushed.
     pub fn make(path: &Path) -> io::Result<(Self, Vec<Self>)> {
-        let mut dir = Self::open(Path::new("/"))?;
-        let mut changed = Vec::new();
-        for component in path.components() {
-            let Component::Normal(name) = component else { continue };
-            let (next, made) = match dir.open_from(Path::new(name)) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => dir.make_one(name)?,
-                opened => (opened?, false),
-            };
-            let parent = std::mem::replace(&mut dir, next);
-            if made {
-                changed.push(parent);
-            }
+        let (parent, name) = match (Self::open(path), path.parent().zip(path.file_name())) {
+            (Err(error), Some(split)) if error.kind() == io::ErrorKind::NotFound => split,
+            (opened, _) => return Ok((opened?, Vec::new())),
+        };
+        let (parent, mut changed) = Self::make(parent)?;
+        let (dir, made) = parent.make_one(name)?;
+        if made {
+            changed.push(parent);
         }
         Ok((dir, changed))
     }
