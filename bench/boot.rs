@@ -70,7 +70,7 @@ fn boot(world: &World, workspace: &Workspace, what: &str, fresh: bool) -> Conten
     if !fresh {
         return contender;
     }
-    // Not removed, for the reason that the writes have.
+    // Not removed, and on the disk, for the reasons that the writes have.
     let former = env.new_home(&format!("homes/{}-former", workspace.owner)).display().to_string();
-    contender.prepare(format!("sh -c 'mv {home} {former}/$$ && mkdir {home}'"))
+    contender.prepare(format!("sh -c 'mv {home} {former}/$$ && mkdir {home} && sync -f {home}'"))
 }
