@@ -2,6 +2,7 @@
 //! directory once.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -56,8 +57,8 @@ pub(super) fn write(steps: Vec<Step>, ledger: &mut Ledger) -> Outcomes {
 struct Wave {
     staged: Vec<Staged>,
     in_place: Vec<InPlace>,
-    /// Parents by their path, so that many targets in one directory open it once.
-    parents: HashMap<PathBuf, Rc<Dir>>,
+    /// Parents by their path as a string, so that many targets in one directory open it once.
+    parents: HashMap<OsString, Rc<Dir>>,
     /// Directories that got a new entry by the making of others.
     grown: Vec<Dir>,
 }
@@ -138,7 +139,7 @@ impl Wave {
 
     fn parent(&mut self, path: &Path) -> Result<Rc<Dir>, Failure> {
         let Some((parent, _)) = split(path) else { return Err(Refusal::Kind(Kind::Directory).into()) };
-        if let Some(dir) = self.parents.get(parent) {
+        if let Some(dir) = self.parents.get(parent.as_os_str()) {
             return Ok(Rc::clone(dir));
         }
         let dir = match Dir::open(parent) {
@@ -150,7 +151,7 @@ impl Wave {
             opened => opened.map_err(|source| Failure::Resolve { source })?,
         };
         let dir = Rc::new(dir);
-        self.parents.insert(parent.to_owned(), Rc::clone(&dir));
+        self.parents.insert(parent.into(), Rc::clone(&dir));
         Ok(dir)
     }
 

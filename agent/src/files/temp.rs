@@ -94,12 +94,12 @@ pub(super) fn sweep<'a>(paths: impl Iterator<Item = &'a Path>) {
     let mut by_parent: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for path in paths {
         let Some((parent, name)) = split(path) else { continue };
-        by_parent.entry(parent).or_default().push((path, name));
+        by_parent.entry(parent.as_os_str()).or_default().push((path, name));
     }
     let mut swept = HashMap::new();
     for (parent, targets) in by_parent {
         // A target that cannot be reached has no leftovers beside it, and its own step says what is wrong.
-        let Ok(parent) = Dir::open(parent).map(Rc::new) else { continue };
+        let Ok(parent) = Dir::open(Path::new(parent)).map(Rc::new) else { continue };
         for (path, name) in targets {
             let behind = match spot::follow(Rc::clone(&parent), path) {
                 Ok(Lead::Spot(spot)) if spot.linked => Some(spot.dir),

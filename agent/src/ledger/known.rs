@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::Path;
 
 use super::line::{Event, Line};
 use super::{Key, Record};
@@ -13,7 +14,8 @@ const MOST_BYTES: usize = 512 * 1024;
 /// What the lines of a ledger add up to.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    paths: BTreeMap<(String, PathBuf), Kept>,
+    /// By source and path; as strings, since paths are compared component by component.
+    paths: BTreeMap<(String, OsString), Kept>,
     lines: usize,
 }
 
@@ -27,7 +29,7 @@ struct Kept {
 impl Known {
     pub(super) fn take(&mut self, line: Line) {
         self.lines += 1;
-        let key = (line.source, line.path);
+        let key = (line.source, line.path.into());
         if matches!(line.event, Event::Forgotten) {
             self.paths.remove(&key);
             return;
@@ -51,16 +53,16 @@ impl Known {
     }
 
     pub(super) fn is_known(&self, source: &str, path: &Path) -> bool {
-        self.paths.contains_key(&(source.to_owned(), path.to_owned()))
+        self.paths.contains_key(&(source.to_owned(), path.into()))
     }
 
     pub(super) fn of<'k>(&'k self, source: &'k str) -> impl Iterator<Item = (&'k Path, &'k [Record])> {
         let own = self.paths.iter().filter(move |((of, _), _)| of == source);
-        own.map(|((_, path), kept)| (path.as_path(), kept.records.as_slice()))
+        own.map(|((_, path), kept)| (Path::new(path), kept.records.as_slice()))
     }
 
     pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.paths.keys().map(|(_, path)| path.as_path())
+        self.paths.keys().map(|(_, path)| Path::new(path))
     }
 
     /// Whether most of its lines say nothing any more, or it has grown too long.
@@ -89,7 +91,7 @@ impl Known {
         paths.sort_unstable_by_key(|(_, kept)| kept.number);
         let mut lines = Vec::new();
         for ((source, path), kept) in paths {
-            let line = |event| Line { source: source.clone(), path: path.clone(), event };
+            let line = |event| Line { source: source.clone(), path: path.into(), event };
             match kept.records.as_slice() {
                 [] => lines.push(line(Event::Approached)),
                 records => lines.extend(records.iter().map(|record| line(Event::Written(*record)))),

@@ -133,8 +133,7 @@ fn no_file_ever_holds_the_key() {
         push.search();
 
         let marker = world.env.path("work/receiving");
-        fs::write(&hook, format!("#!/bin/sh\necho > '{}'\nwhile sleep 1; do echo; done\n", marker.display())).unwrap();
-        fs::set_permissions(&hook, PermissionsExt::from_mode(0o755)).unwrap();
+        hold_up(&hook, &marker);
         world.git_succeeds(["-C", "clone", "commit", "-q", "--allow-empty", "-m", "next"]);
         let mut running = push.traced("HEAD:main").spawn("push");
         wait_until("the push to arrive", SHORT, || marker.exists());
@@ -144,6 +143,13 @@ fn no_file_ever_holds_the_key() {
         fs::remove_file(&hook).unwrap();
         fs::remove_file(&marker).unwrap();
     }
+}
+
+/// A push makes `marker` and gets no further until that is gone, with the test if not before.
+fn hold_up(hook: &Path, marker: &Path) {
+    let marker = marker.display();
+    fs::write(hook, format!("#!/bin/sh\necho > '{marker}'\nwhile [ -e '{marker}' ]; do sleep 0.1; done\n")).unwrap();
+    fs::set_permissions(hook, PermissionsExt::from_mode(0o755)).unwrap();
 }
 
 /// What the hunt of these tests looks for is the key, in each form that it could be written down in.
@@ -200,8 +206,7 @@ fn killed_in_the_middle_it_leaves_neither_key_nor_process() {
     world.git_succeeds(["-C", "clone", "commit", "-q", "--allow-empty", "-m", "first"]);
     let hook = world.env.path("repositories/tool.git/hooks/pre-receive");
     let marker = world.env.path("work/receiving");
-    fs::write(&hook, format!("#!/bin/sh\necho > '{}'\nwhile sleep 1; do echo; done\n", marker.display())).unwrap();
-    fs::set_permissions(&hook, PermissionsExt::from_mode(0o755)).unwrap();
+    hold_up(&hook, &marker);
     let mut push = world.git_run(["-C", "clone", "push", "origin", "HEAD:main"]).spawn("push");
     wait_until("the push to arrive", SHORT, || marker.exists());
     let coder = world::gitssh_below(push.pid());
