@@ -69,6 +69,7 @@ fn main() {
         ["write", way, directory] => writes::write(way, directory).expect("write the files"),
         ["all"] => measure(false),
         ["long"] => measure(true),
+        ["page", before] => Report::rewrite(before),
         ref names => some(names),
     }
 }
@@ -85,7 +86,7 @@ fn measure(long: bool) {
 fn some(names: &[&str]) {
     let known: Vec<_> = SCENARIOS.iter().map(|(name, _)| *name).collect();
     if names.is_empty() || names.iter().any(|name| !known.contains(name)) {
-        eprintln!("usage: bench all|long|SCENARIO…\nscenarios: {}", known.join(" "));
+        eprintln!("usage: bench all|long|page FORMER.json|SCENARIO…\nscenarios: {}", known.join(" "));
         return;
     }
     let mut world = World::new(true);

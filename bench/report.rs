@@ -39,6 +39,14 @@ impl Report {
         eprintln!("wrote {} and {}", page.display(), json.display());
     }
 
+    /// Writes the page of the last run anew, compared with the run whose figures are in the file `before`.
+    pub fn rewrite(before: &str) {
+        let read =
+            |path: &Path| -> Self { serde_json::from_slice(&fs::read(path).expect("figures")).expect("of a run") };
+        let last = read(&docs("performance.json"));
+        fs::write(docs("performance.md"), last.markdown(Some(&read(Path::new(before))))).expect("write the page");
+    }
+
     fn markdown(&self, earlier: Option<&Self>) -> String {
         let mut page = String::from(INTRODUCTION);
         let repeated = earlier::compare(self, earlier);
