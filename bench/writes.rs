@@ -3,6 +3,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
 
 use nix::libc;
@@ -166,18 +167,20 @@ pub fn write(way: &str, directory: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// One file over and over, until it is killed; `after` each time.
+/// One file over and over, until it is killed or whoever started it has gone; `after` each time.
 fn keep_writing(path: &Path, flags: i32, after: impl Fn(&File) -> io::Result<()>) -> io::Result<()> {
     let buffer = vec![b'x'; BLOCK + PAGE];
     // Past the cache only whole pages go.
     let block = &buffer[buffer.as_ptr().align_offset(PAGE)..][..BLOCK];
     let file = OpenOptions::new().write(true).create(true).truncate(true).custom_flags(flags).open(path)?;
-    loop {
+    let parent = parent_id();
+    while parent_id() == parent {
         for number in 0..BLOCKS {
             file.write_all_at(block, number * BLOCK as u64)?;
         }
         after(&file)?;
     }
+    Ok(())
 }
 
 fn create(path: &Path, size: usize) -> io::Result<File> {

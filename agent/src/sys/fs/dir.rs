@@ -35,14 +35,24 @@ impl Dir {
     /// Opens a directory by an absolute path and makes what is missing of it, 0700. Also returns the directories that
     /// got a new entry by that, which are to be flushed.
     pub fn make(path: &Path) -> io::Result<(Self, Vec<Self>)> {
-        let (parent, name) = match (Self::open(path), path.parent().zip(path.file_name())) {
-            (Err(error), Some(split)) if error.kind() == io::ErrorKind::NotFound => split,
-            (opened, _) => return Ok((opened?, Vec::new())),
+        // No recursion: two thousand components fit into a path, and more than fits on the stack of a thread.
+        let (mut rest, mut missing) = (path, Vec::new());
+        let mut dir = loop {
+            match (Self::open(rest), rest.parent().zip(rest.file_name())) {
+                (Err(error), Some((parent, name))) if error.kind() == io::ErrorKind::NotFound => {
+                    missing.push(name);
+                    rest = parent;
+                }
+                (opened, _) => break opened?,
+            }
         };
-        let (parent, mut changed) = Self::make(parent)?;
-        let (dir, made) = parent.make_one(name)?;
-        if made {
-            changed.push(parent);
+        let mut changed = Vec::new();
+        for name in missing.into_iter().rev() {
+            let (next, made) = dir.make_one(name)?;
+            let parent = std::mem::replace(&mut dir, next);
+            if made {
+                changed.push(parent);
+            }
         }
         Ok((dir, changed))
     }
@@ -205,5 +215,25 @@ impl Dir {
             Err(Errno::INVAL | Errno::NOTSUP) => Ok(()),
             flushed => Ok(flushed?),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_of_many_missing_components_is_made_on_a_small_stack() {
+        const DEPTH: usize = 300;
+        const SMALL: usize = 128 * 1024;
+        let home = tempfile::tempdir().unwrap();
+        let path: PathBuf = std::iter::once(home.path()).chain([Path::new("d"); DEPTH]).collect();
+        let make = {
+            let path = path.clone();
+            move || Dir::make(&path).map(|(dir, changed)| (dir.id(), changed.len()))
+        };
+        let (id, changed) = std::thread::Builder::new().stack_size(SMALL).spawn(make).unwrap().join().unwrap().unwrap();
+        assert_eq!((id, changed), (Dir::open(&path).unwrap().id(), DEPTH));
+        assert!(Dir::make(&path).unwrap().1.is_empty());
     }
 }
