@@ -3,6 +3,7 @@
 use tempfile::TempDir;
 use tests::{Workspace, binaries};
 
+use crate::figure::short;
 use crate::openbao::OpenBao;
 use crate::report::Report;
 use crate::rounds::{Contender, race};
@@ -26,25 +27,23 @@ pub fn measure(world: &mut World, report: &mut Report) {
         boot(world, &none, "`coder agent`, no secrets", &socket, false),
         Contender::new("bare start of `true`", "true"),
     ];
-    let (ours, limit) = (contenders.len() - 1, contenders.len() - 1);
+    let ours = contenders.len() - 1;
     let bao = world.peers.get("bao").ok().map(|peer| OpenBao::start(&world.env, peer));
     contenders.extend(bao.iter().map(OpenBao::boot));
 
     let figures = race(&world.env, &contenders);
     let mut section = Section::new("Start of an agent to the first line of the startup script", "ms");
-    section.text("From the start of the process until the script's first line, which kills the agent; OpenBao's until `true` has run.");
+    section.text("From the start of the process until the script's first line, which kills the agent.");
     for (index, (contender, figure)) in contenders.iter().zip(figures).enumerate() {
-        if index < ours {
-            section.ours(&contender.what, figure);
-            section.goal(Goal::at_most(
-                format!("{}: below {BOUND} ms to the first line", contender.what),
-                figure.median,
-                BOUND,
-            ));
-        } else if index == limit {
-            section.limit(&contender.what, figure);
-        } else {
-            section.peer(&contender.what, figure);
+        let (what, ms) = (&contender.what, figure.median);
+        match index {
+            _ if index < ours => {
+                section.goal(Goal::at_most(format!("{what}: below {BOUND} ms to the first line"), ms, BOUND));
+                section.ours(what, figure);
+            }
+            _ if index == ours => section.limit(what, figure),
+            // It waits on a clock of its own, the same on a fast machine and on a slow one: a ratio to work says nothing.
+            _ => section.text(format!("{what} until `true` has run: {} ms.", short(ms))),
         }
     }
     report.add(section);

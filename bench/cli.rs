@@ -39,9 +39,9 @@ pub fn measure(world: &mut World, report: &mut Report) {
     let mut section = Section::new("Command line", "ms");
     for (index, (contender, figure)) in contenders.iter().zip(&figures).enumerate() {
         match index {
-            _ if index < ours => section.ours(&contender.what, *figure),
-            _ if index + 1 == contenders.len() => section.limit(&contender.what, *figure),
-            _ => section.peer(&contender.what, *figure),
+            _ if index < ours => section.ours(&contender.what, figure.clone()),
+            _ if index + 1 == contenders.len() => section.limit(&contender.what, figure.clone()),
+            _ => section.peer(&contender.what, figure.clone()),
         }
     }
     section.goal(Goal::at_most("`coder secret list` of 50: below 10 ms", figures[0].median, 10.0));

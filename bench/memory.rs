@@ -19,6 +19,8 @@ use crate::world::World;
 /// The keepalive of a minute: each side sends a ping of yamux and one of the WebSocket every 15 or 30 seconds, and each can
 /// wake the agent twice, once to send or be asked and once for the answer.
 const KEEPALIVE: f64 = 28.0;
+/// A ping and its answer wake an agent once or twice, by chance.
+const WATCHED: Duration = Duration::from_mins(3);
 
 pub fn measure(world: &mut World, report: &mut Report) {
     let encrypted = encrypted(world);
@@ -34,7 +36,7 @@ pub fn measure(world: &mut World, report: &mut Report) {
     for pid in &all {
         settled(*pid);
     }
-    let wakes = a_minute_of_wakes(&all);
+    let wakes = wakes(&all);
 
     let mut memory = Section::new("Memory of an idle agent with 50 secrets", "MiB");
     let mut wakeups = Section::new("Wake-ups of an idle agent with 50 secrets", "a minute");
@@ -43,13 +45,13 @@ pub fn measure(world: &mut World, report: &mut Report) {
     memory.ours("`coder agent` over http, proportional", plain.proportional());
     memory.ours("`coder agent` over https with the system's roots, resident", encrypted.resident());
     memory.ours("`coder agent` over https with the system's roots, proportional", encrypted.proportional());
-    wakeups.ours("`coder agent`", wakes[0]);
+    wakeups.ours("`coder agent`", wakes[0].clone());
     let peers = [("OpenBao's agent", its), ("aws_secretsmanager_agent", amazons)];
     let found = peers.iter().filter_map(|(what, pid)| Some((what, (*pid)?)));
     for ((what, pid), wakes) in found.zip(&wakes[1..]) {
         memory.peer(format!("{what}, resident"), of(pid).resident());
         memory.peer(format!("{what}, proportional"), of(pid).proportional());
-        wakeups.peer(*what, *wakes);
+        wakeups.peer(*what, wakes.clone());
     }
     goals(world, &mut memory, plain, amazons);
     let what = "idle agent: no wake-ups a minute but those of keepalive, of which there can be 28";
@@ -62,7 +64,7 @@ fn goals(world: &World, section: &mut Section, plain: Memory, amazons: Option<u3
     section.goal(Goal::at_most("idle agent: below 8 MiB resident", plain.resident().median, 8.0));
     let what = "idle agent: at most half of what aws_secretsmanager_agent has resident";
     section.goal(match (amazons, world.peers.get("aws_secretsmanager_agent")) {
-        (Some(pid), _) => Goal::at_most(what, plain.resident().to(of(pid).resident()), 0.5),
+        (Some(pid), _) => Goal::at_most(what, plain.resident().to(&of(pid).resident()), 0.5),
         (None, Err(why)) => Goal::unknown(what, why),
         (None, Ok(_)) => Goal::unknown(what, "it did not start, or moto, which it asks, is not installed"),
     });
@@ -90,13 +92,13 @@ fn settled(pid: u32) -> Memory {
     })
 }
 
-/// How often the threads of each have waited for something and got it.
-fn a_minute_of_wakes(pids: &[u32]) -> Vec<Figure> {
+/// How often a minute the threads of each have waited for something and got it.
+fn wakes(pids: &[u32]) -> Vec<Figure> {
     let before: Vec<_> = pids.iter().map(|pid| waits(*pid)).collect();
-    thread::sleep(Duration::from_mins(1));
+    thread::sleep(WATCHED);
     let woken = pids.iter().zip(before).map(|(pid, before)| {
         let grown = waits(*pid).into_iter().map(|(thread, count)| count - before.get(&thread).unwrap_or(&0));
-        Figure::exact(f64::from(grown.sum::<u32>()))
+        Figure::exact(f64::from(grown.sum::<u32>()) * 60.0 / WATCHED.as_secs_f64())
     });
     woken.collect()
 }

@@ -74,10 +74,11 @@ const INTRODUCTION: &str = "\
 # Performance
 
 Written by `make bench`; nothing here is by hand, and `docs/performance.json` has the same for programs. Run it on your own
-machine: what counts is the column *to ours*, the median divided by our own (ours is 1.00). *To the limit* is the median
-divided by what the machine itself costs: a bare start of a process, one flush of the disk, an echo. *Middle half* is the
-span from the first to the third quartile of the runs. Contenders take turns in an order that is shuffled anew each round.
-Client and server share the machine and talk over loopback.
+machine: what counts is the column *to ours*, a contender divided by our own (ours is 1.00). *To the limit* is the same
+divided by what the machine itself costs: a bare start of a process, one flush of the disk, an echo. Contenders take turns
+in an order that is shuffled anew each round; they are divided round by round, and the median of that is shown, because a
+machine's speed changes from one minute to the next. The figure itself is the median of all runs, and *middle half* the span
+from the first to the third quartile. Client and server share the machine and talk over loopback.
 
 ";
 

@@ -10,9 +10,11 @@ use tests::{Env, LONG, Run};
 use uuid::Uuid;
 
 use crate::figure::Figure;
+use crate::section::Section;
 
 const ROUNDS: usize = 20;
-/// Of a fast command in each round, and of a slow one.
+/// Of a fast command in each round, and of a slow one. Where all are slow there are so many more rounds instead, so that
+/// what is compared is but a moment apart.
 const RUNS: usize = 5;
 const SLOW_RUNS: usize = 3;
 /// In seconds.
@@ -105,17 +107,33 @@ impl Contender {
 /// Runs all against each other; milliseconds, in the order of `contenders`.
 pub fn race(env: &Env, contenders: &[Contender]) -> Vec<Figure> {
     let slow: Vec<bool> = contenders.iter().map(|one| one.times(env, 1, 1)[0] > SLOW).collect();
+    let (rounds, slow_runs) = if slow.iter().all(|slow| *slow) { (ROUNDS * SLOW_RUNS, 1) } else { (ROUNDS, SLOW_RUNS) };
     let mut samples = vec![Vec::new(); contenders.len()];
-    for _ in 0..ROUNDS {
-        let mut order: Vec<usize> = (0..contenders.len()).collect();
-        order.sort_by_cached_key(|_| Uuid::new_v4());
-        for index in order {
-            let (warmup, runs) = if slow[index] { (0, SLOW_RUNS) } else { (1, RUNS) };
-            samples[index].extend(contenders[index].times(env, warmup, runs));
+    for _ in 0..rounds {
+        for index in shuffled(contenders.len()) {
+            let (warmup, runs) = if slow[index] { (0, slow_runs) } else { (1, RUNS) };
+            let times = contenders[index].times(env, warmup, runs);
+            samples[index].push(times.into_iter().map(|seconds| seconds * 1000.0).collect());
         }
     }
-    let milliseconds = |times: Vec<f64>| Figure::of(times.into_iter().map(|seconds| seconds * 1000.0).collect());
-    samples.into_iter().map(milliseconds).collect()
+    samples.into_iter().map(Figure::of_rounds).collect()
+}
+
+/// Runs ours against the same without it, adds both to `section`, and says how many milliseconds ours takes more.
+pub fn overhead(env: &Env, contenders: &[Contender; 2], section: &mut Section) -> f64 {
+    let figures: [Figure; 2] = race(env, contenders).try_into().expect("one for each");
+    let [ours, plain] = &figures;
+    let more = ours.above(plain);
+    section.ours(&contenders[0].what, ours.clone());
+    section.limit(&contenders[1].what, plain.clone());
+    more
+}
+
+/// The order of a round.
+pub fn shuffled(contenders: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..contenders).collect();
+    order.sort_by_cached_key(|_| Uuid::new_v4());
+    order
 }
 
 fn read(path: &Path) -> Vec<f64> {

@@ -68,8 +68,8 @@ impl Section {
         self.rows.push(Row { what: what.into(), figure, part });
     }
 
-    fn first(&self, part: Part) -> Option<Figure> {
-        self.rows.iter().find(|row| row.part == part).map(|row| row.figure)
+    fn first(&self, part: Part) -> Option<&Figure> {
+        self.rows.iter().find(|row| row.part == part).map(|row| &row.figure)
     }
 
     /// Each contender and its ratio to ours.

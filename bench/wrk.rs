@@ -4,10 +4,12 @@ use serde_json::Value;
 use tests::{Env, LONG};
 
 use crate::figure::Figure;
+use crate::rounds::shuffled;
 
-/// Of each contender; their order is turned around every time.
-const ROUNDS: usize = 4;
-const SECONDS: &str = "2s";
+/// Of each contender.
+const ROUNDS: usize = 12;
+/// As short as wrk can be.
+const SECONDS: &str = "1s";
 /// All asking at once.
 pub const CONNECTIONS: &str = "32";
 
@@ -67,15 +69,14 @@ done = function(summary, latency)
 end
 ";
 
-/// Asks all in turn.
-pub fn race(env: &Env, contenders: &[Contender]) -> Vec<Rate> {
+/// Asks all in turn, and calls `aside` in each round.
+pub fn race(env: &Env, contenders: &[Contender], mut aside: impl FnMut()) -> Vec<Rate> {
     let mut samples = vec![Vec::new(); contenders.len()];
-    let mut order: Vec<usize> = (0..contenders.len()).collect();
     for _ in 0..ROUNDS {
-        for index in &order {
-            samples[*index].push(contenders[*index].run(env));
+        for index in shuffled(contenders.len()) {
+            samples[index].push(contenders[index].run(env));
         }
-        order.reverse();
+        aside();
     }
     let figure = |runs: &[[f64; 3]], field: usize| Figure::of(runs.iter().map(|run| run[field]).collect());
     let rate = |runs: &Vec<_>| Rate { requests: figure(runs, 0), p50: figure(runs, 1), p99: figure(runs, 2) };

@@ -40,6 +40,13 @@ pub(super) struct Links {
     pub(super) permits: Arc<Semaphore>,
 }
 
+/// Why the connection is no longer polled.
+enum State {
+    /// The next look at the clock has a later time.
+    Later,
+    Ended,
+}
+
 pub(super) struct Driver<T> {
     wire: Wire<T>,
     connection: Connection<Wire<T>>,
@@ -87,12 +94,12 @@ impl<T: Transport> Driver<T> {
     async fn drive(&mut self) {
         let stop = self.links.stop.clone();
         loop {
-            let wake = self.next_ping.min(self.links.life.last_seen() + self.options.silence_limit);
+            let wake = self.next_ping.min(self.dead_at());
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 () = sleep_until(wake) => {
-                    if self.links.life.last_seen().elapsed() >= self.options.silence_limit {
+                    if self.dead_at() <= Instant::now() {
                         warn!(limit = ?self.options.silence_limit, "nothing came from the peer: ending the session");
                         return;
                     }
@@ -101,12 +108,30 @@ impl<T: Transport> Driver<T> {
                         self.next_ping = Instant::now() + self.options.ping_interval;
                     }
                 }
-                () = std::future::poll_fn(|cx| self.poll(cx)) => return,
+                state = std::future::poll_fn(|cx| self.poll_until_later(wake, cx)) => match state {
+                    State::Later => {}
+                    State::Ended => return,
+                },
             }
         }
         // A peer that does not read must not hold us up.
         if timeout(CLOSE_LIMIT, std::future::poll_fn(|cx| self.poll_drained(cx))).await.is_err() {
             debug!("the peer did not take what was queued");
+        }
+    }
+
+    /// When the peer counts as dead, should nothing come until then.
+    fn dead_at(&self) -> Instant {
+        self.links.life.last_seen() + self.options.silence_limit
+    }
+
+    /// Ready when the connection has ended, or when `wake` has become too early: an idle process should not wake for the
+    /// end of a silence that is over.
+    fn poll_until_later(&mut self, wake: Instant, cx: &mut Context<'_>) -> Poll<State> {
+        match self.poll(cx) {
+            Poll::Ready(()) => Poll::Ready(State::Ended),
+            Poll::Pending if wake < self.next_ping.min(self.dead_at()) => Poll::Ready(State::Later),
+            Poll::Pending => Poll::Pending,
         }
     }
 
