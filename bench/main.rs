@@ -20,6 +20,7 @@ mod load;
 mod machine;
 mod memory;
 mod openbao;
+mod parts;
 mod peers;
 mod plot;
 mod raw;
@@ -57,6 +58,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("memory", memory::measure),
     ("sizes", sizes::measure),
     ("counts", counts::measure),
+    ("parts", parts::measure),
     ("throughput", throughput::measure),
     ("storm", storm::measure),
     ("growth", growth::measure),

@@ -136,9 +136,10 @@ fn boots(storms: &[Storm], report: &mut Report) {
         late,
         1.25,
     ));
-    // The first storm fills caches that stay.
-    let grown = storms[STORMS - 1].resident / storms[1].resident;
-    section.goal(Goal::at_most("boot storm: memory after the tenth to the second, within 5 %", grown, 1.05));
+    // The first storm fills caches that stay, and what an allocator keeps for later varies.
+    let [early, late] = [&storms[1..=STORMS / 2], &storms[STORMS / 2..]].map(|some| figure(some, |one| one.resident));
+    let what = "boot storm: memory after the last five to that after the second to fifth, within 5 %";
+    section.goal(Goal::at_most(what, late.median / early.median, 1.05));
     report.add(section);
 }
 
