@@ -84,13 +84,14 @@ impl Masker {
 
     /// Looks for values in `bytes`, of which more may follow unless they are the `last`.
     fn scan(&self, bytes: &[u8], last: bool) -> Scan {
-        let mut found = Vec::new();
-        for start in 0..bytes.len() {
+        let (mut found, mut from) = (Vec::new(), 0);
+        while let Some(start) = self.0.next(bytes, from) {
             match self.0.at(bytes.get(start..).unwrap_or_default(), last) {
                 Begins::Nothing => {}
                 Begins::Pattern(len) => found.push(start..start + len),
                 Begins::Undecided => return Scan { found, decided: start },
             }
+            from = start + 1;
         }
         Scan { found, decided: bytes.len() }
     }
