@@ -37,6 +37,8 @@ pub fn measure(world: &mut World, report: &mut Report) {
 
     let figures = race(&world.env, &contenders);
     let mut section = Section::new("Command line", "ms");
+    section
+        .text("Ours lists what is known of the secrets; no command shows a value. What the others print are values.");
     for (index, (contender, figure)) in contenders.iter().zip(&figures).enumerate() {
         match index {
             _ if index < ours => section.ours(&contender.what, figure.clone()),

@@ -33,8 +33,9 @@ impl Figure {
     fn all(mut samples: Vec<f64>) -> Self {
         assert!(!samples.is_empty(), "nothing was measured");
         samples.sort_by(f64::total_cmp);
-        let at = |quarter: usize| samples[(samples.len() - 1) * quarter / 4];
-        Self { median: at(2), low: at(1), high: at(3), rounds: Vec::new() }
+        let last = samples.len() - 1;
+        let median = f64::midpoint(samples[last / 2], samples[last.div_ceil(2)]);
+        Self { median, low: samples[last / 4], high: samples[last * 3 / 4], rounds: Vec::new() }
     }
 
     /// How many times `other` this is.

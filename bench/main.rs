@@ -40,6 +40,7 @@ mod writes;
 mod wrk;
 
 use std::panic::{self, AssertUnwindSafe};
+use std::process::ExitCode;
 
 use report::Report;
 use section::{Goal, Section};
@@ -64,25 +65,26 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("growth", growth::measure),
 ];
 
-fn main() {
+fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["raw"] => raw::serve(),
         ["write", way, directory] => writes::write(way, directory).expect("write the files"),
-        ["all"] => measure(false),
-        ["long"] => measure(true),
+        ["all"] => return measure(false),
+        ["long"] => return measure(true),
         ["page", before] => Report::rewrite(before),
         ref names => some(names),
     }
+    ExitCode::SUCCESS
 }
 
-fn measure(long: bool) {
+/// Fails where a scenario did; the others are on the page nevertheless.
+fn measure(long: bool) -> ExitCode {
     let mut world = World::new(long);
-    let mut report = Report::new(&world.peers);
-    for scenario in SCENARIOS {
-        attempt(scenario, &mut world, &mut report);
-    }
+    let mut report = Report::new(&world);
+    let failed = SCENARIOS.iter().filter(|scenario| !attempt(scenario, &mut world, &mut report)).count();
     report.write();
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn some(names: &[&str]) {
@@ -92,7 +94,7 @@ fn some(names: &[&str]) {
         return;
     }
     let mut world = World::new(true);
-    let mut report = Report::new(&world.peers);
+    let mut report = Report::new(&world);
     for scenario in SCENARIOS.iter().filter(|(name, _)| names.contains(name)) {
         attempt(scenario, &mut world, &mut report);
     }
@@ -100,10 +102,12 @@ fn some(names: &[&str]) {
 }
 
 /// One that fails is named on the page, and the minutes of the others are not lost.
-fn attempt((name, scenario): &(&str, Scenario), world: &mut World, report: &mut Report) {
-    if panic::catch_unwind(AssertUnwindSafe(|| scenario(world, report))).is_err() {
-        let mut section = Section::new(format!("Failed: {name}"), "");
-        section.goal(Goal::unknown(format!("the scenario “{name}” runs to its end"), "it failed"));
-        report.add(section);
-    }
+fn attempt((name, scenario): &(&str, Scenario), world: &mut World, report: &mut Report) -> bool {
+    let Err(panic) = panic::catch_unwind(AssertUnwindSafe(|| scenario(world, report))) else { return true };
+    let why = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
+    let why = why.and_then(|why| why.lines().next()).unwrap_or("it failed");
+    let mut section = Section::new(format!("Failed: {name}"), "");
+    section.goal(Goal::unknown(format!("the scenario “{name}” runs to its end"), why));
+    report.add(section);
+    false
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use tests::{Env, LONG};
+use tests::{Env, LONG, binaries};
 
 use crate::figure::Figure;
 use crate::report::Report;
@@ -14,7 +14,7 @@ use crate::world::World;
 
 const ROUNDS: usize = 10;
 
-/// As in `agent/benches/parts.rs`.
+/// As in `agent/examples/parts.rs`.
 const MASKING: [&str; 4] = ["mask/without", "mask/with", "mask/aho-corasick", "mask/copied"];
 const PREPARING: [&str; 2] = ["prepare/masker", "prepare/environment"];
 
@@ -28,8 +28,7 @@ bit now, and one position in sixty-four is looked at twice, not one in sixteen: 
 be faster, and hold the values in clear in memory that is neither locked nor kept out of a core dump.";
 
 pub fn measure(world: &mut World, report: &mut Report) {
-    let program = std::env::var("BENCH_PARTS").expect("BENCH_PARTS, which bench/run sets");
-    let program = Path::new(&program);
+    let program = &binaries().coder.with_file_name("examples").join("parts");
     let [without, with, searched, copied] = race(&world.env, program, MASKING, Part::mebibytes_a_second);
     let mut masking = Section::new("Output of scripts, masked for 50 secrets", "MiB a second");
     masking.text(MASKED);

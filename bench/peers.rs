@@ -48,7 +48,7 @@ impl Peers {
 impl Peer {
     /// `command` in the environment that this program needs.
     pub fn contender(&self, command: String) -> Contender {
-        let contender = Contender::new("", command);
+        let contender = Contender::new("", command).once_more();
         self.variables.iter().fold(contender, |contender, (name, value)| contender.variable(name, value))
     }
 }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::earlier;
 use crate::machine::Machine;
-use crate::peers::Peers;
 use crate::section::Section;
+use crate::world::World;
 
 /// All sections, in the order of the page.
 #[derive(Serialize, Deserialize)]
@@ -19,8 +19,8 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn new(peers: &Peers) -> Self {
-        Self { machine: Machine::this(peers), sections: Vec::new() }
+    pub fn new(world: &World) -> Self {
+        Self { machine: Machine::this(world), sections: Vec::new() }
     }
 
     /// Adds a section and shows it at once, as a run takes minutes.
@@ -73,10 +73,10 @@ impl Report {
 const INTRODUCTION: &str = "\
 # Performance
 
-Written by `make bench`; nothing here is by hand, and `docs/performance.json` has the same for programs. Run it on your own
-machine: what counts is the column *to ours*, a contender divided by our own (ours is 1.00). *To the limit* is the same
-divided by what the machine itself costs: a bare start of a process, one flush of the disk, an echo. Contenders take turns
-in an order that is shuffled anew each round; they are divided round by round, and the median of that is shown, because a
+Written by `make bench`; no figure is by hand, and `docs/performance.json` has the same for programs. What profiles led to is
+told with the scenarios, as of when it was done. Run it on your own machine: what counts is the column *to ours*, a contender divided by our own (ours is 1.00). *To the limit* is the same
+divided by what the machine itself costs: a bare start of a process, one flush of the disk, an echo. What is compared takes turns
+in an order that is shuffled anew each round, and is divided round by round, and the median of that is shown, because a
 machine's speed changes from one minute to the next. The figure itself is the median of all runs, and *middle half* the span
 from the first to the third quartile. Client and server share the machine and talk over loopback.
 

@@ -19,6 +19,8 @@ const RUNS: usize = 5;
 const SLOW_RUNS: usize = 3;
 /// In seconds.
 const SLOW: f64 = 0.1;
+/// As a shell would say it.
+const SIGKILL: i64 = 128 + 9;
 
 /// One command line.
 pub struct Contender {
@@ -28,13 +30,14 @@ pub struct Contender {
     variables: Vec<(String, String)>,
     prepare: Option<String>,
     killed: bool,
+    once_more: bool,
 }
 
 impl Contender {
     /// `command` is split as a shell would, but no shell runs.
     pub fn new(what: impl Into<String>, command: impl Into<String>) -> Self {
         let (what, command) = (what.into(), command.into());
-        Self { what, command, directory: None, variables: Vec::new(), prepare: None, killed: false }
+        Self { what, command, directory: None, variables: Vec::new(), prepare: None, killed: false, once_more: false }
     }
 
     pub fn named(mut self, what: &str) -> Self {
@@ -59,9 +62,15 @@ impl Contender {
         self
     }
 
-    /// It ends by a signal on purpose.
+    /// It ends by SIGKILL, and in no other way.
     pub fn killed(mut self) -> Self {
         self.killed = true;
+        self
+    }
+
+    /// Where it fails it is tried once more: some die by a signal once in a thousand runs.
+    pub fn once_more(mut self) -> Self {
+        self.once_more = true;
         self
     }
 
@@ -78,14 +87,20 @@ impl Contender {
         self.directory.iter().fold(run, Run::cwd)
     }
 
-    /// In seconds. Some die by a signal once in a thousand runs; not twice in a row.
+    /// In seconds.
     fn times(&self, env: &Env, warmup: usize, runs: usize) -> Vec<f64> {
         let result = env.path("work/hyperfine.json");
-        if self.hyperfine(env, &result, warmup, runs).run().exit.code != Some(0) {
+        let first = self.hyperfine(env, &result, warmup, runs).run();
+        if self.once_more && first.exit.code != Some(0) {
             eprintln!("once more, because it failed: {}", self.what);
             let _ = self.hyperfine(env, &result, warmup, runs).run().success();
+        } else {
+            let _ = first.success();
         }
-        read(&result)
+        let (times, codes) = read(&result);
+        let expected = if self.killed { SIGKILL } else { 0 };
+        assert!(codes.iter().all(|code| *code == expected), "{} ended with {codes:?}, not {expected}", self.what);
+        times
     }
 
     fn hyperfine(&self, env: &Env, result: &Path, warmup: usize, runs: usize) -> Run {
@@ -136,9 +151,11 @@ pub fn shuffled(contenders: usize) -> Vec<usize> {
     order
 }
 
-fn read(path: &Path) -> Vec<f64> {
+/// The time of each run, and how it ended.
+fn read(path: &Path) -> (Vec<f64>, Vec<i64>) {
     let text = std::fs::read_to_string(path).expect("hyperfine's result");
     let parsed: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    let times = parsed["results"][0]["times"].as_array().expect("times");
-    times.iter().map(|time| time.as_f64().expect("a time")).collect()
+    let list = |name: &str| parsed["results"][0][name].as_array().expect("one for each run");
+    let times = list("times").iter().map(|time| time.as_f64().expect("a time")).collect();
+    (times, list("exit_codes").iter().map(|code| code.as_i64().expect("a code")).collect())
 }

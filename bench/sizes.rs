@@ -14,14 +14,13 @@ const MIB: f64 = 1_048_576.0;
 
 pub fn measure(world: &mut World, report: &mut Report) {
     let mut section = Section::new("Size of the executables", "MiB");
-    section.text(
-        "Of scripts (dotenvx, python-dotenv) without their interpreter; libraries of the distribution are not counted.",
-    );
+    section.text("Scripts are left out; libraries of the distribution are not counted.");
     let coder = size(&binaries().coder);
     section.goal(Goal::at_most("size of `coder`: below 8 MiB", coder.median, 8.0));
     section.ours("`coder`, stripped", coder);
     section.ours("`coder-server`, stripped", size(&binaries().server));
-    for (name, program) in world.peers.programs() {
+    let is_script = |program: &str| fs::read(program).is_ok_and(|content| content.starts_with(b"#!"));
+    for (name, program) in world.peers.programs().filter(|(_, program)| !is_script(program)) {
         section.peer(name, size(Path::new(program)));
     }
     report.add(section);

@@ -15,7 +15,7 @@ use crate::report::Report;
 use crate::section::Section;
 use crate::world::World;
 use crate::wrk::{self, Contender, Rate};
-use crate::{growth, usage};
+use crate::{growth, memory, usage};
 
 const USERS: usize = 1000;
 const SECRETS: usize = 50;
@@ -41,7 +41,7 @@ pub fn measure(world: &mut World, report: &mut Report) {
     filled.up_to(&env, USERS);
     let server = growth::serve(&env);
     manifests(&server, &filled, report);
-    memory(&server, &filled, report);
+    connected(&server, &filled, report);
     secrets(world, &env, &server, report);
 }
 
@@ -65,10 +65,12 @@ fn manifests(server: &Server, filled: &Filled, report: &mut Report) {
     report.add(section);
 }
 
-fn memory(server: &Server, filled: &Filled, report: &mut Report) {
+fn connected(server: &Server, filled: &Filled, report: &mut Report) {
+    memory::settled(server.pid());
     let before = usage::resident(server.pid()).0;
     let fleet = Fleet::start(server.address(), filled.tokens.clone(), SECRETS);
     fleet.served(LONG);
+    memory::settled(server.pid());
     let after = usage::resident(server.pid()).0;
     let mut section = Section::new(format!("Server memory for a connected agent, {USERS} of them"), "KiB");
     #[expect(clippy::cast_precision_loss, reason = "few agents")]
@@ -95,14 +97,18 @@ fn secrets(world: &World, env: &Env, server: &Server, report: &mut Report) {
             Contender::new("a bare axum handler", &raw.url, method, header, path, ours),
         ];
         for (what, bao) in stores.iter().flatten() {
-            let method = if body.is_some() { "POST" } else { method };
+            let (method, kept) = match body {
+                Some(_) => ("POST", "/v1/secret/data/secret-%d"),
+                None => (method, "/v1/secret/metadata/secret-%d"),
+            };
             let header = ("X-Vault-Token", bao.token.as_str());
-            all.push(Contender::new(what, &bao.url, method, header, ("/v1/secret/data/secret-%d", NAMES), theirs));
+            all.push(Contender::new(what, &bao.url, method, header, (kept, NAMES), theirs));
         }
         all
     };
     let reads = contenders("GET", None);
-    add("Secrets API: reads", "", &wrk::race(env, &reads, || ()), &reads, None, report);
+    let text = "`coder-server` tells people what is known of a secret and never its value, so the others are asked for that too. ";
+    add("Secrets API: reads of what is known of a secret", text, &wrk::race(env, &reads, || ()), &reads, None, report);
     let writes = contenders("PATCH", Some([r#"{"value":"value-%d"}"#, r#"{"data":{"value":"value-%d"}}"#]));
     let text = "An answered write of `coder-server` is on the disk; those that wait at the same time share a flush. OpenBao on disk \
                 is its integrated storage, one node. ";

@@ -4,6 +4,10 @@ use std::fs;
 
 use tests::Env;
 
+/// Where distributions have theirs.
+const ROOTS: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+
 /// Paths of what a server and its clients need for https.
 pub struct Files {
     pub key: String,
@@ -27,7 +31,7 @@ pub fn files(env: &Env) -> Files {
     ];
     let files = ["-keyout", &key, "-out", &certificate];
     let _ = env.program("/usr/bin/openssl").args(request).args(subject).args(files).run().success();
-    let system = fs::read_to_string("/etc/ssl/certs/ca-certificates.crt").expect("the system's roots");
+    let system = ROOTS.iter().find_map(|path| fs::read_to_string(path).ok()).expect("the system's roots");
     let ours = fs::read_to_string(&certificate).expect("the certificate");
     let roots = env.write("roots.pem", format!("{system}\n{ours}")).display().to_string();
     Files { key, certificate, roots }

@@ -6,7 +6,7 @@ use crate::sys::memory::{self, Guarded};
 /// Bits of the filter for each pattern: of the positions where nothing begins, one in so many is looked at twice.
 const SPARSENESS: usize = 64;
 
-/// Every form of every value, in guarded memory: an automaton would be a little faster, and hold them all on the heap.
+/// Every form of every value, in guarded memory: an automaton would be several times as fast, and hold them all on the heap.
 pub(super) struct Patterns {
     /// Each once.
     sorted: Vec<Guarded>,

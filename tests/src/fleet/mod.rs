@@ -73,6 +73,14 @@ impl Wave {
         self.failures.iter().map(String::as_str).collect()
     }
 
+    /// Takes this time to have begun at its moment `start` instead; what was before does not count.
+    #[must_use]
+    pub fn since(mut self, start: Duration) -> Self {
+        let later = |times: Vec<Duration>| times.into_iter().filter_map(|at| at.checked_sub(start)).collect();
+        (self.served, self.dials) = (later(self.served), later(self.dials));
+        self
+    }
+
     /// Most dials that were begun within one second.
     pub fn most_dials_a_second(&self) -> usize {
         let within = |from: &Duration| {

@@ -1,4 +1,5 @@
-//! Parts of the agent by themselves, timed by criterion: `cargo bench --package agent`. `make bench` runs them in turns.
+//! Parts of the agent by themselves, timed by criterion; `make bench` runs them in turns. An example, because cargo builds the
+//! executables anew, with what only tests need, wherever it builds a bench.
 
 #![expect(clippy::expect_used, reason = "what is measured has to be there")]
 
