@@ -152,13 +152,15 @@ fn boots(storms: &[Storm], report: &mut Report) {
 }
 
 fn killed(back: &Storm, report: &mut Report) {
-    let mut section = Section::new(format!("The server killed (SIGKILL) and started again under {LARGE} agents"), "s");
+    let mut section = Section::new(
+        format!("The server killed under {LARGE} agents, and there again after {} s", AWAY.as_secs()),
+        "s",
+    );
     let wave = &back.wave;
     let most = wave.most_dials_a_second();
     section.text(format!(
-        "It was away for {} s; from when it listens again. The pauses between dials are the agent's own. {} dials since then, at most \
-         {most} within one second.",
-        AWAY.as_secs(),
+        "Killed by SIGKILL; times count from when it listens again. The pauses between dials are the agent's own, and the last ones come at the end of \
+         theirs. {} dials since then, at most {most} within one second.",
         wave.dials.len(),
     ));
     section.ours("until the last is back", Figure::exact(back.until(1.0)));
