@@ -83,8 +83,29 @@ fn server_flags() -> clap::Command {
     ServerArgs::augment_args(clap::Command::new(""))
 }
 
+type Augment = fn(clap::Command) -> clap::Command;
+
+/// Commands that others wait for, at each login and in loops.
+const QUICK: [(&str, Augment); 4] = [
+    ("exec", exec::ExecArgs::augment_args),
+    ("env", env::EnvArgs::augment_args),
+    ("session", session::SessionArgs::augment_args),
+    ("gitssh", gitssh::GitSshArgs::augment_args),
+];
+
+/// The same as by the whole [`command`], to build which is most of the work; `None` for help, errors and everything else.
+fn parse_quickly(args: &[OsString]) -> Option<ArgMatches> {
+    let first = args.get(1)?;
+    let (name, augment) = QUICK.iter().find(|(name, _)| first == name)?;
+    let cli = ServerArgs::augment_args(clap::Command::new("coder")).subcommand(augment(clap::Command::new(*name)));
+    cli.try_get_matches_from(args).ok()
+}
+
 fn parse(args: Vec<OsString>) -> Result<(Cli, String), clap::Error> {
-    let mut matches = command().try_get_matches_from(args)?;
+    let mut matches = match parse_quickly(&args) {
+        Some(matches) => matches,
+        None => command().try_get_matches_from(args)?,
+    };
     let path = command_path(&matches);
     refuse_useless(&matches, &path)?;
     Ok((Cli::from_arg_matches_mut(&mut matches)?, path))

@@ -84,6 +84,47 @@ fn a_command_to_run_keeps_its_own_flags() {
     }
 }
 
+/// What was given, by name, of a line and its command.
+fn given(matches: &ArgMatches) -> Vec<(String, Vec<OsString>)> {
+    let (name, inner) = matches.subcommand().unwrap();
+    let raw =
+        |id: &clap::Id| inner.try_get_raw(id.as_str()).ok().flatten().into_iter().flatten().map(Into::into).collect();
+    let is_given = |id: &&clap::Id| inner.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+    let mut given: Vec<_> = inner.ids().filter(is_given).map(|id| (id.to_string(), raw(id))).collect();
+    given.sort();
+    given.insert(0, (name.to_owned(), Vec::new()));
+    given
+}
+
+#[test]
+fn quick_commands_are_read_as_by_the_whole_command_line() {
+    for line in [
+        "coder exec make deploy",
+        "coder exec --wait 2m -- sh -c true --wait 3m",
+        "coder exec env --url http://a",
+        "coder --url http://a exec true",
+        "coder exec --url http://a true",
+        "coder env",
+        "coder env --format json",
+        "coder session",
+        "coder gitssh -- -p 22 git@host git-upload-pack",
+    ] {
+        let args: Vec<OsString> = line.split(' ').map(Into::into).collect();
+        let whole = command().try_get_matches_from(&args).unwrap_or_else(|error| panic!("{line}: {error}"));
+        if let Some(quick) = parse_quickly(&args) {
+            assert_eq!(given(&quick), given(&whole), "{line}");
+        } else {
+            assert!(line.starts_with("coder --"), "{line} is read quickly");
+        }
+    }
+    for line in
+        ["coder", "coder exec", "coder exec --help", "coder env --nonsense", "coder secret list", "coder help exec"]
+    {
+        let args: Vec<OsString> = line.split(' ').map(Into::into).collect();
+        assert!(parse_quickly(&args).is_none(), "{line} is for the whole command line");
+    }
+}
+
 #[test]
 fn flags_that_would_do_nothing_are_hidden_and_refused() {
     let arguments = |name| -> &[&str] {
