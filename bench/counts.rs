@@ -18,9 +18,8 @@ const FOUND: &str = "\
 What profiles of these paths led to: `coder exec` and `coder env` ask the agent without a runtime of their own; the first call goes \
 out with the upgrade of the connection, so that a manifest takes two round trips; a delivery does not wait for the commit of its \
 audit record; files and directories are flushed while they wait for each other, and not written where they hold the secret already. \
-What is left: of the instructions of `coder exec` a third belong to the parser of the command line, half of them to the tree of \
-commands that it needs, and a third to the dynamic loader; a boot opens the directory of each secret file twice, once to sweep what \
-a crash left and once to compare.";
+A command that others wait for is parsed by a tree of that command alone: half of the instructions of `coder exec` were spent on the \
+tree of all of them. What is left of it belongs to the dynamic loader, for the most part.";
 
 pub fn measure(world: &mut World, report: &mut Report) {
     let agent = world.env.agent(&world.server, &world.idle).start().listening();

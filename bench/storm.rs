@@ -159,8 +159,8 @@ fn killed(back: &Storm, report: &mut Report) {
     let wave = &back.wave;
     let most = wave.most_dials_a_second();
     section.text(format!(
-        "Killed by SIGKILL; times count from when it listens again. The pauses between dials are the agent's own, and the last ones come at the end of \
-         theirs. {} dials since then, at most {most} within one second.",
+        "Killed by SIGKILL; times count from when it listens again. The pauses between dials are the agent's own, and the last ones \
+         come at the end of theirs. {} dials since then, at most {most} within one second.",
         wave.dials.len(),
     ));
     section.ours("until the last is back", Figure::exact(back.until(1.0)));
