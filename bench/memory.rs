@@ -20,7 +20,7 @@ use crate::world::World;
 /// times on tokio's way to the moment and once or twice for the answer.
 const KEEPALIVE: f64 = 18.0;
 /// A ping and its answer wake an agent once or twice, by chance.
-const WATCHED: Duration = Duration::from_mins(3);
+const WATCHED: Duration = Duration::from_mins(5);
 
 pub fn measure(world: &mut World, report: &mut Report) {
     let encrypted = encrypted(world);

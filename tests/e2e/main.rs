@@ -44,3 +44,11 @@ fn every_test_file_is_a_module() {
         .collect();
     assert_eq!(named, present);
 }
+
+/// Each start of `coder exec` would pay for more of them.
+#[test]
+fn coder_loads_libc_and_no_other_library_of_the_compiler() {
+    let listed = tests::Env::new().program("/usr/bin/ldd").arg(&tests::binaries().coder).run().success().stdout;
+    assert!(listed.contains("libc.so"), "{listed}");
+    assert!(!listed.contains("libgcc_s"), "{listed}");
+}

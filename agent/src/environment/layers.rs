@@ -1,12 +1,11 @@
 //! Each layer by itself, in the order of precedence.
 
-use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use protocol::secret::Secret;
 
-use super::{Block, Caller, Environment, Origin, TOKEN, Variables};
+use super::{Block, Caller, Environment, Origin, TOKEN};
 use crate::sys::memory::Guarded;
 use crate::sys::process;
 
@@ -134,20 +133,20 @@ impl Environment {
         match caller {
             Caller::Agent(_) => {
                 first_of_each(Origin::Inherited, &self.start, |name| !FOR_THE_AGENT.iter().any(|it| name == *it))
+                    .collect()
             }
-            Caller::Exec(own) => {
-                let mut layers = first_of_each(Origin::Inherited, &self.start, |name| !is_not_for_others(name));
-                layers.extend(first_of_each(Origin::Caller, own, |_| true));
-                layers
-            }
+            Caller::Exec(own) => self.for_others().chain(first_of_each(Origin::Caller, own, |_| true)).collect(),
             Caller::Session(own) => {
-                let mut layers = first_of_each(Origin::Inherited, &self.start, |name| !is_not_for_others(name));
                 // sshd sets a PATH of its own making; the workspace's is the one of the image, which the agent has.
                 let has_path = self.start.iter().any(|(name, _)| name == "PATH");
-                layers.extend(first_of_each(Origin::Caller, own, |name| !(has_path && name == "PATH")));
-                layers
+                let own = first_of_each(Origin::Caller, own, move |name| !(has_path && name == "PATH"));
+                self.for_others().chain(own).collect()
             }
         }
+    }
+
+    fn for_others(&self) -> impl Iterator<Item = Layered<'_>> {
+        first_of_each(Origin::Inherited, &self.start, |name| !is_not_for_others(name))
     }
 
     /// The user's own choice of ssh for git, whichever of its two variables says it, is not overruled.
@@ -168,12 +167,13 @@ fn plain<'a>(origin: Origin, name: &'a OsStr, value: &'a OsStr) -> Layered<'a> {
 }
 
 /// What comes after everything. Of a session only what describes the client's end of it.
-fn appended(caller: &Caller) -> Vec<Layered<'_>> {
-    match caller {
-        Caller::Agent(variables) => first_of_each(Origin::Appended, variables, |_| true),
-        Caller::Exec(_) => Vec::new(),
-        Caller::Session(variables) => first_of_each(Origin::Appended, variables, describes_client),
-    }
+fn appended(caller: &Caller) -> impl Iterator<Item = Layered<'_>> {
+    let (variables, keep): (&[_], fn(&OsStr) -> bool) = match caller {
+        Caller::Agent(variables) => (variables, |_| true),
+        Caller::Exec(_) => (&[], |_| false),
+        Caller::Session(variables) => (variables, describes_client),
+    };
+    first_of_each(Origin::Appended, variables, keep)
 }
 
 fn describes_client(name: &OsStr) -> bool {
@@ -186,11 +186,14 @@ fn is_not_for_others(name: &OsStr) -> bool {
     NOT_FOR_OTHERS.iter().any(|it| name == *it) || NOT_FOR_OTHERS_PREFIXES.iter().any(has_prefix)
 }
 
-/// Where a process was given a name twice, `getenv` answers the first, and so do we. What exec cannot carry is no
-/// variable, wherever a caller got it from.
-fn first_of_each(origin: Origin, variables: &Variables, keep: impl Fn(&OsStr) -> bool) -> Vec<Layered<'_>> {
-    let mut seen = HashSet::new();
-    let wanted = |(name, value): &&(OsString, Secret)| keep(name) && process::is_passable(name, value.expose());
-    let first = variables.iter().filter(wanted).filter(|(name, _)| seen.insert(name.as_os_str()));
-    first.map(|(name, value)| Layered { origin, name, value: Value::Resting(value.expose()) }).collect()
+/// What exec cannot carry is no variable, wherever a caller got it from. Where a process was given a name twice, `getenv`
+/// answers the first, and so do we: from the last to the first, for the later one of a layer wins.
+fn first_of_each(
+    origin: Origin,
+    variables: &[(OsString, Secret)],
+    keep: impl Fn(&OsStr) -> bool,
+) -> impl Iterator<Item = Layered<'_>> {
+    let wanted = move |(name, value): &&(OsString, Secret)| keep(name) && process::is_passable(name, value.expose());
+    let backwards = variables.iter().rev().filter(wanted);
+    backwards.map(move |(name, value)| Layered { origin, name, value: Value::Resting(value.expose()) })
 }

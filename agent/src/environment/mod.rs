@@ -217,18 +217,21 @@ impl Environment {
     }
 
     fn block<'a>(&'a self, caller: &'a Caller, left_out: &mut Vec<LeftOut>) -> Block<'a> {
-        let mut block = Block::new();
-        for Layered { origin, name, value } in self.layers(caller) {
-            if left_out.iter().any(|it| it.name == *name && it.origin == origin) {
-                continue;
+        let mut layers = self.layers(caller);
+        layers.retain(|Layered { origin, name, value }| {
+            if left_out.iter().any(|it| it.name == *name && it.origin == *origin) {
+                return false;
             }
-            let bytes = size(name, &value);
-            if bytes > self.options.variable_limit {
-                left_out.push(LeftOut { name: name.to_owned(), origin, bytes, limit: self.options.variable_limit });
-            } else {
-                block.insert(name, (origin, value));
+            let bytes = size(name, value);
+            let fits = bytes <= self.options.variable_limit;
+            if !fits {
+                let (name, origin) = ((*name).to_owned(), *origin);
+                left_out.push(LeftOut { name, origin, bytes, limit: self.options.variable_limit });
             }
-        }
+            fits
+        });
+        // Of those with the same name the last one stays.
+        let mut block: Block<'a> = layers.into_iter().map(|it| (it.name, (it.origin, it.value))).collect();
         if self.options.agent_token.is_none() {
             block.remove(OsStr::new(TOKEN));
         }

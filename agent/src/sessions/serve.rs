@@ -13,6 +13,8 @@ use super::wire::{self, Answer, Launch, Request};
 use super::{Sessions, Workspace};
 use crate::environment;
 
+/// Bytes of a question with a whole environment, as most are.
+const USUAL: usize = 2 * 1024;
 /// For the whole question: a client has it ready before it connects.
 const ASK_LIMIT: Duration = Duration::from_secs(5);
 /// For the whole answer.
@@ -70,8 +72,8 @@ async fn read(stream: &mut UnixStream) -> io::Result<Zeroizing<Vec<u8>>> {
     if length > wire::MAX_FRAME {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the question is too long"));
     }
-    let mut frame = Zeroizing::new(Vec::new());
-    // It grows with what really comes, not with what was announced.
+    // Beyond what is usual it grows with what really comes, not with what was announced.
+    let mut frame = Zeroizing::new(Vec::with_capacity(length.min(USUAL)));
     stream.take(length as u64).read_to_end(&mut frame).await?;
     if frame.len() == length { Ok(frame) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }

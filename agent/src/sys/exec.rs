@@ -96,10 +96,16 @@ fn candidates(program: &OsStr, environment: &[(OsString, Secret)]) -> Vec<PathBu
 }
 
 fn block(environment: &[(OsString, Secret)]) -> io::Result<Vec<CString>> {
-    let line = |(name, value): &(OsString, Secret)| {
-        CString::new([name.as_bytes(), b"=", value.expose()].concat()).map_err(io::Error::from)
-    };
-    environment.iter().map(line).collect()
+    environment.iter().map(|(name, value)| line(name.as_bytes(), value.expose())).collect()
+}
+
+fn line(name: &[u8], value: &[u8]) -> io::Result<CString> {
+    // With a place for the end, or each would be moved once more.
+    let mut line = Vec::with_capacity(name.len() + "=".len() + value.len() + 1);
+    for part in [name, b"=", value] {
+        line.extend_from_slice(part);
+    }
+    Ok(CString::new(line)?)
 }
 
 fn c_string(text: &OsStr) -> io::Result<CString> {

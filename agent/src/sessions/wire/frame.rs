@@ -22,7 +22,7 @@ impl Writer {
     /// The length comes first and is known last.
     pub(super) fn new() -> Self {
         let mut frame = Buffer::default();
-        frame.extend([0; LENGTH_BYTES]);
+        frame.extend_from_slice(&[0; LENGTH_BYTES]);
         frame.push(VERSION);
         Self(frame)
     }
@@ -41,21 +41,23 @@ impl Writer {
     }
 
     pub(super) fn number(&mut self, number: u32) {
-        self.0.extend(number.to_le_bytes());
+        self.0.extend_from_slice(&number.to_le_bytes());
     }
 
     pub(super) fn duration(&mut self, duration: Duration) {
-        self.0.extend(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).to_le_bytes());
+        self.0.extend_from_slice(&u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).to_le_bytes());
     }
 
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
         self.count(bytes.len());
-        self.0.extend(bytes);
+        self.0.extend_from_slice(bytes);
     }
 
     pub(super) fn done(mut self) -> Buffer {
         let length = u32::try_from(self.0.len() - LENGTH_BYTES).unwrap_or(u32::MAX);
-        self.0.splice(..LENGTH_BYTES, length.to_le_bytes());
+        if let Some(place) = self.0.first_chunk_mut() {
+            *place = length.to_le_bytes();
+        }
         self.0
     }
 }
