@@ -89,5 +89,5 @@ pub fn attach(name: &str, title: &str, content: &str) -> String {
 }
 
 fn docs(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("docs").join(name)
 }
