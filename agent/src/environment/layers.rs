@@ -1,5 +1,6 @@
 //! Each layer by itself, in the order of precedence.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
@@ -186,14 +187,15 @@ fn is_not_for_others(name: &OsStr) -> bool {
     NOT_FOR_OTHERS.iter().any(|it| name == *it) || NOT_FOR_OTHERS_PREFIXES.iter().any(has_prefix)
 }
 
-/// What exec cannot carry is no variable, wherever a caller got it from. Where a process was given a name twice, `getenv`
-/// answers the first, and so do we: from the last to the first, for the later one of a layer wins.
+/// Where a process was given a name twice, `getenv` answers the first, and so do we. What exec cannot carry is no
+/// variable, wherever a caller got it from.
 fn first_of_each(
     origin: Origin,
     variables: &[(OsString, Secret)],
     keep: impl Fn(&OsStr) -> bool,
 ) -> impl Iterator<Item = Layered<'_>> {
+    let mut seen = HashSet::new();
     let wanted = move |(name, value): &&(OsString, Secret)| keep(name) && process::is_passable(name, value.expose());
-    let backwards = variables.iter().rev().filter(wanted);
-    backwards.map(move |(name, value)| Layered { origin, name, value: Value::Resting(value.expose()) })
+    let first = variables.iter().filter(wanted).filter(move |(name, _)| seen.insert(name.as_os_str()));
+    first.map(move |(name, value)| Layered { origin, name, value: Value::Resting(value.expose()) })
 }

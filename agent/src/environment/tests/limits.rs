@@ -26,6 +26,15 @@ fn a_variable_that_does_not_fit_is_named_and_gives_way_to_a_lower_layer() {
 }
 
 #[test]
+fn a_later_occurrence_of_a_name_that_does_not_fit_changes_nothing() {
+    let options = Options { variable_limit: 20, ..Options::default() };
+    let long = "0123456789012345678901234567890";
+    let environment = World { start: vec![("A", "first"), ("A", long)], options, ..World::default() }.build();
+    assert_eq!(resolve(&environment, &agent())["A"], "first");
+    assert!(environment.resolve(&agent()).left_out.iter().all(|it| it.name != "A"));
+}
+
+#[test]
 fn when_all_together_do_not_fit_the_largest_of_template_and_secrets_goes() {
     let base = environment_size(&World { start: vec![("BIG", "inherited inherited")], ..World::default() }.build());
     let options = Options { total_limit: base + 40, ..Options::default() };
