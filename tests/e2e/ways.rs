@@ -118,6 +118,6 @@ fn the_user_wins_over_the_template_over_the_image_in_every_way_and_reserved_name
 
 /// The line that the documentation shows.
 fn documented_cron_line() -> String {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
-    readme.lines().find(|line| line.starts_with("*/5 * * * *")).expect("a line for cron").to_owned()
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/ssh.md")).unwrap();
+    page.lines().find(|line| line.starts_with("*/5 * * * *")).expect("a line for cron").to_owned()
 }
