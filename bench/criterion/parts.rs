@@ -1,7 +1,6 @@
-//! Parts of the agent by themselves, timed by criterion; `make bench` runs them in turns. An example, because cargo builds the
-//! executables anew, with what only tests need, wherever it builds a bench.
-
-#![expect(clippy::expect_used, reason = "what is measured has to be there")]
+//! Parts of the agent by themselves, timed by criterion. `make bench` runs them in turns. This is an executable because cargo
+//! builds `coder` again, with what only tests need, wherever it builds a bench target.
+#![forbid(unsafe_code)]
 
 use std::hint::black_box;
 
