@@ -10,4 +10,6 @@ pub mod conn;
 pub mod frame;
 
 pub use conn::{Conn, Error};
-pub use frame::{Frame, FrameError, Kind, Packet, PacketAssembler, append_frame, append_packet, marshal_error, parse_frame};
+pub use frame::{
+    Frame, FrameError, Kind, Packet, PacketAssembler, append_frame, append_packet, marshal_error, parse_frame,
+};
