@@ -2,9 +2,13 @@
 //!
 //! The texts are the reference's contract: its command line and scripts match on them.
 
+pub mod code;
+mod shells;
+
 use crate::problem::FieldProblem;
 use crate::rest::{CreateUserSecretRequest, UpdateUserSecretRequest};
 use crate::secret::Secret;
+pub use shells::Shell;
 
 /// Longest name, in bytes. Ours: a longer one would not fit into the URL that deletes it.
 pub const MAX_NAME_BYTES: usize = 1024;
