@@ -110,14 +110,7 @@ const BASH: [&str; 41] = [
     "_",
 ];
 
-const DASH: [&str; 6] = [
-    "IFS",
-    "LINENO",
-    "OPTARG",
-    "OPTIND",
-    "PPID",
-    "_",
-];
+const DASH: [&str; 6] = ["IFS", "LINENO", "OPTARG", "OPTIND", "PPID", "_"];
 
 const FISH: [&str; 23] = [
     "CMD_DURATION",
@@ -170,17 +163,7 @@ const MKSH: [&str; 22] = [
     "_",
 ];
 
-const TCSH: [&str; 9] = [
-    "GROUP",
-    "HOST",
-    "HOSTTYPE",
-    "MACHTYPE",
-    "OSTYPE",
-    "PWD",
-    "REMOTEHOST",
-    "SHLVL",
-    "VENDOR",
-];
+const TCSH: [&str; 9] = ["GROUP", "HOST", "HOSTTYPE", "MACHTYPE", "OSTYPE", "PWD", "REMOTEHOST", "SHLVL", "VENDOR"];
 
 const ZSH: [&str; 98] = [
     "ARGC",
