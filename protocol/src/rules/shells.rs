@@ -13,9 +13,9 @@ pub enum Shell {
     Bash,
     /// Debian's `/bin/sh`.
     Dash,
-    /// The friendly interactive shell.
+    /// The shell of the same name.
     Fish,
-    /// The MirBSD Korn shell.
+    /// mksh, a Korn shell.
     Mksh,
     /// tcsh, and csh.
     Tcsh,
