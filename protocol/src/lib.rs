@@ -7,6 +7,7 @@
 //! - [`agent_api`]: the messages of the Agent API
 //! - [`session`]: WebSocket messages as a byte stream, and yamux over it
 //! - [`drpc`]: calls over the streams of a session
+//! - [`terraform`]: what a Terraform state says of a workspace
 #![forbid(unsafe_code)]
 
 pub mod agent_api;
@@ -17,3 +18,4 @@ pub mod rest;
 pub mod rules;
 pub mod secret;
 pub mod session;
+pub mod terraform;

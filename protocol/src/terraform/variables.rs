@@ -1,0 +1,65 @@
+//! The variables of one agent: every `coder_env` in the order of addresses, then `coder_agent.env` over all of them.
+
+use std::collections::BTreeMap;
+
+use super::attributes::Attributes;
+use super::input::Instance;
+use super::{Error, Variable};
+
+/// Merges as Coder does; `envs` are in the order of their addresses.
+pub(super) fn merged<'a>(
+    envs: impl Iterator<Item = &'a Instance>,
+    agent: &Attributes<'_>,
+    notes: &mut Vec<String>,
+) -> Result<BTreeMap<String, Variable>, Error> {
+    let mut merged: BTreeMap<String, (Variable, &str)> = BTreeMap::new();
+    for instance in envs {
+        let attributes = instance.attributes();
+        let name = name(&attributes, attributes.required("name")?)?;
+        let (value, sensitive) = (attributes.secret("value")?, attributes.is_sensitive("value"));
+        let address = instance.address.as_str();
+        let existing = merged.remove(name);
+        let variable = match (attributes.text("merge_strategy")?, existing) {
+            ("error", Some((_, earlier))) => {
+                let (address, variable) = (address.to_owned(), name.to_owned());
+                return Err(Error::Merge { address, variable, earlier: earlier.to_owned() });
+            }
+            ("" | "replace", _) | ("error", None) => Variable::new(value, sensitive),
+            ("append", None) => Variable { inherited: Some(0), ..Variable::new(value, sensitive) },
+            ("prepend", None) => Variable { inherited: Some(1), ..Variable::new(value, sensitive) },
+            ("append", Some((mut variable, _))) => {
+                variable.parts.push(value);
+                variable.sensitive |= sensitive;
+                variable
+            }
+            ("prepend", Some((mut variable, _))) => {
+                variable.parts.insert(0, value);
+                variable.inherited = variable.inherited.map(|at| at + 1);
+                variable.sensitive |= sensitive;
+                variable
+            }
+            _ => return Err(attributes.wrong("merge_strategy", "must be replace, append, prepend or error")),
+        };
+        merged.insert(name.to_owned(), (variable, address));
+    }
+    for (name, (variable, address)) in &merged {
+        if variable.inherited.is_some() && variable.sensitive {
+            notes.push(format!(
+                "{address}: variable {name} is sensitive and joins to nothing; it replaces the variable that the workspace inherits"
+            ));
+        }
+    }
+    let mut merged: BTreeMap<_, _> = merged.into_iter().map(|(name, (variable, _))| (name, variable)).collect();
+    for (key, value, sensitive) in agent.map("env")? {
+        merged.insert(name(agent, key)?.to_owned(), Variable::new(value, sensitive));
+    }
+    Ok(merged)
+}
+
+/// Any name that a process can have: POSIX forbids `=` and NUL, and nothing else.
+fn name<'a>(attributes: &Attributes<'_>, name: &'a str) -> Result<&'a str, Error> {
+    if name.is_empty() || name.contains(['=', '\0']) {
+        return Err(attributes.wrong("name", "must be the name of a variable: not empty, without = and null bytes"));
+    }
+    Ok(name)
+}
