@@ -7,6 +7,7 @@ pub mod control;
 pub mod daemon;
 pub mod environment;
 pub mod errors;
+pub mod expand;
 pub mod files;
 pub mod gitssh;
 pub mod ledger;

@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "static")]
-mod own;
+mod resolver;
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,13 +19,13 @@ pub async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 /// Where `host` is, in the order to try.
 #[cfg(feature = "static")]
 pub async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    own::addresses(host, port).await
+    resolver::addresses(host, port).await
 }
 
 /// An HTTP client that finds its servers in the same way.
 pub fn http_client() -> reqwest::ClientBuilder {
     let client = reqwest::Client::builder();
     #[cfg(feature = "static")]
-    let client = client.dns_resolver(std::sync::Arc::new(own::OfReqwest));
+    let client = client.dns_resolver(std::sync::Arc::new(resolver::OfReqwest));
     client
 }

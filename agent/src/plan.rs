@@ -13,6 +13,7 @@ use std::path::{Component, Path, PathBuf};
 use protocol::rules;
 
 use crate::config::StaleFiles;
+use crate::expand;
 use crate::ledger::{Key, Ledger, Record};
 use crate::manifest::SecretSet;
 use crate::sys::fs::{Entry, FileId, Kind};
@@ -175,7 +176,7 @@ impl Plan {
         for secret in secrets.secrets.iter().rev() {
             let Some(file_path) = &secret.file_path else { continue };
             let value = secret.value.share();
-            let (path, action) = match expand(file_path, policy.home.as_deref()) {
+            let (path, action) = match target_path(file_path, policy.home.as_deref()) {
                 Ok(path) => {
                     let action = decide(&path, &value, disk, (policy, ledger.key()), &mut winners);
                     (path, action)
@@ -227,12 +228,12 @@ fn decide(
 }
 
 /// The absolute path a user means, cleaned by its text alone as the reference does. No variables are expanded.
-pub fn expand(file_path: &str, home: Option<&Path>) -> Result<PathBuf, Refusal> {
+fn target_path(file_path: &str, home: Option<&Path>) -> Result<PathBuf, Refusal> {
     /// With the null byte that ends it, it must fit into 4096.
     const MOST_BYTES: usize = 4095;
     rules::file_path(file_path).map_err(Refusal::Rule)?;
-    let path = match file_path.strip_prefix("~/") {
-        Some(rest) => clean(&home.ok_or(Refusal::Home)?.join(rest.trim_start_matches('/'))),
+    let path = match expand::below_home(file_path) {
+        Some(rest) => clean(&home.ok_or(Refusal::Home)?.join(rest)),
         None => clean(Path::new(file_path)),
     };
     if path.as_os_str().len() > MOST_BYTES { Err(Refusal::TooLong) } else { Ok(path) }

@@ -10,7 +10,7 @@ use super::error::CliError;
 use super::{block_on, ui};
 use crate::errors::chain;
 use crate::gitssh::{Ended, KeyUse, PublicKey, RunError, own_command, sign, ssh};
-use crate::sys::beside;
+use crate::sys::terminal_child;
 
 /// What ssh exits with when it could not log in, among other things.
 const SSH_FAILED: i32 = 255;
@@ -97,7 +97,7 @@ fn where_to_paste(key: &PublicKey) {
 /// Ends as the program did: by the same signal, or with its exit code.
 fn same_end(status: ExitStatus) -> ExitCode {
     if let Some(signal) = status.signal() {
-        beside::end_by(signal);
+        terminal_child::end_by(signal);
         return ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX));
     }
     ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))

@@ -22,7 +22,7 @@ use crate::manifest::{self, Manifest, ManifestError, Refused, SecretSet};
 use crate::plan::{Plan, Policy};
 use crate::report::Reporter;
 use crate::scripts::{DataDirs, Masking, Places, Recurring, Runner};
-use crate::sys::dumps;
+use crate::sys::core_dumps;
 use crate::sys::memory::Guarded;
 
 /// Servers want semver with a leading `v`.
@@ -62,7 +62,7 @@ pub(super) struct Delivery {
     pub(super) refused: Vec<Refused>,
     pub(super) left_out: Vec<LeftOut>,
     /// As the template wrote it.
-    pub(super) motd: PathBuf,
+    pub(super) motd: String,
 }
 
 /// What the server calls the workspace and its agent.
@@ -88,8 +88,8 @@ impl Workspace {
     ) -> Result<Delivery, ManifestError> {
         let fetched_at = Timestamp::now();
         let (manifest, secrets) = manifest::split(wire)?;
-        if let Err(error) = dumps::exclude_heap() {
-            warn!(%error, "a core that root forces of the agent may hold values");
+        if let Err(error) = core_dumps::exclude_heap() {
+            warn!(%error, "cannot exclude the heap from core dumps; a core dump forced by root may contain secrets");
         }
         self.report_start(&manifest, reporter);
 
@@ -108,7 +108,7 @@ impl Workspace {
 
         Ok(Delivery {
             names: Names::of(&manifest),
-            motd: PathBuf::from(&manifest.motd_path),
+            motd: manifest.motd_path.clone(),
             recurring: self.recurring(manifest, environment, reporter),
             problems,
             files,

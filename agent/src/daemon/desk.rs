@@ -142,7 +142,10 @@ impl Host for Desk {
     fn start(&self) -> Start {
         self.boot.latest().as_ref().map_or_else(
             || Start { directory: self.boot.home(), ..Start::default() },
-            |delivery| Start { directory: delivery.recurring.runner.working_directory(), motd: delivery.motd.clone() },
+            |delivery| {
+                let runner = &delivery.recurring.runner;
+                Start { directory: runner.working_directory(), motd: runner.places.expand(&delivery.motd) }
+            },
         )
     }
 

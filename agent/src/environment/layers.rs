@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use protocol::secret::Secret;
 
 use super::{Block, Caller, Environment, Origin, TOKEN};
+use crate::expand;
 use crate::sys::memory::Guarded;
 use crate::sys::process;
 
@@ -95,7 +96,7 @@ impl Environment {
 
     /// A template value for this launch. References mean the environment that the agent was started with.
     pub(super) fn expand(&self, value: &[u8]) -> Secret {
-        super::expand::expand(value, |name| {
+        expand::variable(value, |name| {
             if name == TOKEN.as_bytes() {
                 return self.options.agent_token.as_ref().map(Guarded::expose);
             }

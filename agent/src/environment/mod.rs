@@ -4,7 +4,6 @@
 //! appends. [`Environment::resolve`] is a pure function of these.
 #![forbid(unsafe_code)]
 
-mod expand;
 mod layers;
 
 use std::collections::BTreeMap;

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 
-use super::spot::{self, Lead, Spot};
+use super::location::{self, Lead, Location};
 use super::temp::Temp;
 use super::{Arrival, Failure, Settled, disk, flush, in_place, split};
 use crate::ledger::{Key, Ledger, Record};
@@ -68,7 +68,7 @@ struct Staged {
     index: usize,
     path: PathBuf,
     temp: Temp,
-    spot: Spot,
+    location: Location,
     value: Guarded,
     record: Record,
 }
@@ -77,7 +77,7 @@ struct Staged {
 struct InPlace {
     index: usize,
     path: PathBuf,
-    spot: Spot,
+    location: Location,
     entry: Entry,
     value: Guarded,
 }
@@ -103,38 +103,38 @@ impl Wave {
 
     fn try_stage(&mut self, step: &Step, key: &Key) -> Result<Option<Record>, Failure> {
         let parent = self.parent(&step.path)?;
-        let spot = match spot::follow(parent, &step.path).map_err(|source| Failure::Resolve { source })? {
-            Lead::Spot(spot) => spot,
+        let location = match location::follow(parent, &step.path).map_err(|source| Failure::Resolve { source })? {
+            Lead::Location(location) => location,
             Lead::Directory => return Err(Refusal::Kind(Kind::Directory).into()),
             Lead::Planted => return Err(Refusal::Planted.into()),
         };
         let fingerprint = key.fingerprint(step.value.expose());
         // Decided again: since the plan was made the user may have changed what is there.
-        match Action::for_found(disk::found(&spot, &step.value)) {
+        match Action::for_found(disk::found(&location, &step.value)) {
             Action::Refuse(refusal) => return Err(refusal.into()),
             Action::Unchanged(entry) => return Ok(Some(Record::new(&entry, step.value.len(), fingerprint))),
             Action::Rewrite(_) => {
-                self.stage_in_place(step, spot);
+                self.stage_in_place(step, location);
                 return Ok(None);
             }
             Action::Create | Action::Replace | Action::Delivered(_) | Action::Superseded(_) => {}
         }
-        match fill(&spot, &step.value) {
+        match fill(&location, &step.value) {
             Ok((temp, entry)) => {
                 let record = Record::new(&entry, step.value.len(), fingerprint);
                 let (path, value) = (step.path.clone(), step.value.share());
-                self.staged.push(Staged { index: step.index, path, temp, spot, value, record });
+                self.staged.push(Staged { index: step.index, path, temp, location, value, record });
             }
-            Err(failure) if spot.entry.is_some() && is_not_ours_to_replace(&failure) => self.stage_in_place(step, spot),
+            Err(failure) if location.entry.is_some() && is_not_ours_to_replace(&failure) => self.stage_in_place(step, location),
             Err(failure) => return Err(failure),
         }
         Ok(None)
     }
 
-    fn stage_in_place(&mut self, step: &Step, spot: Spot) {
-        let Some(entry) = spot.entry else { return };
+    fn stage_in_place(&mut self, step: &Step, location: Location) {
+        let Some(entry) = location.entry else { return };
         let (path, value) = (step.path.clone(), step.value.share());
-        self.in_place.push(InPlace { index: step.index, path, spot, entry, value });
+        self.in_place.push(InPlace { index: step.index, path, location, entry, value });
     }
 
     fn parent(&mut self, path: &Path) -> Result<Rc<Dir>, Failure> {
@@ -158,10 +158,10 @@ impl Wave {
     fn finish(mut self, ledger: &mut Ledger, outcomes: &mut Outcomes) {
         let placed = self.place_all(ledger, outcomes);
         self.rewrite_all(ledger, outcomes);
-        let changed = placed.iter().map(|(staged, _)| (&*staged.spot.dir, Some(&staged.temp.file)));
+        let changed = placed.iter().map(|(staged, _)| (&*staged.location.dir, Some(&staged.temp.file)));
         let failures = flush::directories(changed.chain(self.grown.iter().map(|dir| (dir, None))));
         for (staged, settled) in placed {
-            let result = match failures.get(&staged.spot.dir.id()) {
+            let result = match failures.get(&staged.location.dir.id()) {
                 None => Ok((settled, Some(staged.record))),
                 Some(errno) => Err(Failure::FlushDirectory { source: (*errno).into() }),
             };
@@ -187,10 +187,10 @@ impl Wave {
             }
             match place(&mut staged) {
                 Ok(settled) => placed.push((staged, settled)),
-                Err(failure) => match (staged.spot.entry, is_not_ours_to_replace(&failure)) {
+                Err(failure) => match (staged.location.entry, is_not_ours_to_replace(&failure)) {
                     (Some(entry), true) => {
-                        let Staged { index, path, spot, value, .. } = staged;
-                        self.in_place.push(InPlace { index, path, spot, entry, value });
+                        let Staged { index, path, location, value, .. } = staged;
+                        self.in_place.push(InPlace { index, path, location, entry, value });
                     }
                     _ => outcomes.push((staged.index, Err(failure))),
                 },
@@ -208,18 +208,18 @@ impl Wave {
             ledger.flushed(result);
         }
         for it in &self.in_place {
-            let rewritten = in_place::rewrite(&it.spot, &it.entry, &it.value);
+            let rewritten = in_place::rewrite(&it.location, &it.entry, &it.value);
             outcomes.push((it.index, rewritten.map(|settled| (settled, Some(record(it))))));
         }
     }
 }
 
 /// A temporary file with the content and the identity that the target shall have.
-fn fill(spot: &Spot, value: &Guarded) -> Result<(Temp, Entry), Failure> {
-    let mut temp = Temp::create(&spot.dir).map_err(|source| Failure::CreateTemporary { source })?;
+fn fill(location: &Location, value: &Guarded) -> Result<(Temp, Entry), Failure> {
+    let mut temp = Temp::create(&location.dir).map_err(|source| Failure::CreateTemporary { source })?;
     temp.file.write_all(value.expose()).map_err(|source| Failure::Write { source })?;
-    if let Some(entry) = &spot.entry {
-        let old = spot.dir.open_to_read(&spot.name, entry).and_then(|file| Identity::of(&file));
+    if let Some(entry) = &location.entry {
+        let old = location.dir.open_to_read(&location.name, entry).and_then(|file| Identity::of(&file));
         let given = old.and_then(|identity| identity.give(&temp.file));
         given.map_err(|source| Failure::Identity { source })?;
     }
@@ -228,8 +228,8 @@ fn fill(spot: &Spot, value: &Guarded) -> Result<(Temp, Entry), Failure> {
 }
 
 fn place(staged: &mut Staged) -> Result<Settled, Failure> {
-    let name = &staged.spot.name;
-    let (renamed, settled) = match staged.spot.entry {
+    let name = &staged.location.name;
+    let (renamed, settled) = match staged.location.entry {
         Some(_) => (staged.temp.rename_over(name), Settled::Replaced),
         None => (staged.temp.rename_new(name), Settled::Created),
     };
@@ -243,9 +243,9 @@ fn place(staged: &mut Staged) -> Result<Settled, Failure> {
 /// Somebody made the file in the same moment. Another agent may have made the same one; of what anybody else has put into
 /// it nothing is lost.
 fn meet(staged: &mut Staged) -> Result<Settled, Failure> {
-    let Staged { spot, value, record, .. } = staged;
-    spot.entry = spot.dir.look(&spot.name).map_err(|source| Failure::Resolve { source })?;
-    match disk::found(spot, value) {
+    let Staged { location, value, record, .. } = staged;
+    location.entry = location.dir.look(&location.name).map_err(|source| Failure::Resolve { source })?;
+    match disk::found(location, value) {
         Found::File { same: true, entry } => {
             *record = Record { id: entry.id, mode: entry.mode, ..*record };
             Ok(Settled::Unchanged)

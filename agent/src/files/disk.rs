@@ -4,8 +4,8 @@ use std::io;
 use std::path::Path;
 use std::rc::Rc;
 
-use super::{split, spot};
-use crate::files::spot::{Lead, Spot};
+use super::{location, split};
+use crate::files::location::{Lead, Location};
 use crate::ledger::{Fingerprint, Key, Record};
 use crate::plan::{Drift, Found, Observe, Observed, Place, Standing};
 use crate::sys::fs::{self, Dir, Entry, FileId, Kind};
@@ -18,9 +18,9 @@ pub struct Disk;
 impl Observe for Disk {
     fn observe(&self, path: &Path, value: &Guarded) -> Observed {
         let parent = split(path).map_or(path, |(parent, _)| parent);
-        let lead = Dir::open(parent).and_then(|dir| spot::follow(Rc::new(dir), path));
+        let lead = Dir::open(parent).and_then(|dir| location::follow(Rc::new(dir), path));
         match lead {
-            Ok(Lead::Spot(spot)) => Observed { place: Some(place(&spot)), found: found(&spot, value) },
+            Ok(Lead::Location(location)) => Observed { place: Some(place(&location)), found: found(&location, value) },
             Ok(Lead::Directory) => Observed { place: None, found: Found::Other(Kind::Directory) },
             Ok(Lead::Planted) => Observed { place: None, found: Found::Planted },
             Err(error) if error.kind() == io::ErrorKind::NotFound => Observed { place: None, found: Found::Missing },
@@ -30,8 +30,8 @@ impl Observe for Disk {
 
     fn stand(&self, path: &Path, records: &[Record], key: &Key) -> Standing {
         let parent = split(path).map_or(path, |(parent, _)| parent);
-        match Dir::open(parent).and_then(|dir| spot::follow(Rc::new(dir), path)) {
-            Ok(Lead::Spot(spot)) => stand(&spot, records, key),
+        match Dir::open(parent).and_then(|dir| location::follow(Rc::new(dir), path)) {
+            Ok(Lead::Location(location)) => stand(&location, records, key),
             Ok(Lead::Directory) => Standing::without_file(Drift::Replaced { kind: Kind::Directory, same: false }),
             Ok(Lead::Planted) => Standing::without_file(Drift::Replaced { kind: Kind::File, same: false }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Standing::without_file(Drift::Gone),
@@ -40,23 +40,23 @@ impl Observe for Disk {
     }
 }
 
-/// Holds what is at a spot against the nearest of `records`.
-pub(super) fn stand(spot: &Spot, records: &[Record], key: &Key) -> Standing {
-    let Some(entry) = &spot.entry else { return Standing::without_file(Drift::Gone) };
+/// Holds what is at a location against the nearest of `records`.
+pub(super) fn stand(location: &Location, records: &[Record], key: &Key) -> Standing {
+    let Some(entry) = &location.entry else { return Standing::without_file(Drift::Gone) };
     if entry.kind != Kind::File {
         return Standing::without_file(Drift::Replaced { kind: entry.kind, same: false });
     }
-    let drift = match content_like(spot, entry, records, key) {
+    let drift = match content_like(location, entry, records, key) {
         Ok(same) => compare(entry, records, same),
         Err(error) => Some(Drift::Unknown(error)),
     };
-    Standing { id: Some(entry.id), links: entry.links, linked: spot.linked, drift }
+    Standing { id: Some(entry.id), links: entry.links, linked: location.linked, drift }
 }
 
 /// The fingerprint of a file that has the length of one of `records`; of others it is of no interest.
-fn content_like(spot: &Spot, entry: &Entry, records: &[Record], key: &Key) -> io::Result<Option<Fingerprint>> {
+fn content_like(location: &Location, entry: &Entry, records: &[Record], key: &Key) -> io::Result<Option<Fingerprint>> {
     let Some(len) = records.iter().map(|record| record.size).find(|size| *size == entry.size) else { return Ok(None) };
-    let file = spot.dir.open_to_read(&spot.name, entry)?;
+    let file = location.dir.open_to_read(&location.name, entry)?;
     let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
     let content = fs::read_bounded(&file, len.saturating_add(1))?;
     Ok(Some(key.fingerprint(&content)))
@@ -86,28 +86,28 @@ fn is_same_file(before: FileId, now: FileId) -> bool {
     before.inode == now.inode && same_device
 }
 
-fn place(spot: &Spot) -> Place {
-    match spot.entry {
+fn place(location: &Location) -> Place {
+    match location.entry {
         Some(entry) => Place::File(entry.id),
-        None => Place::Free(spot.dir.id(), spot.name.clone()),
+        None => Place::Free(location.dir.id(), location.name.clone()),
     }
 }
 
-/// What is at a spot. A file that cannot be read is taken for a different one.
-pub(super) fn found(spot: &Spot, value: &Guarded) -> Found {
-    match &spot.entry {
+/// What is at a location. A file that cannot be read is taken for a different one.
+pub(super) fn found(location: &Location, value: &Guarded) -> Found {
+    match &location.entry {
         None => Found::Missing,
         Some(entry) if entry.kind == Kind::File => {
-            let same = entry.size == value.len() as u64 && holds(spot, value).unwrap_or(false);
+            let same = entry.size == value.len() as u64 && holds(location, value).unwrap_or(false);
             Found::File { same, entry: *entry }
         }
         Some(entry) => Found::Other(entry.kind),
     }
 }
 
-fn holds(spot: &Spot, value: &Guarded) -> io::Result<bool> {
-    let Some(entry) = &spot.entry else { return Ok(false) };
-    let file = spot.dir.open_to_read(&spot.name, entry)?;
+fn holds(location: &Location, value: &Guarded) -> io::Result<bool> {
+    let Some(entry) = &location.entry else { return Ok(false) };
+    let file = location.dir.open_to_read(&location.name, entry)?;
     // One byte more than wanted: the file may have grown since its size was looked at.
     let content = fs::read_bounded(&file, value.len() + 1)?;
     Ok(content.as_slice() == value.expose())

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::spot::Spot;
+use super::location::Location;
 use super::{Failure, Settled};
 use crate::sys::fs::{self, Entry};
 use crate::sys::memory::Guarded;
@@ -16,10 +16,10 @@ use crate::sys::memory::Guarded;
 /// As long as an agent may take, and a program of the user's that locks the file holds up the others.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 
-/// Writes `value` into the file at `spot`. After an error it holds the old content; after a crash the next start, which
+/// Writes `value` into the file at `location`. After an error it holds the old content; after a crash the next start, which
 /// finds it different, writes it again.
-pub(super) fn rewrite(spot: &Spot, entry: &Entry, value: &Guarded) -> Result<Settled, Failure> {
-    let file = spot.dir.open_to_rewrite(&spot.name, entry).map_err(|source| Failure::OpenInPlace { source })?;
+pub(super) fn rewrite(location: &Location, entry: &Entry, value: &Guarded) -> Result<Settled, Failure> {
+    let file = location.dir.open_to_rewrite(&location.name, entry).map_err(|source| Failure::OpenInPlace { source })?;
     // Two agents with one home would write into each other's middle. A lock that somebody else keeps is no obstacle.
     fs::lock(&file, LOCK_WAIT).map_err(|source| Failure::OpenInPlace { source })?;
     fs::reserve(&file, value.len()).map_err(|source| Failure::Reserve { source })?;

@@ -1,7 +1,7 @@
 //! Carries out the file part of a plan: every target holds the old or the new content, whole, whatever happens.
 //!
 //! - [`disk`]: what the plan looks at
-//! - `spot`: the directory and name that a path leads to
+//! - `location`: the directory and name that a path leads to
 //! - `temp`: temporary files, and the removal of those that a crash left
 //! - `batch`: many targets with few flushes
 //! - `in_place`: where a rename cannot do it
@@ -12,7 +12,7 @@ mod batch;
 pub mod disk;
 mod flush;
 mod in_place;
-mod spot;
+mod location;
 mod stale;
 mod temp;
 

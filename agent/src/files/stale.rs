@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::disk::{self, Disk};
 use super::split;
-use super::spot::{self, Lead};
+use super::location::{self, Lead};
 use crate::config::StaleFiles;
 use crate::ledger::{Ledger, Record};
 use crate::plan::{Drift, Fate, Observe, Reason, Stale};
@@ -107,8 +107,8 @@ fn remove(path: &Path, records: &[Record], ledger: &Ledger) -> io::Result<Option
 }
 
 fn look(dir: &Rc<Dir>, path: &Path, records: &[Record], ledger: &Ledger) -> io::Result<Fate> {
-    Ok(match spot::follow(Rc::clone(dir), path)? {
-        Lead::Spot(spot) => Fate::new(disk::stand(&spot, records, ledger.key()), StaleFiles::Remove),
+    Ok(match location::follow(Rc::clone(dir), path)? {
+        Lead::Location(location) => Fate::new(disk::stand(&location, records, ledger.key()), StaleFiles::Remove),
         Lead::Directory | Lead::Planted => Fate::Leave,
     })
 }

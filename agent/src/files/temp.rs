@@ -14,7 +14,7 @@ use std::rc::Rc;
 use rustix::rand::GetRandomFlags;
 use sha2::{Digest, Sha256};
 
-use super::spot::{self, Lead};
+use super::location::{self, Lead};
 use super::{split, stale};
 use crate::sys::fs::{Dir, Entry, Kind, try_lock};
 
@@ -101,8 +101,8 @@ pub(super) fn sweep<'a>(paths: impl Iterator<Item = &'a Path>) {
         // A target that cannot be reached has no leftovers beside it, and its own step says what is wrong.
         let Ok(parent) = Dir::open(Path::new(parent)).map(Rc::new) else { continue };
         for (path, name) in targets {
-            let behind = match spot::follow(Rc::clone(&parent), path) {
-                Ok(Lead::Spot(spot)) if spot.linked => Some(spot.dir),
+            let behind = match location::follow(Rc::clone(&parent), path) {
+                Ok(Lead::Location(location)) if location.linked => Some(location.dir),
                 _ => None,
             };
             for dir in [Some(&parent), behind.as_ref()].into_iter().flatten() {

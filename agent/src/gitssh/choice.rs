@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::key::PublicKey;
+use crate::expand;
 
 /// What ssh tries where nobody configured anything. It comes as a list; who configures identities has no such list.
 const DEFAULT_FILES: [&str; 7] =
@@ -88,7 +89,7 @@ pub(super) fn choose(config: &str, home: &Path, look: impl Fn(&Path) -> Found) -
     let mut picked = Vec::new();
     let mut reason = only.then_some(LeftOut::IdentitiesOnly);
     for file in files.into_iter().filter(|file| *file != "none" && (!by_default || only)) {
-        match expand(file, home).map_or(Found::Other, |path| identity(&path, &look)) {
+        match identity_path(file, home).map_or(Found::Other, |path| identity(&path, &look)) {
             Found::Nothing => continue,
             Found::Public(key) => picked.push(key),
             Found::Other => {}
@@ -122,14 +123,14 @@ fn is_inherited(agent: &str) -> bool {
 }
 
 fn is_default(file: &str, home: &Path) -> bool {
-    let path = expand(file, home).unwrap_or_default();
+    let path = identity_path(file, home).unwrap_or_default();
     DEFAULT_FILES.iter().any(|name| path == home.join(".ssh").join(name))
 }
 
 /// None where the name depends on the host in a way that only ssh knows; it is then taken to exist.
-fn expand(file: &str, home: &Path) -> Option<PathBuf> {
+fn identity_path(file: &str, home: &Path) -> Option<PathBuf> {
     let file = file.trim_matches('"');
-    let path = match file.strip_prefix("~/").or_else(|| file.strip_prefix("%d/")) {
+    let path = match expand::below_home(file).or_else(|| file.strip_prefix("%d/")) {
         Some(rest) => home.join(rest),
         None => PathBuf::from(file),
     };

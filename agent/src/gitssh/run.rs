@@ -17,7 +17,7 @@ use super::choice::Choice;
 use super::desk::{Desk, Offer};
 use super::fetch::{self, FetchError, Key, SignError};
 use super::socket::{Socket, SocketError};
-use crate::sys::beside;
+use crate::sys::terminal_child;
 
 /// The variable by which programs find an ssh-agent.
 const AUTH_SOCKET: &str = "SSH_AUTH_SOCK";
@@ -85,7 +85,7 @@ pub(super) async fn run(mut command: Command, choice: impl Future<Output = Choic
     // Before the program starts, so that no signal ends us and leaves it behind.
     let mut signals = Signals::listen();
     let start = |source| RunError::Start { program: program.clone(), source };
-    let mut child = beside::spawn(command).map_err(start)?;
+    let mut child = terminal_child::spawn(command).map_err(start)?;
     let root = child.id().ok_or_else(|| start(io::ErrorKind::NotFound.into()))?;
 
     let (offer, offered) = watch::channel(Offer::Pending);
@@ -137,7 +137,7 @@ async fn wait(child: &mut Child, signals: &mut Signals) -> io::Result<ExitStatus
             status = child.wait() => return status,
             signal = signals.next() => match signal {
                 // `~^Z` stops ssh alone. A shell sees that only if its own child, which we are, stops as well.
-                Signal::SIGCHLD if beside::has_stopped(pid) => beside::stop(),
+                Signal::SIGCHLD if terminal_child::has_stopped(pid) => terminal_child::stop(),
                 Signal::SIGCHLD => {}
                 // It may have ended just now; then there is nobody left to tell.
                 signal => drop(i32::try_from(pid).map(|pid| kill(Pid::from_raw(pid), signal))),
@@ -153,7 +153,7 @@ struct Signals(Vec<(Signal, unix::Signal)>);
 impl Signals {
     fn listen() -> Self {
         let listened =
-            PASSED_ON.into_iter().chain([Signal::SIGCHLD]).filter(|signal| !beside::is_ignored(*signal as i32));
+            PASSED_ON.into_iter().chain([Signal::SIGCHLD]).filter(|signal| !terminal_child::is_ignored(*signal as i32));
         let streams = listened.filter_map(|signal| {
             // Where it cannot be listened to it keeps its default action.
             Some((signal, unix::signal(SignalKind::from_raw(signal as i32)).ok()?))

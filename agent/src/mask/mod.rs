@@ -2,7 +2,7 @@
 //! encrypts, reverses or splits a value is not caught.
 #![forbid(unsafe_code)]
 
-mod forms;
+mod encodings;
 mod patterns;
 mod stream;
 
@@ -50,7 +50,7 @@ impl Masker {
         let mut patterns = Vec::new();
         let mut too_short: Vec<String> = Vec::new();
         for (name, value) in values {
-            let complete = forms::of(value.expose(), &mut patterns);
+            let complete = encodings::of(value.expose(), &mut patterns);
             if !complete && !too_short.contains(name) {
                 too_short.push(name.clone());
             }

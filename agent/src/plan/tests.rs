@@ -70,7 +70,7 @@ fn a_path_is_expanded_and_cleaned_by_its_text() {
         ("~/$HOME/~", "/home/alice/$HOME/~"),
         ("/", "/"),
     ] {
-        assert_eq!(expand(file_path, Some(Path::new("/home/alice"))).unwrap(), Path::new(expected), "{file_path}");
+        assert_eq!(target_path(file_path, Some(Path::new("/home/alice"))).unwrap(), Path::new(expected), "{file_path}");
     }
 }
 
@@ -84,10 +84,10 @@ fn what_is_no_path_of_a_file_is_refused_with_its_reason() {
         ("/a\0b", "file path must not contain null bytes"),
         (long.as_str(), "file path must not exceed 4096 bytes"),
     ] {
-        assert_eq!(expand(file_path, Some(Path::new("/h"))).unwrap_err().to_string(), expected, "{file_path:?}");
+        assert_eq!(target_path(file_path, Some(Path::new("/h"))).unwrap_err().to_string(), expected, "{file_path:?}");
     }
-    assert_eq!(expand("~/x", None).unwrap_err().to_string(), "the home directory is unknown");
-    assert!(expand("/x", None).is_ok());
+    assert_eq!(target_path("~/x", None).unwrap_err().to_string(), "the home directory is unknown");
+    assert!(target_path("/x", None).is_ok());
 }
 
 #[test]

@@ -1,12 +1,14 @@
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use uuid::Uuid;
+
+use crate::expand;
 
 /// Where paths of log files are relative to.
 #[derive(Clone, Debug)]
@@ -51,37 +53,15 @@ impl Places {
         named.into_iter().chain([home]).find(|path| path.is_dir()).unwrap_or_else(|| "/".into())
     }
 
-    /// `~/`, `$NAME` and `${NAME}`; what is not set is empty, as in a shell.
-    fn expand(&self, text: &str) -> PathBuf {
-        let mut rest = text;
-        let mut path = Vec::new();
-        if let (Some(home), Some(below)) = (&self.home, text.strip_prefix('~'))
-            && (below.is_empty() || below.starts_with('/'))
-        {
-            path.extend_from_slice(home.as_os_str().as_bytes());
-            rest = below;
-        }
-        while let Some((before, after)) = rest.split_once('$') {
-            path.extend_from_slice(before.as_bytes());
-            let (name, behind) = name(after);
-            if name.is_empty() {
-                path.push(b'$');
-            }
-            let variable = self.variables.iter().find(|(key, _)| key == name);
-            path.extend_from_slice(variable.map_or(&[], |(_, value)| value.as_bytes()));
-            rest = behind;
-        }
-        path.extend_from_slice(rest.as_bytes());
-        OsString::from_vec(path).into()
+    /// The path that a template means; it may be relative.
+    #[must_use]
+    pub fn expand(&self, text: &str) -> PathBuf {
+        let lookup = |name: &[u8]| {
+            let variable = self.variables.iter().find(|(key, _)| key.as_bytes() == name);
+            variable.map(|(_, value)| value.as_bytes())
+        };
+        expand::path(text, self.home.as_deref(), lookup)
     }
-}
-
-/// The name at the start of `text`, possibly in braces, and what follows.
-fn name(text: &str) -> (&str, &str) {
-    if let Some((name, rest)) = text.strip_prefix('{').and_then(|text| text.split_once('}')) {
-        return (name, rest);
-    }
-    text.split_at(text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len()))
 }
 
 fn open(path: &Path, predictable: bool) -> io::Result<File> {

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -172,6 +172,7 @@ impl Launch {
             core: process::core_limit(),
             inherit: self.inherit,
             foreground: self.foreground,
+            last_signal: libc::SIGRTMAX(),
         };
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).stdin(self.stdin).stdout(self.stdout).stderr(self.stderr).env_clear();
@@ -181,19 +182,23 @@ impl Launch {
         if let Some(arg0) = &self.arg0 {
             command.arg0(arg0);
         }
-        // SAFETY: `prepare` only makes system calls that are safe between fork and exec (async-signal-safe: no
-        // allocation, no lock), whatever other threads of the parent were doing; all it needs was built before.
+        // SAFETY: between fork and exec only async-signal-safe calls are allowed, because another thread of the parent may
+        // have held any lock, the allocator's among them, when it forked. `prepare` makes system calls through libc and
+        // rustix and works on its own stack and on what `InChild` holds since before the fork. It allocates nothing, takes
+        // no lock, and its errors are plain numbers.
         unsafe { command.pre_exec(move || child.prepare()) };
         Ok(command)
     }
 }
 
-/// What happens in the child between fork and exec.
+/// What the child needs between fork and exec. Everything here is built before the fork.
 struct InChild {
     directory: Option<File>,
     core: Option<rustix::process::Rlimit>,
     inherit: Vec<OwnedFd>,
     foreground: bool,
+    /// libc computes it at run time.
+    last_signal: libc::c_int,
 }
 
 impl InChild {
@@ -205,7 +210,7 @@ impl InChild {
             // SAFETY: getpid has no preconditions.
             take_terminal(unsafe { libc::getpid() });
         }
-        reset_signals();
+        self.reset_signals();
         if let Some(limit) = self.core {
             rustix::process::setrlimit(Resource::Core, limit)?;
         }
@@ -215,13 +220,19 @@ impl InChild {
         }
         Ok(())
     }
-}
 
-/// std sets the signal mask and SIGPIPE; a signal that our own parent ignored (nohup) would stay ignored without this.
-fn reset_signals() {
-    for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: setting the default action touches no memory of ours; SIGKILL, SIGSTOP and libc's own are refused.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    /// A signal that our own parent ignored (nohup) or blocked would stay so in the child; std resets only SIGPIPE.
+    fn reset_signals(&self) {
+        for signal in 1..=self.last_signal {
+            // SAFETY: setting the default action touches no memory of ours; SIGKILL, SIGSTOP and libc's own are refused.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        // SAFETY: the mask is on this stack; both calls are async-signal-safe.
+        unsafe {
+            let mut none = std::mem::zeroed();
+            libc::sigemptyset(&raw mut none);
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        }
     }
 }
 
@@ -243,13 +254,14 @@ fn close_on_exec() {
 
 /// A background group that calls tcsetpgrp is stopped by SIGTTOU, unless it is blocked. No terminal: nothing to take.
 fn take_terminal(group: libc::pid_t) {
-    // SAFETY: all of these are async-signal-safe and work on a mask on this stack.
+    // SAFETY: all of these are async-signal-safe and work on a mask on this stack. Standard input is named by its number:
+    // std's handle for it allocates a buffer and takes a lock when it is first asked for.
     unsafe {
         let mut mask = std::mem::zeroed();
         libc::sigemptyset(&raw mut mask);
         libc::sigaddset(&raw mut mask, libc::SIGTTOU);
         libc::sigprocmask(libc::SIG_BLOCK, &raw const mask, std::ptr::null_mut());
-        libc::tcsetpgrp(std::io::stdin().as_raw_fd(), group);
+        libc::tcsetpgrp(libc::STDIN_FILENO, group);
         libc::sigprocmask(libc::SIG_UNBLOCK, &raw const mask, std::ptr::null_mut());
     }
 }

@@ -23,8 +23,8 @@ pub(super) fn show(named: &Path, home: &Path) {
 }
 
 fn place(named: &Path, home: &Path) -> PathBuf {
-    // An absolute path stays what it is.
-    home.join(named.strip_prefix("~").unwrap_or(named))
+    // The agent has expanded it; an absolute path stays what it is.
+    home.join(named)
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn a_message_lies_where_the_template_says() {
-        for (named, expected) in [("/etc/motd", "/etc/motd"), ("~/motd", "/home/a/motd"), ("motd", "/home/a/motd")] {
+        for (named, expected) in [("/etc/motd", "/etc/motd"), ("motd", "/home/a/motd")] {
             assert_eq!(place(Path::new(named), Path::new("/home/a")), Path::new(expected));
         }
     }

@@ -1,4 +1,4 @@
-use std::os::fd::IntoRawFd;
+use std::os::fd::{AsRawFd, IntoRawFd};
 
 use tokio::io::AsyncReadExt;
 
@@ -101,6 +101,8 @@ fn the_child_has_no_descriptor_but_the_given_ones() {
 fn ignored_signals_and_the_mask_are_reset() {
     // SAFETY: SIGUSR2 means nothing to the test harness.
     unsafe { libc::signal(libc::SIGUSR2, libc::SIG_IGN) };
+    let blocked = nix::sys::signal::SigSet::from_iter([Signal::SIGTERM, Signal::SIGUSR1]);
+    blocked.thread_block().unwrap();
     let text = output("grep -E '^Sig(Ign|Blk)' /proc/self/status", |_| ());
     for line in text.lines() {
         let signals = u64::from_str_radix(line.split_once('\t').unwrap().1, 16).unwrap();

@@ -1,5 +1,5 @@
-//! Keeps out of a core what libraries hold: the read buffers of a connection keep the last bytes that came through it, and
-//! nobody can be asked to wipe them.
+//! Keeps the heap and the stacks out of core dumps. The read buffers of libraries keep the last bytes that came through a
+//! connection, and nothing can wipe them.
 #![expect(unsafe_code, reason = "advice on memory has no safe interface")]
 
 use std::ffi::c_void;
@@ -8,8 +8,8 @@ use std::ptr;
 
 use rustix::mm::Advice;
 
-/// Asks that nothing of the heap and the stacks, as they are now, goes into a core. A new piece of heap is dumped again, so
-/// this is for after something was read that holds values.
+/// Excludes the heap and the stacks, as they are now, from core dumps. Memory that the heap gets later is dumped again, so
+/// call this after reading something that holds values.
 pub fn exclude_heap() -> io::Result<()> {
     let maps = std::fs::read_to_string("/proc/self/maps")?;
     for (start, len) in maps.lines().filter_map(heap) {

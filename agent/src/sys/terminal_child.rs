@@ -13,7 +13,7 @@ use rustix::process::{
 
 use super::process;
 
-/// Starts `command` beside this process. It ends with us, however we end. Needs a tokio runtime on this thread, the one
+/// Starts `command` in the process group of this process. The child ends when we end, however that happens. Needs a tokio runtime on this thread, the one
 /// thread that starts processes: the kernel takes the end of that thread for ours.
 pub fn spawn(mut command: Command) -> io::Result<tokio::process::Child> {
     let (us, core) = (getpid(), process::core_limit());

@@ -12,7 +12,7 @@ use crate::sys::fs::{Dir, Entry, Kind};
 
 /// Where a target is.
 #[derive(Debug)]
-pub(super) struct Spot {
+pub(super) struct Location {
     pub(super) dir: Rc<Dir>,
     pub(super) name: OsString,
     /// What is there; never a link.
@@ -24,7 +24,7 @@ pub(super) struct Spot {
 /// What a path leads to.
 #[derive(Debug)]
 pub(super) enum Lead {
-    Spot(Spot),
+    Location(Location),
     /// A directory has no name of its own that could be written.
     Directory,
     /// Something another user may have put there for us.
@@ -44,7 +44,7 @@ pub(super) fn follow(parent: Rc<Dir>, path: &Path) -> io::Result<Lead> {
             return Ok(Lead::Planted);
         }
         if entry.is_none_or(|entry| entry.kind != Kind::Symlink) {
-            return Ok(Lead::Spot(Spot { dir, name, entry, linked: links > 0 }));
+            return Ok(Lead::Location(Location { dir, name, entry, linked: links > 0 }));
         }
         let target = dir.read_link(&name)?;
         let (Some(parent), Some(last)) = (target.parent(), target.file_name()) else { return Ok(Lead::Directory) };
