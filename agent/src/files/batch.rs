@@ -125,7 +125,9 @@ impl Wave {
                 let (path, value) = (step.path.clone(), step.value.share());
                 self.staged.push(Staged { index: step.index, path, temp, location, value, record });
             }
-            Err(failure) if location.entry.is_some() && is_not_ours_to_replace(&failure) => self.stage_in_place(step, location),
+            Err(failure) if location.entry.is_some() && is_not_ours_to_replace(&failure) => {
+                self.stage_in_place(step, location)
+            }
             Err(failure) => return Err(failure),
         }
         Ok(None)

@@ -15,8 +15,8 @@ use std::rc::Rc;
 use sha2::{Digest, Sha256};
 
 use super::disk::{self, Disk};
-use super::split;
 use super::location::{self, Lead};
+use super::split;
 use crate::config::StaleFiles;
 use crate::ledger::{Ledger, Record};
 use crate::plan::{Drift, Fate, Observe, Reason, Stale};
