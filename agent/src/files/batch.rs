@@ -126,7 +126,7 @@ impl Wave {
                 self.staged.push(Staged { index: step.index, path, temp, location, value, record });
             }
             Err(failure) if location.entry.is_some() && is_not_ours_to_replace(&failure) => {
-                self.stage_in_place(step, location)
+                self.stage_in_place(step, location);
             }
             Err(failure) => return Err(failure),
         }
