@@ -5,6 +5,7 @@
 //! - [`import`]: env, JSON and YAML files to entries
 //! - [`rest`] and [`problem`]: request, answer and error bodies
 //! - [`agent_api`]: the messages of the Agent API
+//! - [`workspace`]: workspace definitions in YAML
 //! - [`session`]: WebSocket messages as a byte stream, and yamux over it
 //! - [`drpc`]: calls over the streams of a session
 //! - [`terraform`]: what a Terraform state says of a workspace
@@ -19,3 +20,4 @@ pub mod rules;
 pub mod secret;
 pub mod session;
 pub mod terraform;
+pub mod workspace;

@@ -1,10 +1,11 @@
 //! Bodies of the REST API under `/api/v2`, with the field names of Coder's API.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::import::Format;
 use crate::secret::{self, Secret};
 
 /// Header that carries a session token or an agent token.
@@ -93,7 +94,7 @@ impl UpdateUserSecretRequest {
 /// `POST /users/{user}/secrets/batch`. The content is one long secret.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct ImportUserSecretsRequest {
-    /// Absent or unknown is refused with a message of its own, so it arrives as text; see [`Format`].
+    /// Absent or unknown is refused with a message of its own, so it arrives as text; see [`Format`](crate::import::Format).
     #[serde(default)]
     pub format: String,
     /// The text of the file.
@@ -102,9 +103,9 @@ pub struct ImportUserSecretsRequest {
 }
 
 impl ImportUserSecretsRequest {
-    /// A request for the text of a file.
+    /// A request for the text of a file in `format`, an [`import::Format`](crate::import::Format).
     #[must_use]
-    pub fn new(format: Format, content: Secret) -> Self {
+    pub fn new(format: impl fmt::Display, content: Secret) -> Self {
         Self { format: format.to_string(), content }
     }
 }
@@ -206,6 +207,7 @@ pub struct WorkspaceAgentLogSource {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::import::Format;
 
     #[test]
     fn a_create_request_on_the_wire() {

@@ -16,7 +16,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use driver::{Command, Driver};
+use driver::Driver;
+use stream::Command;
 pub use stream::Stream;
 use transport::{Life, Wire};
 pub use transport::{MAX_SENT_MESSAGE, Message, Transport};

@@ -10,5 +10,5 @@ fn main() -> io::Result<()> {
     let directory = std::env::args_os().nth(1).map(PathBuf::from);
     let directory = directory.ok_or_else(|| io::Error::other("usage: man DIRECTORY"))?;
     std::fs::create_dir_all(&directory)?;
-    clap_mangen::generate_to(server_stub::config::Cli::command(), &directory)
+    clap_mangen::generate_to(server_stub::cli::Cli::command(), &directory)
 }

@@ -11,8 +11,8 @@ use protocol::rest::{SESSION_TOKEN_COOKIE, SESSION_TOKEN_HEADER};
 use protocol::secret::Secret;
 use uuid::Uuid;
 
-use crate::rest::ApiError;
-use crate::serve::AppState;
+use crate::api_error::ApiError;
+use crate::state::AppState;
 use crate::store::Session;
 use crate::store::audit::Actor;
 use crate::store::workspaces::AgentIdentity;

@@ -1,4 +1,4 @@
-//! The command line and the environment: flags, then `CODER_SERVER_…`, then Coder's own variable, then the default.
+//! The configuration of a command: flags, then `CODER_SERVER_…`, then Coder's own variable, then the default.
 #![expect(clippy::doc_markdown, reason = "the comments of flags are their help, where backticks would show")]
 
 use std::ffi::OsString;
@@ -6,12 +6,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::Args;
 use clap::builder::BoolishValueParser;
-use clap::{Args, Parser, Subcommand};
 use jiff::{Span, SpanRelativeTo};
 use protocol::secret::Secret;
 
-use crate::admin;
 use crate::limits::DEFAULT_RATE;
 use crate::store::{Algorithm, AlgorithmError, DataDir, DataDirError, KEYS_VARIABLE, KeySource, Store, StoreError};
 
@@ -19,43 +18,6 @@ use crate::store::{Algorithm, AlgorithmError, DataDir, DataDirError, KEYS_VARIAB
 const DEFAULT_LISTEN: &str = "127.0.0.1:7080";
 /// A quarter.
 const DEFAULT_AUDIT_RETENTION: &str = "90d";
-
-/// A small self-hosted control plane: keeps user secrets encrypted and delivers them to workspaces.
-#[derive(Debug, Parser)]
-#[command(name = "coder-server", version, propagate_version = true)]
-pub struct Cli {
-    /// Where data and keys are.
-    #[command(flatten)]
-    pub store: StoreArgs,
-    /// What to do.
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-/// What to do.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Run the server
-    Serve(ServeArgs),
-    /// Manage users
-    #[command(subcommand)]
-    User(admin::UserCommand),
-    /// Manage session tokens
-    #[command(subcommand)]
-    Token(admin::TokenCommand),
-    /// Manage workspaces
-    #[command(subcommand)]
-    Workspace(admin::WorkspaceCommand),
-    /// Manage encryption keys
-    #[command(subcommand)]
-    Keys(admin::KeysCommand),
-    /// Show the audit log, newest last
-    Audit(admin::AuditArgs),
-    /// Write a consistent copy of the database to FILE, also while the server runs
-    Backup(admin::BackupArgs),
-    /// Put a backup in place of the database; the server must be stopped
-    Restore(admin::RestoreArgs),
-}
 
 /// Where data and keys are; the same for every command.
 #[derive(Debug, Args)]

@@ -1,25 +1,23 @@
 //! The control plane: user secrets encrypted at rest, and the Agent API that delivers them.
 //!
-//! - [`config`]: flags and variables
-//! - [`store`]: all SQL, all encryption at rest
-//! - [`auth`], [`limits`], [`audit`]: who calls, how much, and what is written down about it
-//! - [`rest`]: the REST API, one file a resource
-//! - [`rpc`]: the Agent API
-//! - [`workspaces`]: definitions, and what agents are told
-//! - [`admin`]: the administrator's commands
-//! - [`serve`]: the server from start to stop
+//! The modules stand on floors, each of which uses only those below it; ARCHITECTURE.md has the table.
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod api_error;
 pub mod audit;
 pub mod auth;
+pub mod cli;
 pub mod config;
+pub mod delivery;
+pub mod fleet;
 pub mod limits;
 pub mod rest;
 pub mod rpc;
 mod run;
 pub mod serve;
+pub mod state;
 pub mod store;
-pub mod workspaces;
+pub mod workspace_json;
 
 pub use run::{RunError, run};

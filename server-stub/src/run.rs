@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::admin::{self, AdminError};
-use crate::config::{Cli, Command, ConfigError, OpenError};
+use crate::cli::{Cli, Command};
+use crate::config::ConfigError;
 use crate::serve::{self, ServeError, process};
 
 /// Any failure of a command. Its variants tell what the exit code is decided by.
@@ -17,9 +18,6 @@ pub enum RunError {
     /// Wrong before anything was tried.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The store would not open.
-    #[error(transparent)]
-    Open(#[from] OpenError),
     /// The server did not start, or broke down.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -35,7 +33,7 @@ impl RunError {
     /// 2 for anything wrong before the first request, else 1.
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Open(_) => 2,
+            Self::Config(_) => 2,
             Self::Serve(error) if error.is_before_the_first_request() => 2,
             Self::Admin(error) if error.is_usage() => 2,
             _ => 1,
@@ -66,19 +64,24 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn execute(cli: Cli) -> Result<(), RunError> {
     let environment = |name: &str| std::env::var_os(name);
-    if let Command::Serve(args) = cli.command {
-        let config = args.resolve(&environment)?;
-        process::log_as_server();
-        let runtime = tokio::runtime::Runtime::new().map_err(RunError::Runtime)?;
-        return runtime.block_on(serve::serve(config, &cli.store, &environment)).map_err(RunError::from);
+    match cli.command {
+        Command::Serve(args) => {
+            let config = args.resolve(&environment)?;
+            process::log_as_server();
+            let runtime = tokio::runtime::Runtime::new().map_err(RunError::Runtime)?;
+            runtime.block_on(serve::serve(config, &cli.store, &environment)).map_err(RunError::from)
+        }
+        Command::Admin(command) => {
+            process::log_as_command();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(RunError::Runtime)?;
+            runtime.block_on(admin::execute(command, &cli.store, &environment)).map_err(RunError::from)
+        }
     }
-    process::log_as_command();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
-    runtime.block_on(admin::execute(cli.command, &cli.store, &environment))
 }
 
 /// An error and its sources on one line. A source that a transparent variant repeats is said once.
-pub(crate) fn chain(error: &dyn Error) -> String {
+fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use yamux::{Connection, Mode};
 
+use super::stream::Command;
 use super::transport::{Life, NORMAL, Transport, Wire};
 use super::{Options, Role, Stream};
 
@@ -19,15 +20,6 @@ use super::{Options, Role, Stream};
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 /// Streams that yamux still counts though their owners have dropped them; at its own limit it ends the session.
 const LINGERING_STREAMS: usize = 256;
-
-/// What handles ask of the driver.
-#[derive(Debug)]
-pub(super) enum Command {
-    /// Open a stream.
-    Open { permit: OwnedSemaphorePermit, reply: oneshot::Sender<Stream> },
-    /// Send the FIN of a stream that was dropped without one.
-    Finish { stream: Box<yamux::Stream>, permit: OwnedSemaphorePermit },
-}
 
 /// The driver's ends of what connects it to the handles.
 pub(super) struct Links {

@@ -6,10 +6,17 @@ use std::task::{Context, Poll, ready};
 
 use futures_util::io::{AsyncRead as _, AsyncWrite as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::driver::Command;
+/// What streams, and those who open one, ask of the driver of the session.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Open a stream.
+    Open { permit: OwnedSemaphorePermit, reply: oneshot::Sender<Stream> },
+    /// Send the FIN of a stream that was dropped without one.
+    Finish { stream: Box<yamux::Stream>, permit: OwnedSemaphorePermit },
+}
 
 /// A stream of a session: read and write it, and shut it down when nothing more will be written.
 ///

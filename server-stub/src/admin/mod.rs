@@ -19,9 +19,33 @@ pub use workspace::{DefinitionError, WorkspaceCommand};
 
 use std::io;
 
-use crate::config::{Command, ConfigError, Environment, StoreArgs};
-use crate::run::RunError;
+use clap::Subcommand;
+
+use crate::config::{ConfigError, Environment, OpenError, StoreArgs};
 use crate::store::{BackupError, RotateError, StoreError, UserError};
+
+/// The commands of an administrator.
+#[derive(Debug, Subcommand)]
+pub enum AdminCommand {
+    /// Manage users
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Manage session tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Manage workspaces
+    #[command(subcommand)]
+    Workspace(WorkspaceCommand),
+    /// Manage encryption keys
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Show the audit log, newest last
+    Audit(AuditArgs),
+    /// Write a consistent copy of the database to FILE, also while the server runs
+    Backup(BackupArgs),
+    /// Put a backup in place of the database; the server must be stopped
+    Restore(RestoreArgs),
+}
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +71,9 @@ pub enum AdminError {
     /// Flags, variables or the data directory.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The store would not open.
+    #[error(transparent)]
+    Open(#[from] OpenError),
     /// A backup.
     #[error(transparent)]
     Backup(#[from] BackupError),
@@ -59,27 +86,31 @@ impl AdminError {
     /// Whether the command line itself is to blame.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::User(UserError::Name(_)) | Self::Config(_) | Self::Definition(_))
+        matches!(self, Self::User(UserError::Name(_)) | Self::Config(_) | Self::Open(_) | Self::Definition(_))
     }
 }
 
-/// Runs any command but `serve`.
-pub(crate) async fn execute(command: Command, args: &StoreArgs, environment: Environment<'_>) -> Result<(), RunError> {
-    if let Command::Restore(restore) = command {
-        return Ok(restore::run(&restore, args, environment).await?);
+/// Runs one command.
+pub(crate) async fn execute(
+    command: AdminCommand,
+    args: &StoreArgs,
+    environment: Environment<'_>,
+) -> Result<(), AdminError> {
+    if let AdminCommand::Restore(restore) = command {
+        return restore::run(&restore, args, environment).await;
     }
     let data_dir = args.data_dir()?;
     let store = args.open(environment).await?;
     let result = match command {
-        Command::User(command) => user::run(&store, command, environment).await,
-        Command::Token(command) => token::run(&store, command).await,
-        Command::Workspace(command) => workspace::run(&store, command).await,
-        Command::Keys(command) => keys::run(&store, &data_dir, command).await,
-        Command::Audit(args) => audit::run(&store, &args).await,
-        Command::Backup(args) => backup::run(&store, &args).await,
-        // Handled by others.
-        Command::Serve(_) | Command::Restore(_) => Ok(()),
+        AdminCommand::User(command) => user::run(&store, command, environment).await,
+        AdminCommand::Token(command) => token::run(&store, command).await,
+        AdminCommand::Workspace(command) => workspace::run(&store, command).await,
+        AdminCommand::Keys(command) => keys::run(&store, &data_dir, command).await,
+        AdminCommand::Audit(args) => audit::run(&store, &args).await,
+        AdminCommand::Backup(args) => backup::run(&store, &args).await,
+        // Above: a restore must not open the store that it replaces.
+        AdminCommand::Restore(_) => Ok(()),
     };
     store.close().await;
-    Ok(result?)
+    result
 }

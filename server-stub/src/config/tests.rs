@@ -1,14 +1,7 @@
-use clap::CommandFactory;
-
 use super::*;
 
 fn resolve(args: ServeArgs, variables: &[(&str, &str)]) -> Result<ServeConfig, ConfigError> {
     args.resolve(&|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
-}
-
-#[test]
-fn the_command_line_is_consistent() {
-    Cli::command().debug_assert();
 }
 
 #[test]

@@ -9,8 +9,8 @@ use protocol::problem::Problem;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
-use super::ApiError;
-use crate::serve::AppState;
+use crate::api_error::ApiError;
+use crate::state::AppState;
 
 /// Bytes of an ordinary body; a secret has at most 24 KiB.
 const MAX_BYTES: usize = 1024 * 1024;

@@ -5,10 +5,10 @@ use axum::extract::State;
 use protocol::rest::{BuildInfo, UserSecretsCapabilities};
 
 use crate::auth::User;
-use crate::serve::AppState;
+use crate::state::AppState;
 
 /// Semantic version with a leading `v`.
-pub(super) const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
+pub(crate) const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 
 pub(super) async fn build_info(State(state): State<AppState>) -> Json<BuildInfo> {
     Json(BuildInfo {

@@ -4,9 +4,10 @@ use axum::Json;
 use axum::extract::State;
 use protocol::rest::{AgentGitSshKey, GitSshKey};
 
-use super::{ApiError, Target};
+use super::Target;
+use crate::api_error::ApiError;
 use crate::auth::{Agent, User};
-use crate::serve::AppState;
+use crate::state::AppState;
 use crate::store::GitKeyError;
 
 pub(super) async fn get(

@@ -2,34 +2,27 @@
 
 mod body;
 mod deployment;
-mod error;
 mod git_keys;
-mod observe;
 mod secrets;
-#[cfg(test)]
-mod tests;
 mod users;
 mod workspace_agents;
 mod workspaces;
 
 use axum::Router;
 use axum::extract::{FromRequestParts, Path};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use serde::de::DeserializeOwned;
-use tower_http::catch_panic::CatchPanicLayer;
 
 pub use body::{JsonBody, LargeJsonBody};
-pub use error::ApiError;
+pub(crate) use deployment::VERSION;
 
-use crate::rpc;
-use crate::serve::AppState;
+use crate::api_error::ApiError;
+use crate::state::AppState;
 
-/// All routes, with what surrounds every one of them.
-pub fn router(state: AppState) -> Router {
-    let api = Router::new()
+/// The routes below `/api/v2`, without those of agents that speak the Agent API.
+pub(crate) fn routes() -> Router<AppState> {
+    Router::new()
         .route("/buildinfo", get(deployment::build_info))
         .route("/deployment/user-secrets/capabilities", get(deployment::user_secrets_capabilities))
         .route("/users/first", get(users::first))
@@ -42,17 +35,6 @@ pub fn router(state: AppState) -> Router {
         .route("/users/{user}/secrets/{name}", get(secrets::get).patch(secrets::update).delete(secrets::delete))
         .merge(workspaces::routes())
         .merge(workspace_agents::routes())
-        .merge(rpc::routes());
-    surround(Router::new().nest("/api/v2", api).route("/healthz", get(async || "OK")), state)
-}
-
-fn surround(routes: Router<AppState>, state: AppState) -> Router {
-    routes
-        .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "Route not found."))
-        .method_not_allowed_fallback(async || ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed."))
-        .layer(CatchPanicLayer::custom(observe::panicked))
-        .layer(from_fn_with_state(state.clone(), observe::observe))
-        .with_state(state)
 }
 
 /// Path parameters, refused with a JSON body.

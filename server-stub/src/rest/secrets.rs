@@ -9,9 +9,10 @@ use protocol::problem::Problem;
 use protocol::rest::{CreateUserSecretRequest, ImportUserSecretsRequest, UpdateUserSecretRequest, UserSecret};
 use uuid::Uuid;
 
-use super::{ApiError, JsonBody, LargeJsonBody, Target};
+use super::{JsonBody, LargeJsonBody, Target};
+use crate::api_error::ApiError;
 use crate::auth::User;
-use crate::serve::AppState;
+use crate::state::AppState;
 use crate::store::SecretError;
 
 /// The caller, who is also the user of the path; to read or delete.

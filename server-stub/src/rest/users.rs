@@ -6,9 +6,10 @@ use axum::http::StatusCode;
 use protocol::problem::Problem;
 use protocol::rest;
 
-use super::{ApiError, Target};
+use super::Target;
+use crate::api_error::ApiError;
 use crate::auth::User;
-use crate::serve::AppState;
+use crate::state::AppState;
 
 /// Tells a client that logs in whether there is anybody to log in as.
 pub(super) async fn first(State(state): State<AppState>) -> Result<Json<Problem>, ApiError> {

@@ -13,11 +13,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{ApiError, JsonBody, LargeJsonBody, Target, workspaces};
+use super::{JsonBody, LargeJsonBody, Target, workspaces};
+use crate::api_error::ApiError;
 use crate::auth::{Agent, User};
-use crate::serve::AppState;
+use crate::state::AppState;
 use crate::store::workspaces::{self as stored, LogError, NewLine};
-use crate::workspaces::json;
+use crate::workspace_json as json;
 
 /// The name and icon of a log source are shown beside every line.
 const MAX_LABEL_BYTES: usize = 256;

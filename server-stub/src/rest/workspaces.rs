@@ -6,11 +6,12 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{ApiError, Target};
+use super::Target;
+use crate::api_error::ApiError;
 use crate::auth::User;
-use crate::serve::AppState;
+use crate::state::AppState;
 use crate::store::workspaces::Workspace;
-use crate::workspaces::json;
+use crate::workspace_json as json;
 
 /// The routes of this file.
 pub(super) fn routes() -> Router<AppState> {

@@ -1,38 +1,14 @@
 //! The one call that hands out secrets.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use protocol::agent_api::{Manifest, log::Level};
 use protocol::drpc::Status;
-use tokio::sync::Semaphore;
 
 use crate::auth::Agent;
-use crate::serve::AppState;
+use crate::delivery::manifest::{self, LeftOut};
+use crate::state::AppState;
 use crate::store::audit::Record;
 use crate::store::workspaces::NewLine;
 use crate::store::{StoreError, now};
-use crate::workspaces::manifest::{self, LeftOut};
-
-/// Records on their way to the disk while their deliveries go on. An agent that fetches in a loop soon waits for its own.
-const MAX_BACKGROUND: usize = 1024;
-
-/// Whether deliveries reach the audit log.
-///
-/// A delivery does not wait for the commit of its record: it would be most of the time that a workspace takes to start. It is in the
-/// server's log by then, and a server killed within these milliseconds is the one way to lose the record. Once a record could not be
-/// written, though, on a full disk say, nothing more is handed out before its record is on the disk.
-#[derive(Debug)]
-pub struct DeliveryAudit {
-    failing: AtomicBool,
-    background: Arc<Semaphore>,
-}
-
-impl Default for DeliveryAudit {
-    fn default() -> Self {
-        Self { failing: AtomicBool::new(false), background: Arc::new(Semaphore::new(MAX_BACKGROUND)) }
-    }
-}
 
 /// The manifest of an agent, whose delivery is being audited.
 pub(super) async fn manifest(state: &AppState, agent: &Agent) -> Result<Manifest, Status> {
@@ -48,33 +24,11 @@ pub(super) async fn manifest(state: &AppState, agent: &Agent) -> Result<Manifest
     let delivered = built.manifest.secrets.len();
     tracing::info!(agent = %agent.identity.path(), secrets = delivered, "delivering the manifest");
     if delivered > 0 {
-        audit(state, record(agent).diff(serde_json::json!({ "delivered": delivered }))).await?;
+        let record = record(agent).diff(serde_json::json!({ "delivered": delivered }));
+        // A stop of the server waits for what the tracker knows.
+        state.deliveries.write(&state.store, &state.sessions, record).await.map_err(|error| failed(&error))?;
     }
     Ok(built.manifest)
-}
-
-/// Has a delivery written down: in the background, unless the last one could not be, or too many are on their way.
-async fn audit(state: &AppState, record: Record) -> Result<(), Status> {
-    let writing = {
-        let state = state.clone();
-        async move {
-            let written = state.store.audit(record).await;
-            state.deliveries.failing.store(written.is_err(), Ordering::Relaxed);
-            written.map_err(|error| failed(&error))
-        }
-    };
-    match Arc::clone(&state.deliveries.background).try_acquire_owned() {
-        Ok(place) if !state.deliveries.failing.load(Ordering::Relaxed) => {
-            // A stop of the server waits for what the tracker knows.
-            state.sessions.spawn(async move {
-                let _place = place;
-                // What went wrong is logged, and the next delivery heeds it.
-                drop(writing.await);
-            });
-            Ok(())
-        }
-        _ => writing.await,
-    }
 }
 
 fn record(agent: &Agent) -> Record {

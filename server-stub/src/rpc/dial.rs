@@ -18,9 +18,9 @@ use tokio::time::timeout;
 use super::service::AgentService;
 use super::transport::{self, Messages};
 use super::version;
+use crate::api_error::ApiError;
 use crate::auth::Agent;
-use crate::rest::ApiError;
-use crate::serve::AppState;
+use crate::state::AppState;
 
 /// Longest version that is kept and shown.
 const MAX_VERSION: usize = 32;
@@ -88,7 +88,7 @@ async fn run(socket: WebSocket, agent: Agent, api_version: String, is_agent: boo
     let id = agent.identity.id;
     let session = Session::start(Messages(socket), Role::Server, Options::new(Role::Server));
     let pulse = session.pulse();
-    let watch = state.monitor.watch(&agent.identity, is_agent, pulse.clone());
+    let watch = state.fleet.watch(&agent.identity, is_agent, pulse.clone());
     tracing::info!(agent = %agent.identity.path(), %api_version, "agent connected");
     let connected = async {
         // A session that ends sooner is written down at once: whoever waits for its end looks next.

@@ -2,7 +2,6 @@
 
 mod deliver;
 mod dial;
-mod monitor;
 #[cfg(test)]
 mod replay_tests;
 mod reports;
@@ -17,10 +16,7 @@ mod version;
 use axum::Router;
 use axum::routing::get;
 
-use crate::serve::AppState;
-
-pub use deliver::DeliveryAudit;
-pub use monitor::Monitor;
+use crate::state::AppState;
 
 /// Where agents dial, below `/api/v2`.
 pub(crate) fn routes() -> Router<AppState> {

@@ -19,7 +19,7 @@ use crate::auth::Agent;
 use crate::store::audit::Record;
 use crate::store::now;
 use crate::store::workspaces::{MetadataReport, NewLine, StartupReport, Timing, TimingReport};
-use crate::workspaces::definition::MAX_METADATA_KEY_BYTES;
+use protocol::workspace::definition::MAX_METADATA_KEY_BYTES;
 
 /// A value or an error of metadata is cut here, as in the reference.
 const MAX_METADATA_BYTES: usize = 2048;

@@ -14,9 +14,9 @@ use protocol::drpc::{Call, Service, Status};
 use super::deliver::{self, failed};
 use super::reports;
 use crate::auth::Agent;
-use crate::serve::AppState;
+use crate::delivery::manifest;
+use crate::state::AppState;
 use crate::store::workspaces::{LogError, ReportError};
-use crate::workspaces::manifest;
 
 /// How often agents report statistics.
 const STATS_INTERVAL: Duration = Duration::from_mins(5);

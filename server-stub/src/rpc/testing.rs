@@ -17,11 +17,11 @@ use tokio_tungstenite::tungstenite::{Error, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::auth::Peer;
-use crate::serve::{AppState, Settings};
+use crate::state::{AppState, Settings};
 use crate::store::testing;
 use crate::store::workspaces::AgentIdentity;
-use crate::workspaces::Checked;
-use crate::workspaces::definition::parse;
+use protocol::workspace::Checked;
+use protocol::workspace::definition::parse;
 
 pub(crate) const DEFINITION: &str = r"owner: alice
 name: dev

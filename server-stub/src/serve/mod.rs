@@ -1,8 +1,9 @@
 //! The server, from its configuration to its orderly end.
 
 mod listen;
+mod observe;
 pub(crate) mod process;
-mod state;
+mod router;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -15,12 +16,12 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
-pub use state::{AppState, Settings};
 pub use tls::TlsError;
 
+use crate::audit;
 use crate::config::{ConfigError, Environment, OpenError, ServeConfig, StoreArgs};
+use crate::state::{AppState, Settings};
 use crate::store::{DataDir, KeySource, Store, StoreError};
-use crate::{audit, rest};
 
 /// Longest wait for sessions of agents to end at a stop.
 const SESSIONS_END: Duration = Duration::from_secs(5);
@@ -163,7 +164,7 @@ impl Server {
     /// Fails when the store breaks down: a supervisor restarts a server that has ended, not one that answers 500 to every write.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         let state = self.state;
-        let serving = self.listener.serve(rest::router(state.clone()), state.shutdown.clone());
+        let serving = self.listener.serve(router::router(state.clone()), state.shutdown.clone());
         let stopping = async {
             stop.await;
             state.shutdown.cancel();
@@ -174,7 +175,7 @@ impl Server {
             () = serving => {}
             () = stopping => {}
             () = audit::keep(state.store.clone(), &state.uses, self.retention) => {}
-            () = state.monitor.keep(state.store.clone()) => {}
+            () = state.fleet.keep(state.store.clone()) => {}
             () = state.store.ended() => return Err(ServeError::StoreEnded),
         }
         state.sessions.close();

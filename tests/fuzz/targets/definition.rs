@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use server_stub::workspaces::{Checked, definition};
+use protocol::workspace::{Checked, definition};
 
 fuzz_target!(|text: &str| {
     let lines = text.matches(['\r', '\n']).count() as u64 + 1;

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::super::{AdminError, output};
 use crate::store::Store;
 use crate::store::workspaces::{AppliedWorkspace, ApplyError};
-use crate::workspaces::Checked;
-use crate::workspaces::definition::{self, Fault, MAX_FILE_BYTES};
+use protocol::workspace::Checked;
+use protocol::workspace::definition::{self, Fault, MAX_FILE_BYTES};
 
 /// What is wrong with a definition file.
 #[derive(Debug, thiserror::Error)]

@@ -12,7 +12,7 @@ pub use apply::DefinitionError;
 use super::{AdminError, output};
 use crate::store::Store;
 use crate::store::workspaces::Workspace;
-use crate::workspaces::json::lifecycle_word;
+use crate::workspace_json::lifecycle_word;
 
 /// Manage workspaces.
 #[derive(Debug, Subcommand)]
@@ -84,7 +84,7 @@ async fn list(store: &Store, json: bool) -> Result<(), AdminError> {
     if json {
         let mut all = Vec::with_capacity(workspaces.len());
         for workspace in &workspaces {
-            all.push(crate::workspaces::json::workspace(store, workspace).await?);
+            all.push(crate::workspace_json::workspace(store, workspace).await?);
         }
         return output::json(&serde_json::json!({ "workspaces": all }));
     }

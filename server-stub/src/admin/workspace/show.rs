@@ -11,7 +11,7 @@ use super::super::{AdminError, output};
 use super::path;
 use crate::store::workspaces::{Agent, Connection, Line, Script, Workspace};
 use crate::store::{Store, StoreError};
-use crate::workspaces::json::{self as shapes, level_word, lifecycle_word};
+use crate::workspace_json::{self as shapes, level_word, lifecycle_word};
 
 /// Lines of log that people are shown; `--json` has all.
 const SHOWN_LINES: usize = 40;

@@ -83,7 +83,7 @@ async fn only_an_agent_makes_its_workspace_connected() {
     let client = Client::new(again.opener());
     client.call::<_, Manifest>(path::GET_MANIFEST, &GetManifestRequest {}).await.unwrap();
     agent.close().await;
-    let monitor = &world.state.monitor;
+    let monitor = &world.state.fleet;
     timeout(PATIENCE, async {
         while monitor.sessions_open() > 2 {
             tokio::task::yield_now().await;
@@ -100,13 +100,13 @@ async fn only_an_agent_makes_its_workspace_connected() {
 async fn a_revoked_token_ends_the_session() {
     let (world, session, client) = world().await;
     client.call::<_, Manifest>(path::GET_MANIFEST, &GetManifestRequest {}).await.unwrap();
-    world.state.monitor.check_tokens(&world.state.store).await.unwrap();
+    world.state.fleet.check_tokens(&world.state.store).await.unwrap();
     client.call::<_, Manifest>(path::GET_MANIFEST, &GetManifestRequest {}).await.unwrap();
     until(&world, "connected", |agent| agent.connection() == Seen::Connected).await;
     apply(&world.state, true).await.unwrap();
     // Even before the session ends, no secret goes to the old token.
     refused::<_, Manifest>(&client, path::GET_MANIFEST, &GetManifestRequest {}).await;
-    world.state.monitor.check_tokens(&world.state.store).await.unwrap();
+    world.state.fleet.check_tokens(&world.state.store).await.unwrap();
     timeout(PATIENCE, session.closed()).await.unwrap();
     until(&world, "disconnected", |agent| agent.connection() == Seen::Disconnected).await;
 }

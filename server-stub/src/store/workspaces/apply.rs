@@ -10,8 +10,8 @@ use super::super::audit::{self, Actor, Record};
 use super::super::{Doing, Store, StoreError, Writing};
 use super::belongings::{keep_metadata, keep_scripts, replace_env};
 use super::presence;
-use crate::workspaces::Checked;
-use crate::workspaces::definition::Agent;
+use protocol::workspace::Checked;
+use protocol::workspace::definition::Agent;
 
 /// Definitions of one transaction.
 const BATCH: usize = 200;

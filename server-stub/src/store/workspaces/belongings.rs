@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::super::{Doing, Place, StoreError, Writing};
 use super::logs;
-use crate::workspaces::definition::{Metadata, Script};
+use protocol::workspace::definition::{Metadata, Script};
 
 pub(super) async fn replace_env(
     writing: &mut Writing,

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::super::{Store, testing};
 use super::testing::{execute, put_secret};
 use super::*;
-use crate::workspaces::Checked;
-use crate::workspaces::definition::parse;
+use protocol::workspace::Checked;
+use protocol::workspace::definition::parse;
 
 const DEFINITION: &str = r"owner: Alice
 name: dev

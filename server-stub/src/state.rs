@@ -7,8 +7,9 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::audit::TokenUses;
+use crate::delivery::DeliveryAudit;
+use crate::fleet::Fleet;
 use crate::limits::Limits;
-use crate::rpc::{DeliveryAudit, Monitor};
 use crate::store::{Algorithm, FilePaths, Store, StoreError};
 
 /// What handlers need of the configuration.
@@ -44,7 +45,7 @@ pub struct AppState {
     /// Uses of tokens, for the audit log.
     pub uses: Arc<TokenUses>,
     /// The sessions of agents.
-    pub monitor: Arc<Monitor>,
+    pub fleet: Arc<Fleet>,
     /// Whether deliveries of secrets reach the audit log.
     pub deliveries: Arc<DeliveryAudit>,
     /// Identifies the deployment.
@@ -64,7 +65,7 @@ impl AppState {
             store,
             settings: Arc::new(settings),
             uses: Arc::default(),
-            monitor: Arc::default(),
+            fleet: Arc::default(),
             deliveries: Arc::default(),
             shutdown: CancellationToken::new(),
             sessions: TaskTracker::new(),

@@ -1,6 +1,7 @@
-//! What surrounds every route, and the routes that tests over a socket reach less easily. The scenarios of user secrets are in `tests/e2e/http`.
+//! The server on real sockets, what surrounds every route, and the routes that tests over a socket reach less easily. The scenarios of user secrets are in `tests/e2e/http`.
 
 mod git_keys;
+mod sockets;
 mod surroundings;
 mod workspaces;
 
@@ -14,9 +15,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-use super::router;
+use super::router::router;
 use crate::auth::Peer;
-use crate::serve::{AppState, Settings};
+use crate::state::{AppState, Settings};
 use crate::store::{Algorithm, testing};
 
 const SECRETS: &str = "/api/v2/users/me/secrets";

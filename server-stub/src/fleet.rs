@@ -24,7 +24,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// The sessions of this server.
 #[derive(Debug, Default)]
-pub struct Monitor {
+pub struct Fleet {
     sessions: Mutex<Sessions>,
 }
 
@@ -44,22 +44,22 @@ struct Open {
 }
 
 /// A session in the books; dropping it takes it out.
-pub(super) struct Watch {
-    monitor: Arc<Monitor>,
+pub(crate) struct Watch {
+    fleet: Arc<Fleet>,
     key: (Uuid, u64),
     revoked: CancellationToken,
 }
 
-impl Monitor {
+impl Fleet {
     /// Puts a session into the books. Only one with `is_agent` makes its agent connected.
-    pub(super) fn watch(self: &Arc<Self>, agent: &AgentIdentity, is_agent: bool, pulse: Pulse) -> Watch {
+    pub(crate) fn watch(self: &Arc<Self>, agent: &AgentIdentity, is_agent: bool, pulse: Pulse) -> Watch {
         let revoked = CancellationToken::new();
         let open = Open { token_hash: agent.token_hash, is_agent, pulse, revoked: revoked.clone() };
         let mut sessions = self.sessions();
         let key = (agent.id, sessions.next);
         sessions.next += 1;
         sessions.open.insert(key, open);
-        Watch { monitor: Arc::clone(self), key, revoked }
+        Watch { fleet: Arc::clone(self), key, revoked }
     }
 
     /// Number of open sessions.
@@ -86,7 +86,7 @@ impl Monitor {
     }
 
     /// Ends the sessions whose token is not the agent's any more.
-    pub(super) async fn check_tokens(&self, store: &Store) -> Result<(), StoreError> {
+    pub(crate) async fn check_tokens(&self, store: &Store) -> Result<(), StoreError> {
         if self.sessions_open() == 0 {
             return Ok(());
         }
@@ -114,14 +114,14 @@ impl Monitor {
 
 impl Watch {
     /// Waits until the session's token is no longer valid.
-    pub(super) async fn revoked(&self) {
+    pub(crate) async fn revoked(&self) {
         self.revoked.cancelled().await;
     }
 
     /// Takes the session out of the books. True when its agent has no other one: an agent that dials again before its old session is
     /// found dead stays connected.
-    pub(super) fn leave(self) -> bool {
-        let mut sessions = self.monitor.sessions();
+    pub(crate) fn leave(self) -> bool {
+        let mut sessions = self.fleet.sessions();
         let Some(left) = sessions.open.remove(&self.key) else { return false };
         let (agent, _) = self.key;
         left.is_agent && !sessions.open.range((agent, 0)..=(agent, u64::MAX)).any(|(_, open)| open.is_agent)
@@ -130,6 +130,6 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.monitor.sessions().open.remove(&self.key);
+        self.fleet.sessions().open.remove(&self.key);
     }
 }

@@ -5,8 +5,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{Answer, World};
-use crate::workspaces::Checked;
-use crate::workspaces::definition::parse;
+use protocol::workspace::Checked;
+use protocol::workspace::definition::parse;
 
 const DEFINITION: &str = "owner: alice
 name: dev

@@ -9,11 +9,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use protocol::rest::BUILD_VERSION_HEADER;
 
-use super::ApiError;
-use super::deployment::VERSION;
-use super::error::About;
+use crate::api_error::{About, ApiError};
 use crate::auth::Admitted;
-use crate::serve::AppState;
+use crate::rest::VERSION;
+use crate::state::AppState;
 use crate::store::audit::Record;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");

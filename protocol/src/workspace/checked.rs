@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use protocol::drpc::MAX_PACKET;
-use protocol::secret::Secret;
+use crate::drpc::MAX_PACKET;
+use crate::secret::Secret;
 
 use super::definition::{Agent, Fault, Workspace};
 use super::merge;

@@ -21,7 +21,7 @@ pub struct ApiError {
 
 /// The name of what was refused, for the audit record; left in the extensions of the answer.
 #[derive(Clone, Debug)]
-pub(super) struct About(pub(super) String);
+pub(crate) struct About(pub(crate) String);
 
 impl ApiError {
     /// A refusal with a message.

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::secret::Secret;
+use crate::secret::Secret;
 
 use super::definition::{Agent, CoderEnv, Fault, MergeStrategy, Workspace};
 
 /// What the template sets for `agent`, unexpanded: the agent expands `$NAME` against what it inherits.
-pub fn environment(workspace: &Workspace, agent: &Agent) -> Result<BTreeMap<String, Secret>, Fault> {
+pub(super) fn environment(workspace: &Workspace, agent: &Agent) -> Result<BTreeMap<String, Secret>, Fault> {
     let ours = |env: &&CoderEnv| env.agent.as_ref().is_none_or(|name| name.value == agent.name.value);
     let mut merged: BTreeMap<String, Secret> = BTreeMap::new();
     let mut exclusive = BTreeSet::new();

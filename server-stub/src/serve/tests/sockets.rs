@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::{ServeError, Server};
+use super::super::{ServeError, Server};
 use crate::config::{ServeArgs, ServeConfig, TlsFiles};
 use crate::store::{DataDir, KeySource, Store};
 
@@ -178,7 +178,7 @@ async fn what_prevents_a_start_is_named() {
     let taken = ServeConfig { listen: server.address.to_string(), ..config() };
     let error = bind(&dir, taken).await.err().unwrap();
     assert_eq!(error.to_string(), format!("cannot listen on {}", server.address));
-    assert!(crate::run::chain(&error).to_lowercase().contains("in use"), "{error}");
+    assert!(source_of(&error).to_lowercase().contains("in use"), "{error}");
 
     let missing = TlsFiles { cert: dir.path().join("no-cert"), key: dir.path().join("no-key") };
     let error = bind(&dir, ServeConfig { tls: Some(missing), ..config() }).await.err().unwrap().to_string();
@@ -186,4 +186,8 @@ async fn what_prevents_a_start_is_named() {
     // Nothing of these starts is left in the way.
     bind(&dir, config()).await.unwrap();
     server.stop().await;
+}
+
+fn source_of(error: &ServeError) -> String {
+    std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
 }

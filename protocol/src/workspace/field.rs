@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use protocol::secret::Secret;
+use crate::secret::Secret;
 use serde::{Deserialize, Deserializer, de};
 
 /// Longest name of a workspace, an agent or an owner, as Coder has it.

@@ -133,7 +133,7 @@ async fn unknown_routes_and_methods_answer_in_json_with_the_version() {
 async fn a_panic_is_answered_and_tells_nothing() {
     let mut world = World::new().await;
     let routes = Router::new().route("/panic", axum::routing::get(async || -> &'static str { panic!("hunter2") }));
-    world.router = super::super::surround(routes, world.state.clone());
+    world.router = super::super::router::surround(routes, world.state.clone());
     let answer = world.get("/panic").await.is(500);
     assert_eq!(answer.body, json!({ "message": "Internal error." }));
     assert_eq!(answer.headers[header::CONTENT_TYPE], "application/json; charset=utf-8");
