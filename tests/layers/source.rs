@@ -89,15 +89,15 @@ impl Crate {
     fn file(&mut self, file: &Path, children: &Path, path: ModulePath) {
         let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        self.items(&parsed.items, file, children, path);
+        self.items(&parsed.items, file, children, &path);
     }
 
     /// Takes in the items of the module `path`, whose child modules have their files in the directory `children`.
-    fn items(&mut self, items: &[Item], file: &Path, children: &Path, path: ModulePath) {
+    fn items(&mut self, items: &[Item], file: &Path, children: &Path, path: &ModulePath) {
         let modules: Vec<&ItemMod> = items.iter().filter_map(as_module).collect();
         let names = modules.iter().map(|module| module.ident.to_string()).collect();
-        let mut reader = Reader { path: path.clone(), children: names, module: Module::default() };
-        reader.module.file = file.to_owned();
+        let module = Module { file: file.to_owned(), ..Module::default() };
+        let mut reader = Reader { path: path.clone(), children: names, module };
         items.iter().filter(|item| as_module(item).is_none()).for_each(|item| reader.visit_item(item));
         self.modules.insert(path.clone(), reader.module);
         for module in modules.into_iter().filter(|module| !is_test(&module.attrs)) {
@@ -105,8 +105,8 @@ impl Crate {
             let child_path = [path.clone(), vec![name.clone()]].concat();
             let below = children.join(&name);
             match (&module.content, path_attribute(&module.attrs)) {
-                (Some((_, items)), _) => self.items(items, file, &below, child_path),
-                (None, Some(named)) => self.file(&file.with_file_name(named), &below, child_path),
+                (Some((_, items)), _) => self.items(items, file, &below, &child_path),
+                (None, Some(given)) => self.file(&file.with_file_name(given), &below, child_path),
                 (None, None) => {
                     let flat = children.join(format!("{name}.rs"));
                     let file = if flat.exists() { flat } else { below.join("mod.rs") };
