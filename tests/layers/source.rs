@@ -49,7 +49,7 @@ impl Crate {
     pub fn read(root: &Path) -> Self {
         let mut read = Self::default();
         let directory = root.parent().expect("a file is in a directory");
-        read.file(root, directory, Vec::new());
+        read.file(root, directory, &Vec::new());
         read
     }
 
@@ -86,10 +86,10 @@ impl Crate {
         path
     }
 
-    fn file(&mut self, file: &Path, children: &Path, path: ModulePath) {
+    fn file(&mut self, file: &Path, children: &Path, path: &ModulePath) {
         let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        self.items(&parsed.items, file, children, &path);
+        self.items(&parsed.items, file, children, path);
     }
 
     /// Takes in the items of the module `path`, whose child modules have their files in the directory `children`.
@@ -106,11 +106,11 @@ impl Crate {
             let below = children.join(&name);
             match (&module.content, path_attribute(&module.attrs)) {
                 (Some((_, items)), _) => self.items(items, file, &below, &child_path),
-                (None, Some(given)) => self.file(&file.with_file_name(given), &below, child_path),
+                (None, Some(given)) => self.file(&file.with_file_name(given), &below, &child_path),
                 (None, None) => {
                     let flat = children.join(format!("{name}.rs"));
                     let file = if flat.exists() { flat } else { below.join("mod.rs") };
-                    self.file(&file, &below, child_path);
+                    self.file(&file, &below, &child_path);
                 }
             }
         }
