@@ -3,6 +3,7 @@
 //! The command line parses a file before it sends it, and the server parses it again: both by this module, so they agree
 //! on every line. No message holds a value or a piece of one.
 
+mod doubts;
 mod env;
 mod json;
 mod yaml;
@@ -13,6 +14,7 @@ use std::str::FromStr;
 use crate::rest::CreateUserSecretRequest;
 use crate::rules;
 use crate::secret::Secret;
+pub use doubts::{Doubt, doubts};
 
 /// Longest secrets file, in bytes.
 pub const MAX_FILE_BYTES: usize = 1_048_576;

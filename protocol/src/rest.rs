@@ -3,7 +3,8 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 use crate::secret::{self, Secret};
@@ -16,24 +17,73 @@ pub const SESSION_TOKEN_COOKIE: &str = "coder_session_token";
 pub const BUILD_VERSION_HEADER: &str = "X-Coder-Build-Version";
 
 /// A user secret as every route returns it: never with its value.
+///
+/// A reader needs the name alone, because Coder's versions differ in the others: older ones send no `enabled`. A
+/// field that is absent or null has its default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserSecret {
     /// Stable identifier.
+    #[serde(default, deserialize_with = "null_is_default")]
     pub id: Uuid,
     /// Unique for the user; cannot change.
     pub name: String,
     /// Free text.
+    #[serde(default, deserialize_with = "null_is_default")]
     pub description: String,
     /// Environment variable target; empty for none.
+    #[serde(default, deserialize_with = "null_is_default")]
     pub env_name: String,
     /// File target, starting with `~/` or `/`; empty for none.
+    #[serde(default, deserialize_with = "null_is_default")]
     pub file_path: String,
-    /// Whether the user wants it delivered.
+    /// Whether the user wants it delivered. A server that does not know the field delivers every secret.
+    #[serde(default = "yes")]
     pub enabled: bool,
     /// When it was created.
+    #[serde(default, deserialize_with = "null_is_default")]
     pub created_at: Timestamp,
     /// When anything of it last changed.
+    #[serde(default, deserialize_with = "null_is_default")]
     pub updated_at: Timestamp,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn null_is_default<'de, T: Deserialize<'de> + Default, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+/// What a client reads of a server's answer to a change. Only the name has to be there: an answer of another version
+/// must not turn a change that was made into a failure.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ChangedSecret {
+    /// The secret that was created or changed.
+    pub name: String,
+    /// Its environment variable target; none where the server sends no such text.
+    #[serde(default, deserialize_with = "if_readable")]
+    pub env_name: Option<String>,
+    /// Its file target; none where the server sends no such text.
+    #[serde(default, deserialize_with = "if_readable")]
+    pub file_path: Option<String>,
+    /// Whether it is delivered, as the server says it; none where the server does not know the field.
+    #[serde(default)]
+    pub enabled: Option<serde_json::Value>,
+}
+
+impl ChangedSecret {
+    /// Whether workspaces get the secret. A server without the field delivers every secret; none where the server says
+    /// something else than yes or no.
+    #[must_use]
+    pub fn is_enabled(&self) -> Option<bool> {
+        self.enabled.as_ref().map_or(Some(true), serde_json::Value::as_bool)
+    }
+}
+
+/// The value where it has the expected type, else none.
+fn if_readable<'de, T: DeserializeOwned, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    Ok(serde_json::from_value(serde_json::Value::deserialize(from)?).ok())
 }
 
 /// `POST /users/{user}/secrets`.
@@ -237,6 +287,28 @@ mod tests {
         assert!(!serde_json::from_str::<UpdateUserSecretRequest>(&body).unwrap().is_empty());
         assert!(serde_json::from_str::<UpdateUserSecretRequest>(r#"{"name":"x"}"#).unwrap().is_empty());
         assert_eq!(serde_json::to_string(&UpdateUserSecretRequest::default()).unwrap(), "{}");
+    }
+
+    #[test]
+    fn what_a_version_does_not_send_has_a_default() {
+        for body in [r#"{"name":"a"}"#, r#"{"name":"a","env_name":null,"created_at":null,"new":{"x":[1]}}"#] {
+            let secret: UserSecret = serde_json::from_str(body).unwrap();
+            assert_eq!((secret.name.as_str(), secret.enabled, secret.env_name.as_str()), ("a", true, ""), "{body}");
+            assert_eq!(secret.created_at, Timestamp::UNIX_EPOCH);
+        }
+        assert!(serde_json::from_str::<UserSecret>(r#"{"env_name":"A"}"#).is_err());
+    }
+
+    #[test]
+    fn an_answer_to_a_change_is_read_as_far_as_it_goes() {
+        let read = |body| serde_json::from_str::<ChangedSecret>(body).unwrap();
+        let none = ChangedSecret { name: "a".into(), env_name: None, file_path: None, enabled: None };
+        assert_eq!(read(r#"{"name":"a"}"#), none);
+        assert_eq!(none.is_enabled(), Some(true));
+        let odd = read(r#"{"name":"a","enabled":"on Fridays","env_name":{"linux":"A"},"file_path":7}"#);
+        assert_eq!((odd.is_enabled(), odd.env_name, odd.file_path), (None, None, None));
+        let off = read(r#"{"name":"a","enabled":false,"env_name":"A"}"#);
+        assert_eq!((off.is_enabled(), off.env_name.as_deref()), (Some(false), Some("A")));
     }
 
     #[test]

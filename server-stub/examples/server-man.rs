@@ -1,14 +1,54 @@
-//! Writes the man pages of `coder-server` into the directory that is its argument: `cargo run --example man -- target/man`.
+//! Writes the man pages of `coder-server` into a directory: `cargo run --example server-man -- DIRECTORY`.
 #![forbid(unsafe_code)]
+
+#[path = "../../agent/examples/man/page.rs"]
+mod page;
 
 use std::io;
 use std::path::PathBuf;
 
 use clap::CommandFactory as _;
 
+use page::Manual;
+
+const MANUAL: Manual = Manual {
+    name: "coder-server",
+    environment: &[
+        (
+            "coder-server",
+            &[
+                (
+                    "CODER_SERVER_ENCRYPTION_KEYS",
+                    "The encryption keys themselves: base64 of 32 bytes each, separated by commas.",
+                ),
+                ("CODER_EXTERNAL_TOKEN_ENCRYPTION_KEYS", "Coder's name for the same keys."),
+                (
+                    "XDG_DATA_HOME",
+                    "Parent of the directory coder-server with the data of a user, instead of ~/.local/share.",
+                ),
+            ],
+        ),
+        ("coder-server serve", &[("RUST_LOG", "What the server logs, such as debug. The default is info.")]),
+    ],
+    exit_status: &[(
+        "coder-server",
+        &[("0", "Success."), ("1", "The command failed."), ("2", "Wrong usage, or a wrong configuration.")],
+    )],
+    files: &[(
+        "coder-server",
+        &[
+            ("/var/lib/coder-server", "Database and keys of a server that runs as root or as a service."),
+            ("~/.local/share/coder-server", "Database and keys of any other user's server."),
+            (
+                "encryption.key",
+                "The encryption keys, in that directory unless --encryption-key-file names another file.",
+            ),
+        ],
+    )],
+};
+
 fn main() -> io::Result<()> {
     let directory = std::env::args_os().nth(1).map(PathBuf::from);
-    let directory = directory.ok_or_else(|| io::Error::other("usage: man DIRECTORY"))?;
-    std::fs::create_dir_all(&directory)?;
-    clap_mangen::generate_to(server_stub::cli::Cli::command(), &directory)
+    let directory = directory.ok_or_else(|| io::Error::other("usage: server-man DIRECTORY"))?;
+    MANUAL.write(server_stub::cli::Cli::command(), MANUAL.name, &directory)
 }

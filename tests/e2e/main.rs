@@ -24,6 +24,7 @@ mod pid1;
 mod sessions;
 mod ssh;
 mod units;
+mod versions;
 mod ways;
 
 use std::collections::BTreeSet;

@@ -29,10 +29,11 @@ enum AgentSubcommand {
 
 /// Have the running agent fetch and deliver the secrets now
 ///
-/// What is started from then on gets them; what runs keeps what it has. Scripts do not run again.
+/// New processes get the fetched secrets; running processes keep what they have. Startup scripts do not run again.
 #[derive(Args)]
+#[command(after_help = "Examples:\n  coder secret update api-key && coder agent reload")]
 struct ReloadArgs {
-    /// How long the delivery may take
+    /// Fail if the delivery takes longer than this
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = config::duration)]
     wait: Duration,
 }

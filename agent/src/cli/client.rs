@@ -1,8 +1,10 @@
 //! The HTTP client of the commands: one server, one token, bounded in time and size.
 
+mod change;
+
 use std::error::Error;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -11,12 +13,12 @@ use protocol::rest::{BUILD_VERSION_HEADER, SESSION_TOKEN_HEADER};
 use protocol::secret::Secret;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, Response, StatusCode, Url, redirect};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::mistakes;
 use super::server::ServerError;
-use super::ui;
 use crate::{names, tls};
+pub(crate) use change::Changed;
 
 /// What `--version` and the User-Agent say.
 pub(crate) const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
@@ -27,6 +29,10 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// Longest answer: a full list of secrets, with descriptions of a size that nobody writes.
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+/// Longest version that a message repeats, in characters.
+const MAX_VERSION_CHARS: usize = 64;
+/// How Coder's servers call a route that they do not have; a secret that is not there has another text.
+const NO_ROUTE: &str = "Route not found";
 
 /// What a segment of an address may not hold as it is.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -39,6 +45,8 @@ pub(crate) enum ClientError {
     Unreachable {
         /// The server's address.
         server: String,
+        /// Whether a connection was there, so that the server may have read the request.
+        connected: bool,
         /// The innermost reason.
         source: Cause,
     },
@@ -57,6 +65,22 @@ pub(crate) enum ClientError {
         status: StatusCode,
         /// What the server says.
         problem: Problem,
+    },
+    /// The server does not know the route: it is too old, or another product.
+    #[error("this server{version} does not offer what was asked")]
+    NoRoute {
+        /// Its version as a message shows it: empty, or such as ` (v2.30.0)`.
+        version: String,
+    },
+    /// A proxy answered in place of the server.
+    #[error("{server} answered {status} with {content}: a proxy in between cannot reach the server")]
+    Gateway {
+        /// The server's address.
+        server: String,
+        /// The HTTP status.
+        status: StatusCode,
+        /// What the answer was.
+        content: String,
     },
     /// Something answered that is no Coder server.
     #[error("{server} is not a Coder server: it answered {status} with {content}")]
@@ -101,9 +125,30 @@ impl ClientError {
     /// The HTTP status of a refusal.
     pub(crate) fn status(&self) -> Option<StatusCode> {
         match self {
-            Self::Refused { status, .. } | Self::NotCoder { status, .. } => Some(*status),
+            Self::Refused { status, .. } | Self::NotCoder { status, .. } | Self::Gateway { status, .. } => {
+                Some(*status)
+            }
+            Self::NoRoute { .. } => Some(StatusCode::NOT_FOUND),
             _ => None,
         }
+    }
+
+    /// Whether the server may have done what was asked, although this error is all that came back.
+    pub(crate) fn may_be_done(&self) -> bool {
+        match self {
+            Self::Unreachable { connected, .. } => *connected,
+            Self::Timeout { .. } | Self::TooLarge { .. } => true,
+            // A refusal is final. A server that fails may have failed after it had stored.
+            Self::Refused { status, .. } | Self::NotCoder { status, .. } | Self::Gateway { status, .. } => {
+                status.is_server_error() || status.is_success()
+            }
+            Self::NoRoute { .. } | Self::Redirected { .. } | Self::Body { .. } => false,
+        }
+    }
+
+    /// Whether the server has no such route: Coder says so in JSON, and a router without the method in a bare 405.
+    pub(crate) fn is_no_route(&self) -> bool {
+        matches!(self, Self::NoRoute { .. }) || self.status() == Some(StatusCode::METHOD_NOT_ALLOWED)
     }
 
     /// What the user can do about it.
@@ -122,6 +167,7 @@ impl ClientError {
             Self::Refused { status: StatusCode::UNAUTHORIZED, server, .. } => {
                 Some(format!("Log in with a session token that is valid: coder login {server}"))
             }
+            Self::Gateway { .. } => Some("Try again later, or tell the administrator of the server.".into()),
             Self::NotCoder { .. } => Some("Check the address. To use another one: coder login <url>".into()),
             Self::Redirected { .. } => Some("If that is your server, log in to it: coder login <url>".into()),
             _ => None,
@@ -133,18 +179,16 @@ impl ClientError {
 pub(crate) struct Client {
     http: reqwest::Client,
     base: Url,
-    warn_version: AtomicBool,
+    version: OnceLock<String>,
 }
 
 impl Client {
     /// A client of the server at `base`. `headers` go with every request.
-    pub(crate) fn new(
-        base: Url,
-        token: Option<&Secret>,
-        mut headers: HeaderMap,
-        warn_version: bool,
-    ) -> Result<Self, ServerError> {
+    pub(crate) fn new(base: Url, token: Option<&Secret>, mut headers: HeaderMap) -> Result<Self, ServerError> {
         if let Some(token) = token {
+            if let Some(mistake) = mistakes::no_session_token(token) {
+                return Err(ServerError::NoSessionToken(mistake));
+            }
             let mut token = HeaderValue::from_bytes(token.expose()).map_err(|_| ServerError::Token)?;
             token.set_sensitive(true);
             headers.insert(SESSION_TOKEN_HEADER, token);
@@ -163,7 +207,7 @@ impl Client {
             .timeout(REQUEST_LIMIT)
             .build()
             .map_err(|error| ServerError::Http(error.without_url()))?;
-        Ok(Self { http, base, warn_version: AtomicBool::new(warn_version) })
+        Ok(Self { http, base, version: OnceLock::new() })
     }
 
     /// The server's address as it may be shown: without user name and password.
@@ -171,48 +215,55 @@ impl Client {
         shown(&self.base)
     }
 
+    /// The version of the server as a message shows it: such as ` (v2.36.0)`, and nothing before its first answer.
+    pub(crate) fn shown_version(&self) -> String {
+        self.version.get().map(|version| format!(" ({version})")).unwrap_or_default()
+    }
+
     /// GET of the route that `path` names under `/api/v2`.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, ClientError> {
         read(&self.answer(Method::GET, path, None).await?)
     }
 
-    /// A request with a JSON body.
-    pub(crate) async fn send<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &[&str],
-        body: &impl Serialize,
-    ) -> Result<T, ClientError> {
-        let body =
-            serde_json::to_vec(body).map_err(|source| ClientError::Body { operation: "write the request", source })?;
-        read(&self.answer(method, path, Some(body)).await?)
-    }
-
-    /// DELETE, which has no answer.
-    pub(crate) async fn delete(&self, path: &[&str]) -> Result<(), ClientError> {
-        self.answer(Method::DELETE, path, None).await.map(drop)
-    }
-
     /// Sends a request and gives the body of a success.
     async fn answer(&self, method: Method, path: &[&str], body: Option<Vec<u8>>) -> Result<Vec<u8>, ClientError> {
+        let response = self.respond(method, path, body).await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = self.body(response).await?;
+        self.judge(status, &headers, &body)?;
+        Ok(body)
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    async fn respond(&self, method: Method, path: &[&str], body: Option<Vec<u8>>) -> Result<Response, ClientError> {
         let mut request = self.http.request(method, route(&self.base, path));
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
-        self.check_version(response.headers());
-        let (status, headers) = (response.status(), response.headers().clone());
-        let body = self.body(response).await?;
+        if let Some(version) = response.headers().get(BUILD_VERSION_HEADER).and_then(|version| version.to_str().ok()) {
+            self.version.get_or_init(|| version.chars().take(MAX_VERSION_CHARS).collect());
+        }
+        Ok(response)
+    }
+
+    /// Whether this is a success of a Coder server.
+    fn judge(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), ClientError> {
         if status.is_redirection() {
-            return Err(self.redirected(&headers));
+            return Err(self.redirected(headers));
         }
         // A dashboard or a proxy answers anything with a page, successes included.
         let empty_success = status.is_success() && body.is_empty();
-        if !is_json(&headers) && !empty_success {
-            let content = content_type(&headers).to_owned();
-            return Err(ClientError::NotCoder { server: self.server(), status, content });
+        if !is_json(headers) && !empty_success {
+            let (server, content) = (self.server(), content_type(headers).to_owned());
+            return Err(match status {
+                StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+                    ClientError::Gateway { server, status, content }
+                }
+                _ => ClientError::NotCoder { server, status, content },
+            });
         }
-        if status.is_success() { Ok(body) } else { Err(self.refused(status, &body)) }
+        if status.is_success() { Ok(()) } else { Err(self.refused(status, body)) }
     }
 
     async fn body(&self, mut response: Response) -> Result<Vec<u8>, ClientError> {
@@ -235,12 +286,15 @@ impl Client {
         while let Some(source) = innermost.source() {
             innermost = source;
         }
-        ClientError::Unreachable { server, source: Cause(innermost.to_string()) }
+        ClientError::Unreachable { server, connected: !error.is_connect(), source: Cause(innermost.to_string()) }
     }
 
     fn refused(&self, status: StatusCode, body: &[u8]) -> ClientError {
         let problem = serde_json::from_slice::<Problem>(body).ok().filter(|problem| !problem.message.is_empty());
         let problem = problem.unwrap_or_else(|| Problem::new(format!("the server answered {status}.")));
+        if status == StatusCode::NOT_FOUND && problem.message.starts_with(NO_ROUTE) {
+            return ClientError::NoRoute { version: self.shown_version() };
+        }
         ClientError::Refused { server: self.server(), status, problem }
     }
 
@@ -249,23 +303,6 @@ impl Client {
         let location = self.base.join(location).map_or_else(|_| "another place".into(), |url| shown(&url));
         ClientError::Redirected { server: self.server(), location }
     }
-
-    fn check_version(&self, headers: &HeaderMap) {
-        let server = headers.get(BUILD_VERSION_HEADER).and_then(|version| version.to_str().ok());
-        let Some(server) = server.filter(|server| !versions_match(VERSION, server)) else { return };
-        if self.warn_version.swap(false, Ordering::Relaxed) {
-            ui::warn(&format!("version mismatch: coder {VERSION}, server {}", server.escape_debug()));
-        }
-    }
-}
-
-/// Whether major and minor version are the same.
-fn versions_match(ours: &str, theirs: &str) -> bool {
-    let minor = |version: &str| {
-        let mut parts = version.trim_start_matches('v').splitn(3, '.').map(ToOwned::to_owned);
-        (parts.next(), parts.next())
-    };
-    minor(ours) == minor(theirs)
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ClientError> {

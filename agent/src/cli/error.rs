@@ -32,6 +32,14 @@ pub(crate) enum CliError {
     /// Wrong before any request, and said by the command itself.
     #[error("{0}")]
     Usage(String),
+    /// There is no such command, and another one does what was probably meant.
+    #[error("there is no command {line:?}")]
+    NoCommand {
+        /// What was typed, such as `coder secret get`.
+        line: String,
+        /// What to use.
+        instead: &'static str,
+    },
     /// A request failed.
     #[error("{operation}")]
     Request {
@@ -39,6 +47,24 @@ pub(crate) enum CliError {
         operation: String,
         /// Why.
         source: Box<ClientError>,
+    },
+    /// A change failed, or nobody knows whether it was made.
+    #[error("{operation}")]
+    Change {
+        /// What it was for, such as `create secret "api-key"`.
+        operation: String,
+        /// What to do about it.
+        hint: Option<String>,
+        /// Why.
+        source: Box<ClientError>,
+    },
+    /// The server cannot do what was asked, so it was not asked, or what it did was undone.
+    #[error("{operation}: {reason}")]
+    Unsupported {
+        /// What it was for.
+        operation: String,
+        /// What the server lacks, and what that means for the change.
+        reason: String,
     },
     /// The git key could not be had.
     #[error("get your SSH key")]
@@ -89,7 +115,9 @@ impl CliError {
     /// 2 for anything wrong before the first request, else 1.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Server(_) | Self::Value(_) | Self::Import(_) | Self::Usage(_) => ExitCode::from(2),
+            Self::Server(_) | Self::Value(_) | Self::Import(_) | Self::Usage(_) | Self::NoCommand { .. } => {
+                ExitCode::from(2)
+            }
             // As a shell does: not found, or not executable.
             Self::Run(RunError::Start { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 ExitCode::from(127)
@@ -98,6 +126,8 @@ impl CliError {
             Self::Run(_)
             | Self::GitKey(_)
             | Self::Request { .. }
+            | Self::Change { .. }
+            | Self::Unsupported { .. }
             | Self::Agent(_)
             | Self::NoVariable(_)
             | Self::Format(_)
@@ -112,11 +142,15 @@ impl CliError {
     fn hint(&self, command: &str) -> Option<String> {
         match self {
             Self::Request { source, .. } => source.hint().or_else(|| match source.status()? {
-                StatusCode::NOT_FOUND | StatusCode::CONFLICT if command.starts_with("coder secret ") => {
-                    Some("\"coder secret list\" shows what there is.".into())
+                StatusCode::NOT_FOUND if command.starts_with("coder secret ") => {
+                    Some("List your secrets with: coder secret list".into())
                 }
                 _ => None,
             }),
+            Self::Change { hint, source, .. } => hint.clone().or_else(|| source.hint()),
+            Self::NoCommand { instead, .. } => Some((*instead).to_owned()),
+            Self::Import(error) => error.hint().map(Into::into),
+            Self::Value(_) | Self::Usage(_) => Some(format!("For examples: {command} --help")),
             Self::Run(RunError::Start { source, .. }) if source.kind() == io::ErrorKind::NotFound => Some(
                 "Install OpenSSH's client; Debian and Fedora call the package openssh-client and openssh-clients."
                     .into(),
@@ -126,16 +160,14 @@ impl CliError {
         }
     }
 
-    /// Tells the user about the failure of `command` (`coder secret create`).
+    /// Tells the user about the failure of `command` (`coder secret create`): the error first, then one hint.
     pub(crate) fn report(&self, command: &str) {
         if matches!(self, Self::Canceled) {
             return ui::note("Canceled.");
         }
-        let see = format!("see \"{command} --help\" for more information");
-        ui::note(&format!("Encountered an error running \"{command}\", {see}"));
         ui::note(&ui::printable(&format!("error: {}", chain(self))));
         if let Some(hint) = self.hint(command) {
-            ui::note(&hint);
+            ui::note(&ui::printable(&hint));
         }
     }
 }

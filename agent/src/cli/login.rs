@@ -6,26 +6,28 @@ use protocol::secret::Secret;
 
 use super::config_dir::MAX_LINE_BYTES;
 use super::error::CliError;
+use super::mistakes;
 use super::server::{self, ServerArgs};
 use super::ui;
 
 /// Sign in to a server
 ///
-/// The session token comes from --token or its variable, else from standard input: from a pipe, or typed unseen on a
-/// terminal. It is checked with the server before it is kept.
+/// The session token comes from --token, from its variable, or from standard input; at a terminal, this asks for the
+/// token and does not show it. The server checks the token before it is saved.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   # Ask for the session token.
   coder login https://coder.example.com
 
-  # Take it from a file, as a script does.
+  # Take the session token from a file, as scripts do.
   coder login https://coder.example.com < token.txt
 
-The administrator of the server makes a token with `coder-server token create`. A Coder deployment shows you one at
+The administrator of the server creates a session token with
+`coder-server token create`. A Coder deployment shows you one at
 https://coder.example.com/cli-auth.")]
 pub(crate) struct LoginArgs {
-    /// Address of the server [default: the one of the last sign-in]
+    /// Address of the server [default: that of the last sign-in]
     #[arg(value_name = "URL")]
     address: Option<String>,
 }
@@ -36,6 +38,10 @@ impl LoginArgs {
             Some(address) => server::parse_url(address)?,
             None => args.url()?,
         };
+        if let Some(server) = mistakes::server_of_page(&url) {
+            let page = url.path();
+            return Err(CliError::Usage(format!("the address ends in {page}, a page of the server; use {server}")));
+        }
         let dir = args.config_dir()?;
         let asked = match args.given_token() {
             Some(_) => None,

@@ -6,9 +6,9 @@ use super::error::CliError;
 use super::server::ServerArgs;
 use super::ui;
 
-/// Forget the sign-in
+/// Sign out
 ///
-/// It removes the session token from this machine. On the server the token stays valid until the administrator revokes it.
+/// This removes the session token from this machine. On the server the token stays valid until it is revoked.
 #[derive(Args)]
 pub(crate) struct LogoutArgs {}
 

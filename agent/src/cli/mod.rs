@@ -11,6 +11,7 @@ mod exec;
 mod gitssh;
 mod login;
 mod logout;
+mod mistakes;
 mod publickey;
 mod secret;
 mod server;
@@ -22,7 +23,7 @@ mod whoami;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -31,7 +32,7 @@ use server::ServerArgs;
 
 use crate::sys;
 
-/// Store secrets once, and have them in every workspace you own.
+/// Store secrets once, and get them in every workspace that you own.
 #[derive(Parser)]
 #[command(name = "coder", version = client::VERSION, arg_required_else_help = true, after_help = GETTING_STARTED)]
 struct Cli {
@@ -48,7 +49,7 @@ Getting started:
   echo -n \"$API_KEY\" | coder secret create api-key --env API_KEY
   coder secret list";
 
-/// What each does is said with its arguments: a word here would hide it from `--help`.
+/// The help of each command stands with its arguments: a comment here would replace it.
 #[derive(Subcommand)]
 enum Command {
     #[command(visible_alias = "secrets")]
@@ -68,11 +69,13 @@ enum Command {
     Completion(completion::CompletionArgs),
 }
 
-/// The commands that ask no server, or, as the agent, one that they find in another way.
+/// The commands that ask no server, or find their server in another way, as the agent does.
 const LOCAL: [&str; 7] = ["agent", "exec", "session", "env", "status", "gitssh", "completion"];
 
-/// The command line as clap knows it: for man pages. The flags of [`ServerArgs`] are everywhere, as in Coder's, so
-/// commands that have no use for them hide them.
+/// The command line as clap knows it, for man pages and completion.
+///
+/// The flags of [`ServerArgs`] are accepted everywhere, as in Coder's command line; commands without a use for them hide
+/// them.
 #[must_use]
 pub fn command() -> clap::Command {
     let hidden: Vec<_> = server_flags().get_arguments().map(|flag| flag.clone().hide(true)).collect();
@@ -85,7 +88,7 @@ fn server_flags() -> clap::Command {
 
 type Augment = fn(clap::Command) -> clap::Command;
 
-/// Commands that others wait for, at each login and in loops.
+/// Commands that run at each login and in loops, so that their start has to be fast.
 const QUICK: [(&str, Augment); 4] = [
     ("exec", exec::ExecArgs::augment_args),
     ("env", env::EnvArgs::augment_args),
@@ -93,7 +96,8 @@ const QUICK: [(&str, Augment); 4] = [
     ("gitssh", gitssh::GitSshArgs::augment_args),
 ];
 
-/// The same as by the whole [`command`], to build which is most of the work; `None` for help, errors and everything else.
+/// Parses a [`QUICK`] command without building the whole [`command`], which would be most of the work. `None` for help,
+/// errors and all other commands.
 fn parse_quickly(args: &[OsString]) -> Option<ArgMatches> {
     let first = args.get(1)?;
     let (name, augment) = QUICK.iter().find(|(name, _)| first == name)?;
@@ -111,7 +115,7 @@ fn parse(args: Vec<OsString>) -> Result<(Cli, String), clap::Error> {
     Ok((Cli::from_arg_matches_mut(&mut matches)?, path))
 }
 
-/// A flag that does nothing would be believed to have done something.
+/// Refuses a server flag for a command that ignores it: its user would believe that it did something.
 fn refuse_useless(matches: &ArgMatches, path: &str) -> Result<(), clap::Error> {
     let Some(name) = matches.subcommand_name().filter(|name| LOCAL.contains(name)) else { return Ok(()) };
     let flags = server_flags();
@@ -129,19 +133,34 @@ fn refuse_useless(matches: &ArgMatches, path: &str) -> Result<(), clap::Error> {
 #[must_use]
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
+    if completion::answer(&args) {
+        return ExitCode::SUCCESS;
+    }
     // git runs the program of `gpg.ssh.program` as if it were ssh-keygen, and takes no command beside its name.
     if args.get(1).is_some_and(|first| first == "-Y") {
         return finish(gitssh::keygen(&args[1..]), "coder -Y");
     }
-    let (cli, path) = match parse(args) {
+    let (cli, path) = match parse(args.clone()) {
         Ok(parsed) => parsed,
         Err(error) => {
+            if let Some(mistake) = mistake(&error, &args) {
+                return finish(Err(mistake), "coder");
+            }
             // Help and version come this way too. A closed pipe is no news.
             drop(error.print());
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
     finish(cli.run(), &path)
+}
+
+/// The error for a word that is no command, but that other programs have or that people expect.
+fn mistake(error: &clap::Error, args: &[OsString]) -> Option<CliError> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    let is_secret = args.iter().take_while(|arg| *arg != word.as_str()).any(|arg| arg == "secret" || arg == "secrets");
+    let path = if is_secret { "coder secret" } else { "coder" };
+    let instead = mistakes::instead(path, word)?;
+    Some(CliError::NoCommand { line: format!("{path} {word}"), instead })
 }
 
 fn finish(done: Result<ExitCode, CliError>, path: &str) -> ExitCode {

@@ -4,6 +4,7 @@ use clap::Args;
 use protocol::rest::GitSshKey;
 use reqwest::Method;
 
+use super::client::{Changed, ClientError};
 use super::error::CliError;
 use super::server::ServerArgs;
 use super::ui;
@@ -13,19 +14,20 @@ use crate::gitssh::{self, FetchError};
 pub(super) const WHERE: &str = "\
 GitHub: https://github.com/settings/ssh/new
 GitLab: https://gitlab.com/-/user_settings/ssh_keys
-Others: their page of SSH keys. To have your signatures verified, add it as a signing key as well.";
+Others: the page of SSH keys. To have your signatures verified, add it as a signing key, too.";
 
 const ROUTE: [&str; 3] = ["users", "me", "gitsshkey"];
 
 /// Show the public key that git uses in your workspaces
 ///
-/// In a workspace where you are not signed in, its agent's word is taken.
+/// The key comes from the server that you are signed in to. In a workspace without a sign-in, it comes from the agent.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
+  # Show the key, for the settings of your git host.
   coder publickey
 
-  # A new key; the old one is useless from then on.
+  # Make a new key. The old one stops working at once.
   coder publickey --reset
 
   # Sign commits and tags with this key.
@@ -33,15 +35,15 @@ Examples:
   git config --global gpg.ssh.program coder
   git config --global gpg.ssh.defaultKeyCommand 'coder publickey --signing-key'")]
 pub(crate) struct PublicKeyArgs {
-    /// Make a new key first
+    /// Replace the key with a new one first
     #[arg(long, conflicts_with = "signing_key")]
     reset: bool,
 
-    /// Do not ask before making a new key
+    /// Make the new key without asking
     #[arg(long, short)]
     yes: bool,
 
-    /// Print it for git's `gpg.ssh.defaultKeyCommand`: the key that this workspace signs with
+    /// Print the key that this workspace signs with, for git's `gpg.ssh.defaultKeyCommand`
     #[arg(long)]
     signing_key: bool,
 }
@@ -51,7 +53,7 @@ impl PublicKeyArgs {
         if self.reset {
             return self.reset(args).await;
         }
-        // What signs is the key of the workspace's owner, whoever is signed in.
+        // Signatures are made with the key of the workspace's owner, whoever is signed in.
         if self.signing_key {
             let line = match gitssh::fetch(true).await {
                 Ok(key) => key.public().line().to_owned(),
@@ -68,14 +70,22 @@ impl PublicKeyArgs {
 
     async fn reset(self, args: &ServerArgs) -> Result<(), CliError> {
         let client = args.connect().await?;
-        let question = "Make a new SSH key? Wherever the old one is registered you have to register the new one.";
+        let question = "Make a new SSH key? You have to register it wherever the old one is registered.";
         if !self.yes && !ui::confirm(question).map_err(CliError::input)? {
             return Err(CliError::Canceled);
         }
-        let operation = CliError::request("make a new SSH key");
-        let key: GitSshKey = client.send(Method::PUT, &ROUTE, &serde_json::Map::new()).await.map_err(operation)?;
+        let failed = |error: ClientError| {
+            let perhaps = "The key may have been replaced all the same. Look with: coder publickey";
+            let hint = error.may_be_done().then(|| perhaps.to_owned());
+            CliError::Change { operation: "make a new SSH key".into(), hint, source: Box::new(error) }
+        };
+        let body = serde_json::Map::new();
+        let key: Changed<GitSshKey> = client.change(Method::PUT, &ROUTE, Some(&body)).await.map_err(failed)?;
+        let Some(key) = key.answer() else {
+            return ui::print("The key was replaced. Show the new one with: coder publickey").map_err(CliError::output);
+        };
         ui::print(key.public_key.trim()).map_err(CliError::output)?;
-        ui::note(&format!("\nThis is your new public key; the old one is useless now.\n\n{WHERE}"));
+        ui::note(&format!("\nThis is your new public key. The old one no longer works.\n\n{WHERE}"));
         Ok(())
     }
 }
@@ -86,7 +96,7 @@ async fn of_session(args: &ServerArgs) -> Result<String, CliError> {
     Ok(key.public_key.trim().to_owned())
 }
 
-/// Outside of a workspace this says that one has to log in.
+/// The key of the workspace's owner. Outside of a workspace the error says that there is no sign-in.
 async fn of_workspace(args: &ServerArgs) -> Result<String, CliError> {
     match gitssh::fetch(true).await {
         Ok(key) => Ok(key.public().line().to_owned()),

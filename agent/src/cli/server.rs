@@ -26,33 +26,32 @@ const HEADING: &str = "Server options";
 /// Flags of every command that asks the server.
 #[derive(Args)]
 pub(crate) struct ServerArgs {
-    /// Address of the server [default: the one of the last `coder login`]
+    /// Address of the server [default: that of the last `coder login`]
     #[arg(long, global = true, env = "CODER_URL", value_name = "URL", hide_env_values = true, help_heading = HEADING, hide_short_help = true)]
     url: Option<String>,
 
-    /// Session token; other users of this machine see a command line, so prefer the variable or `coder login`
+    /// Session token. Other users of this machine can see command lines, so prefer the variable or `coder login`
     #[arg(long, global = true, env = "CODER_SESSION_TOKEN", value_name = "TOKEN", hide_env_values = true,
           value_parser = secret, help_heading = HEADING, hide_short_help = true)]
     token: Option<Arc<Secret>>,
 
-    /// Directory that keeps the sign-in [default: ~/.config/coderv2]
+    /// Directory of the sign-in [default: ~/.config/coderv2]
     #[arg(long, global = true, env = "CODER_CONFIG_DIR", value_name = "DIR", hide_env_values = true, help_heading = HEADING, hide_short_help = true)]
     global_config: Option<PathBuf>,
 
-    /// Send this header with every request; may be given several times
+    /// Send this header with every request; can be given several times
     #[arg(long, global = true, env = "CODER_HEADER", value_name = "NAME=VALUE", value_delimiter = ',',
           hide_env_values = true, help_heading = HEADING, hide_short_help = true)]
     header: Vec<String>,
 
-    /// Send the headers that this command prints, one NAME=VALUE a line
+    /// Send the headers that this command prints, one NAME=VALUE per line
     #[arg(long, global = true, env = "CODER_HEADER_COMMAND", value_name = "COMMAND", hide_env_values = true,
           help_heading = HEADING, hide_short_help = true)]
     header_command: Option<String>,
 
-    /// Do not warn when the server has another version
-    #[arg(long, global = true, env = "CODER_NO_VERSION_WARNING", value_parser = FalseyValueParser::new(),
-          hide_env_values = true, help_heading = HEADING, hide_short_help = true)]
-    no_version_warning: bool,
+    /// Has no effect: there is no warning about versions. Scripts written for Coder's command line give this option
+    #[arg(long, global = true, env = "CODER_NO_VERSION_WARNING", value_parser = FalseyValueParser::new(), hide = true)]
+    _no_version_warning: bool,
 }
 
 /// What is wrong before the first request.
@@ -71,6 +70,9 @@ pub(crate) enum ServerError {
     /// The address cannot be used.
     #[error("the server address is not valid ({0}); it should look like https://coder.example.com")]
     Url(String),
+    /// What was given is something else.
+    #[error("{0}")]
+    NoSessionToken(&'static str),
     /// No header may carry the token.
     #[error("the session token has characters that no token has; log in again with 'coder login <url>'")]
     Token,
@@ -150,7 +152,7 @@ impl ServerArgs {
                 headers.append(name, value);
             }
         }
-        Client::new(url, token, headers, !self.no_version_warning)
+        Client::new(url, token, headers)
     }
 }
 

@@ -12,13 +12,19 @@ use super::ui;
 use crate::sessions::client;
 use crate::sessions::status::{State, Status, TargetKind};
 
-/// Show what is delivered in this workspace: each variable and file, scripts, the connection. Never a value
+/// Show which variables and files this workspace got, its scripts, and the connection
 ///
-/// A file that is not as it was delivered any more is shown as edited, chmodded, replaced or gone; the next start delivers it
-/// again. It exits with 0 where the workspace is ready and every secret arrived, else with 1.
+/// No value is shown. A file that changed after its delivery is called edited, chmodded, replaced or gone; the next start
+/// delivers it again. The exit status is 0 if the workspace is ready and got every secret, else 1.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  coder status
+
+  # List the targets that failed, in a script.
+  coder status --output json | jq '.targets[] | select(.delivered | not)'")]
 pub(crate) struct StatusArgs {
-    /// Table for people, JSON for programs
+    /// Print a table for people or JSON for programs
     #[arg(long, short, value_enum, ignore_case = true, default_value_t = Output::Table)]
     output: Output,
 }
@@ -57,13 +63,19 @@ fn table(status: &Status, zone: &TimeZone) -> String {
         let _ = write!(text, "\n{}\n", aligned(["TARGET", "NAME", "OUTCOME"], rows));
     }
     if !status.scripts.is_empty() {
-        let rows = status.scripts.iter().map(|script| {
+        let rows = status.scripts.iter().enumerate().map(|(index, script)| {
             let code = script.exit_code.map(|code| code.to_string()).unwrap_or_default();
-            [&script.name, &script.state, &code].map(|cell| ui::one_line(cell))
+            [&script_name(index, &script.name), &script.state, &code].map(|cell| ui::one_line(cell))
         });
         let _ = write!(text, "\n{}\n", aligned(["SCRIPT", "STATE", "EXIT CODE"], rows));
     }
     text.trim_end().to_owned()
+}
+
+/// The name of a script. Coder's own servers send none, and an id helps nobody.
+fn script_name(index: usize, name: &str) -> String {
+    let is_nameless = name.is_empty() || uuid::Uuid::parse_str(name).is_ok();
+    if is_nameless { format!("startup script {}", index + 1) } else { name.to_owned() }
 }
 
 fn summary(status: &Status, zone: &TimeZone) -> String {
@@ -109,6 +121,13 @@ mod tests {
 
     use super::*;
     use crate::sessions::status::{Drift, Revision, Script, Target};
+
+    #[test]
+    fn a_script_without_a_name_has_its_number() {
+        assert_eq!(script_name(0, "Install tools"), "Install tools");
+        assert_eq!(script_name(1, "0b2f5f1e-7a8f-4c1b-9a53-2f0e6c1d9b11"), "startup script 2");
+        assert_eq!(script_name(0, ""), "startup script 1");
+    }
 
     #[test]
     fn a_table_tells_all_and_drives_no_terminal() {

@@ -63,6 +63,12 @@ pub(crate) fn stdin_is_terminal() -> bool {
     io::stdin().is_terminal()
 }
 
+/// How many characters a line of standard output holds; none where it is no terminal.
+pub(crate) fn terminal_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(usize::from(size.ws_col))
+}
+
 /// Reads standard input to its end or to `limit` bytes. It goes past the standard library's buffer, which nobody wipes.
 pub(crate) fn read_stdin(limit: usize) -> io::Result<Secret> {
     read_secret(&File::from(io::stdin().as_fd().try_clone_to_owned()?), limit)

@@ -64,10 +64,26 @@ fn check(token: &Secret) -> Result<(), &'static str> {
     if token.is_empty() {
         return Err("it is empty");
     }
+    if matches!(token.expose(), [b'"' | b'\'', .., b'"' | b'\'']) {
+        return Err("it is in quotes; give it without them");
+    }
+    if is_session_token(token.expose()) {
+        return Err("it is the session token of a user; an agent has a token of its own, which \
+                    `coder-server workspace apply` prints");
+    }
     if !token.expose().iter().all(u8::is_ascii_graphic) {
         return Err("it holds spaces or characters that no token has");
     }
     Ok(())
+}
+
+/// Whether it has the form of a session token, of Coder's server or ours: a public id of ten characters, a hyphen, and the
+/// secret part. An agent's token is a UUID.
+fn is_session_token(token: &[u8]) -> bool {
+    match token.split_at_checked(10) {
+        Some((id, [b'-', secret @ ..])) => secret.len() >= 22 && id.iter().chain(secret).all(u8::is_ascii_alphanumeric),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -87,6 +103,16 @@ mod tests {
         assert_eq!(source.current().expose(), b"second");
         std::fs::remove_file(&path).unwrap();
         assert_eq!(source.current().expose(), b"second");
+    }
+
+    #[test]
+    fn a_token_of_another_kind_is_told() {
+        let said = |text: &str| check(&Secret::from(text.to_owned())).err().unwrap_or_default();
+        assert!(said("abcde12345-0123456789abcdefghijkl").contains("session token of a user"));
+        assert!(said("\"0b2f5f1e-7a8f-4c1b-9a53-2f0e6c1d9b11\"").contains("in quotes"));
+        for good in ["0b2f5f1e-7a8f-4c1b-9a53-2f0e6c1d9b11", "first", "abcde12345-short"] {
+            assert_eq!(said(good), "", "{good}");
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ fn pair(line: &str) -> Result<(&str, Secret), &'static str> {
 }
 
 /// Drops a leading `export`, unless it is itself the key.
-fn without_export(line: &str) -> &str {
+pub(super) fn without_export(line: &str) -> &str {
     match line.strip_prefix("export") {
         Some(rest) if rest.starts_with([' ', '\t']) && !rest.trim_start().starts_with('=') => rest,
         _ => line,

@@ -12,11 +12,68 @@ fn missing_value() {
     let create = || env.coder(["--url", &recorder.url, "secret", "create", "x", "--env", "X"]);
     let _ = create().run().exits(2).complains(none);
     // EmptyStdinIsNotProvided
-    let _ = create().stdin("").run().exits(2).complains(none);
-    // MissingValueOnTTY
-    let on_terminal = "secret value must be provided with --value or stdin via pipe or redirect";
-    let _ = create().terminal("typed\n").run().exits(2).complains(on_terminal);
+    let empty = "error: standard input was empty: is the variable set, does the file exist?";
+    let _ = create().stdin("").run().exits(2).complains(empty);
+    let _ = create().args(["--value", ""]).run().exits(2).complains("is the variable set?");
+    // A value has to be typed, and can be refused.
+    let _ = create().terminal("\r").run().exits(2).complains("no value was typed");
+    let _ = create().terminal("\x03").run().exits(1).complains("Canceled.");
     recorder.saw_nothing();
+}
+
+#[test]
+fn a_value_is_typed_unseen_on_a_terminal() {
+    let recorder = Recorder::new();
+    let env = Env::new();
+    let value = env.canary("typed");
+    let on_terminal =
+        |args: &[&str]| env.coder(["--url", &recorder.url, "secret"]).args(args).terminal(format!("{value}\r"));
+    let out = on_terminal(&["create", "x", "--env", "X"]).run().success();
+    assert_eq!(out.stdout, "Created secret x.\n");
+    assert_eq!(out.stderr, "Value of x (not shown; for several lines use < FILE): \n");
+    assert_eq!(recorder.body()["value"], *value);
+    let _ = on_terminal(&["update", "x"]).run().success().complains("Value of x (not shown");
+    assert_eq!(recorder.body(), serde_json::json!({ "value": value }));
+    // Nobody is asked for the value of a secret that cannot be stored.
+    for args in [&["create", "a/b"][..], &["create", "x", "--env", "PATH"], &["create", "x", "--file", "relative"]] {
+        let out = on_terminal(args).run().exits(2);
+        assert!(!out.stderr.contains("Value of"), "{}", out.stderr);
+    }
+    let _ = env.coder(["secret", "create", "x"]).terminal("typed\r").run().exits(2).complains("You are not logged in");
+    recorder.saw_nothing();
+}
+
+#[test]
+fn what_a_program_will_not_read_is_warned_about() {
+    let world = World::new();
+    let create = |name: &str, value: &str, flags: &[&str]| {
+        world.alice.coder(["secret", "create", name]).args(flags).stdin(value).run().success().stderr
+    };
+    let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----";
+    assert!(create("pem", key, &["--file", "~/.ssh/k1"]).contains("PEM block without a line break at its end"));
+    assert_eq!(create("whole-pem", &format!("{key}\n"), &["--file", "~/.ssh/k2"]), "");
+    assert_eq!(create("pem-variable", key, &["--env", "KEY"]), "");
+    assert!(create("crlf", "a\r\nb\r\n", &["--file", "~/c"]).contains("Windows line ends (CRLF)"));
+    assert!(create("bom", "\u{feff}a", &["--file", "~/b"]).contains("byte order mark (BOM)"));
+    let update = world.alice.coder(["secret", "update", "pem"]).stdin(key).run().success();
+    let _ = update.complains("PEM block");
+}
+
+#[test]
+fn targets_that_shells_keep_or_run_are_warned_about() {
+    let world = World::new();
+    let create = |name: &str, flags: &[&str]| {
+        world.alice.coder(["secret", "create", name]).args(flags).stdin("v").run().success().stderr
+    };
+    assert!(create("uid", &["--env", "UID"]).contains("these shells keep UID for themselves"));
+    assert!(create("prompt", &["--env", "PROMPT_COMMAND"]).contains("PROMPT_COMMAND can run commands"));
+    assert!(create("rc", &["--file", "~/.bashrc"]).contains("~/.bashrc can run commands"));
+    assert!(create("keys", &["--file", "~/.ssh/authorized_keys"]).contains("log in"));
+    let update = world.alice.coder(["secret", "update", "uid", "--env", "OPTIND"]).run().success();
+    let _ = update.complains("keep OPTIND");
+    world.env.write("x.env", "EUID=1\nFINE=2\n");
+    let import = world.alice.coder(["secret", "import", "x.env"]).run().success();
+    let _ = import.complains("keep EUID");
 }
 
 #[test]
@@ -126,12 +183,13 @@ fn every_fault_is_told() {
         .stdin("v")
         .run()
         .exits(1)
-        .complains("Encountered an error running \"coder secret create\"")
         .complains("error: create secret \"a/b\": Validation failed.\n3 validation errors found\n")
         .complains("\tname: Name must not contain /, ?, or #.\n")
         .complains("\tenv_name: path is a reserved environment variable name\n")
         .complains("\tfile_path: file path must start with ~/ or /\n");
     world.alice.secret("taken", &["--env", "TAKEN"]);
     let run = world.alice.coder(["secret", "create", "taken"]).stdin("v").run();
-    let _ = run.exits(1).complains("create secret \"taken\"").complains("name already in use");
+    let run = run.exits(1).complains("create secret \"taken\"").complains("name already in use");
+    assert!(run.stderr.starts_with("error: "), "{}", run.stderr);
+    let _ = run.complains("taken exists already. To change its value: echo -n \"$VALUE\" | coder secret update taken");
 }

@@ -11,6 +11,7 @@ fn infers_format_from_extension() {
     let world = World::new();
     for (file, content) in [
         (".env", "ENV_A=1\nENV_B=2\n"),
+        (".env.local", "LOCAL_A=1\nLOCAL_B=2\n"),
         ("x.json", r#"{"JSON_A":"1","JSON_B":"2"}"#),
         ("x.yaml", "YAML_A: '1'\nYAML_B: '2'\n"),
         ("x.yml", "YML_A: '1'\nYML_B: '2'\n"),
@@ -19,7 +20,7 @@ fn infers_format_from_extension() {
         let out = world.alice.coder(["secret", "import", file]).run().success();
         assert_eq!((out.stdout.as_str(), out.stderr.as_str()), ("Imported 2 secrets.\n", ""));
     }
-    assert_eq!(world.names().len(), 8);
+    assert_eq!(world.names().len(), 10);
     assert_eq!(world.secret("YML_B")["env_name"], "YML_B");
 }
 
@@ -120,4 +121,59 @@ fn an_existing_secret_is_never_overwritten() {
     world.env.write("y.env", "C=1\nB=2\n");
     let _ = world.alice.coder(["secret", "import", "y.env"]).run().exits(1).complains("import secrets: ");
     assert_eq!(world.names(), ["A", "B"]);
+}
+
+#[test]
+fn doubtful_lines_are_warned_about_without_their_value() {
+    let world = World::new();
+    let value = world.env.canary("rotated");
+    world.env.write(".env.production", format!("# fine\nDB_PASS={value} # rotate in May\nB='x # y'\n"));
+    let out = world.alice.coder(["secret", "import", ".env.production"]).run().success();
+    assert_eq!(out.stderr.lines().count(), 1, "{}", out.stderr);
+    let _ = out.says("Imported 2 secrets.").complains("Warning: line 2 (\"DB_PASS\"): the text from # on is stored");
+    // A value of several lines is refused with the formats that have them.
+    world.env.write("pem.env", format!("KEY=\"-----BEGIN\n{value}\n\"\n"));
+    let run = world.alice.coder(["secret", "import", "pem.env"]).run().exits(2);
+    let _ = run.complains("line 1: missing closing double quote").complains("json or yaml");
+}
+
+#[test]
+fn empty_values_are_left_out_on_request() {
+    let world = World::new();
+    world.env.write("x.env", "A=1\nEMPTY=\nB=2\n");
+    let refused = world.alice.coder(["secret", "import", "x.env"]).run().exits(2);
+    let _ = refused.complains("Value is required.").complains("--skip-empty");
+    let out = world.alice.coder(["secret", "import", "x.env", "--skip-empty"]).run().success();
+    let _ = out.says("Imported 2 secrets.").complains("Left out 1 secret without a value: \"EMPTY\"");
+    assert_eq!(world.names(), ["A", "B"]);
+    world.env.write("y.env", "C=\n");
+    let _ = world.alice.coder(["secret", "import", "y.env", "--skip-empty"]).run().exits(2).complains("no secrets");
+}
+
+#[test]
+fn a_second_import_can_update_and_a_dry_run_changes_nothing() {
+    let world = World::new();
+    world.alice.secret("A", &["--env", "ALPHA", "--description", "kept"]);
+    world.env.write("x.env", "A=1\nB=2\nC-C=3\nD=\n");
+    let import = |flags: &[&str]| world.alice.coder(["secret", "import", "x.env", "--skip-empty"]).args(flags).run();
+    let before = world.alice.rest().get("/users/me/secrets").expect(200).text;
+
+    let planned = import(&["--dry-run", "--update"]).success();
+    assert_eq!(
+        planned.stdout,
+        "create  B  (environment variable B)\ncreate  C-C  (no environment variable)\nupdate  A\nskip    D  (no value)\n"
+    );
+    let refused = import(&["--dry-run"]).exits(1);
+    let _ = refused.complains("\"A\" exist already; to change their values: --update");
+    let _ = import(&[]).exits(1).complains("--update");
+    assert_eq!(world.alice.rest().get("/users/me/secrets").expect(200).text, before);
+
+    let done = import(&["--update"]).success().says("Imported 2 secrets.\nUpdated 1 secret.\n");
+    let _ = done.complains("Left out 1 secret without a value: \"D\"");
+    assert_eq!(world.names(), ["A", "B", "C-C"]);
+    let updated = world.secret("A");
+    assert_eq!((&updated["env_name"], &updated["description"]), (&"ALPHA".into(), &"kept".into()));
+    assert!(updated["updated_at"].as_str() > updated["created_at"].as_str(), "{updated}");
+    // And once more, with nothing new.
+    assert_eq!(import(&["--update"]).success().stdout, "Updated 3 secrets.\n");
 }

@@ -109,3 +109,24 @@ fn a_reader_that_goes_away_is_no_error() {
     let out = run.env("CODER_URL", world.server.url()).env("CODER_SESSION_TOKEN", &world.alice.token).run().success();
     assert_eq!(out.stderr, "exit 0\n");
 }
+
+#[test]
+fn a_narrow_terminal_loses_columns_and_wraps_no_name() {
+    let world = World::new();
+    let name = "database-password-of-the-team";
+    world.alice.secret(name, &["--env", "PASS", "--description", "The password of the database"]);
+    let coder = tests::binaries().coder.display().to_string();
+    let header = |columns: u16, flags: &str| {
+        let line = format!("stty cols {columns}; '{coder}' secret list {flags}");
+        let run = world.env.program("/usr/bin/script").args(["-qec", &line, "/dev/null"]);
+        let out =
+            run.env("CODER_URL", world.server.url()).env("CODER_SESSION_TOKEN", &world.alice.token).run().success();
+        assert!(out.stdout.contains(name), "{}", out.stdout);
+        rows(&out.stdout)[0].join(" ")
+    };
+    assert_eq!(header(200, ""), "NAME CREATED UPDATED ENV FILE ENABLED DESCRIPTION");
+    assert_eq!(header(90, ""), "NAME ENV FILE ENABLED DESCRIPTION");
+    assert_eq!(header(60, ""), "NAME ENV FILE ENABLED");
+    // What is asked for is shown.
+    assert_eq!(header(60, "-c name,created,description"), "NAME CREATED DESCRIPTION");
+}

@@ -1,10 +1,12 @@
 //! `coder secret`, `login`, `logout` and `whoami` against the server.
 
+mod completion;
 mod create;
 mod documentation;
 mod import;
 mod list;
 mod login;
+mod mistakes;
 mod unreachable;
 mod update;
 
@@ -60,15 +62,17 @@ impl Recorder {
             for mut client in listener.incoming().flatten() {
                 client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
                 let body = read_body(&mut client);
+                let sent: Value = serde_json::from_slice(&body).unwrap_or_default();
+                let enabled = sent["enabled"].as_bool().unwrap_or(true);
                 let secret = json!({
                     "id": "00000000-0000-4000-8000-000000000000", "name": "x", "description": "", "env_name": "X",
-                    "file_path": "", "enabled": true, "created_at": "2026-01-01T00:00:00Z",
+                    "file_path": "", "enabled": enabled, "created_at": "2026-01-01T00:00:00Z",
                     "updated_at": "2026-01-01T00:00:00Z",
                 });
                 let text = secret.to_string();
                 let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
                 client.write_all(format!("{head}Content-Length: {}\r\n\r\n{text}", text.len()).as_bytes()).unwrap();
-                if sender.send(serde_json::from_slice(&body).unwrap_or_default()).is_err() {
+                if sender.send(sent).is_err() {
                     return;
                 }
             }

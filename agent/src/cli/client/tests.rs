@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use protocol::rest::{CreateUserSecretRequest, User};
+use protocol::rest::{ChangedSecret, CreateUserSecretRequest, User};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -23,7 +23,7 @@ async fn answering(answer: impl Into<Vec<u8>>) -> (Client, SocketAddr, JoinHandl
     });
     let base = Url::parse(&format!("http://user:hunter2@{address}")).unwrap();
     let token = Secret::from("the-token".to_owned());
-    (Client::new(base, Some(&token), HeaderMap::new(), false).unwrap(), address, asked)
+    (Client::new(base, Some(&token), HeaderMap::new()).unwrap(), address, asked)
 }
 
 fn answer(status: &str, content_type: &str, body: &str) -> String {
@@ -45,7 +45,8 @@ async fn failure(answer: impl Into<Vec<u8>>) -> (String, String) {
 async fn a_request_carries_the_token_and_the_body() {
     let (client, _, asked) = answering(answer("201 Created", "application/json", "{}")).await;
     let request = CreateUserSecretRequest { name: "a".into(), ..CreateUserSecretRequest::default() };
-    let _: serde_json::Value = client.send(Method::POST, &["users", "me", "secrets"], &request).await.unwrap();
+    let _: Changed<serde_json::Value> =
+        client.change(Method::POST, &["users", "me", "secrets"], Some(&request)).await.unwrap();
     let asked = asked.await.unwrap();
     assert!(asked.starts_with("POST /api/v2/users/me/secrets HTTP/1.1\r\n"), "{asked}");
     assert!(asked.contains("coder-session-token: the-token\r\n"), "{asked}");
@@ -73,7 +74,8 @@ async fn a_page_is_no_answer_whatever_its_status() {
         assert_eq!(text, format!("http://SERVER is not a Coder server: it answered {status} with text/html"));
     }
     let (client, _, _asked) = answering(answer("200 OK", "text/html", "<html>")).await;
-    assert!(matches!(client.delete(&["x"]).await, Err(ClientError::NotCoder { .. })));
+    let error = client.delete(&["x"]).await.unwrap_err();
+    assert!(matches!(error, ClientError::NotCoder { .. }) && error.may_be_done(), "{error}");
 }
 
 #[tokio::test]
@@ -150,17 +152,50 @@ fn an_address_is_shown_without_credentials() {
 }
 
 #[test]
-fn only_major_and_minor_version_have_to_match() {
-    for (theirs, same) in [("v0.1.0", true), ("0.1.7+abc", true), ("v0.1", true), ("v0.2.0", false), ("", false)] {
-        assert_eq!(versions_match("v0.1.0", theirs), same, "{theirs:?}");
-    }
-}
-
-#[test]
 fn json_is_told_from_a_page() {
     let typed = |value: &'static str| HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(value))]);
     assert!(is_json(&typed("application/json; charset=utf-8")));
     assert!(!is_json(&typed("text/html; charset=utf-8")));
     assert!(!is_json(&HeaderMap::new()));
     assert_eq!(content_type(&typed("text/html; charset=utf-8")), "text/html");
+}
+
+/// What a change that is answered so is said to be: `made`, `made unread`, `perhaps`, or `not`.
+async fn outcome(answer: &str) -> &'static str {
+    let (client, _, _asked) = answering(answer).await;
+    let request = CreateUserSecretRequest { name: "a".into(), ..CreateUserSecretRequest::default() };
+    match client.change::<ChangedSecret>(Method::POST, &["users", "me", "secrets"], Some(&request)).await {
+        Ok(Changed::Answered(_)) => "made",
+        Ok(Changed::Unread(_)) => "made unread",
+        Err(error) if error.may_be_done() => "perhaps",
+        Err(_) => "not",
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_told_from_a_failure_and_from_a_guess() {
+    const GOOD: &str = r#"{"name":"a"}"#;
+    const VERSION: &str = "application/json\r\nX-Coder-Build-Version: v2.36.0";
+    let json = |status, body| answer(status, "application/json", body);
+    let cut = |head: &str| format!("HTTP/1.1 {head}\r\nContent-Length: 99\r\n\r\n{{");
+    for (said, expected) in [
+        (json("201 Created", GOOD), "made"),
+        (json("200 OK", GOOD), "made"),
+        (json("201 Created", "{\"na"), "made unread"),
+        (json("201 Created", r#"{"nom":"a"}"#), "made unread"),
+        (cut("201 Created\r\nContent-Type: application/json"), "made unread"),
+        (answer("200 OK", VERSION, "[]"), "made unread"),
+        (json("200 OK", r#"{"sign":"in"}"#), "perhaps"),
+        (cut("200 OK\r\nContent-Type: application/json"), "perhaps"),
+        (answer("200 OK", "text/html", "<html>"), "perhaps"),
+        (answer("502 Bad Gateway", "text/html", "<html>"), "perhaps"),
+        (json("500 Oops", r#"{"message":"Internal error creating secret."}"#), "perhaps"),
+        (String::new(), "perhaps"),
+        (json("400 Bad", r#"{"message":"No."}"#), "not"),
+        (json("404 Not Found", r#"{"message":"Route not found."}"#), "not"),
+        (answer("403 Forbidden", "text/html", "<html>"), "not"),
+        ("HTTP/1.1 307 Go\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n".into(), "not"),
+    ] {
+        assert_eq!(outcome(&said).await, expected, "{said:?}");
+    }
 }

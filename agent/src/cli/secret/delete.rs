@@ -3,26 +3,27 @@
 use clap::Args;
 use jiff::Zoned;
 
-use super::{connect_for, route};
+use super::{connect_for, failure, route};
 use crate::cli::error::CliError;
 use crate::cli::server::ServerArgs;
 use crate::cli::ui;
 
 /// Delete a secret
 ///
-/// Workspaces no longer get it when they start. What already runs keeps its value, and files that were written stay.
+/// Workspaces no longer get the secret when they start. Running processes keep the value, and files that were written stay.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
+  # Ask before deleting.
   coder secret delete api-key
 
-  # Without the question, as a script does.
+  # Do not ask, as in a script.
   coder secret delete api-key --yes")]
 pub(crate) struct DeleteArgs {
     /// Name of the secret
     name: String,
 
-    /// Do not ask
+    /// Delete without asking
     #[arg(long, short)]
     yes: bool,
 }
@@ -34,7 +35,7 @@ impl DeleteArgs {
             return Err(CliError::Canceled);
         }
         let operation = format!("delete secret {:?}", self.name);
-        client.delete(&route(&self.name)).await.map_err(CliError::request(operation))?;
+        client.delete(&route(&self.name)).await.map_err(failure::change(operation, &self.name, "deleted"))?;
         let now = Zoned::now().strftime("%Y-%m-%d %H:%M:%S");
         ui::print(&format!("Deleted secret {} at {now}.", ui::one_line(&self.name))).map_err(CliError::output)
     }

@@ -1,42 +1,64 @@
 //! `coder secret import`
 
+mod plan;
+mod send;
+
 use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use clap::Args;
 use protocol::import::{self, Entry, Format, FormatError, MAX_FILE_BYTES, ParseError, Shown};
-use protocol::rest::{ImportUserSecretsRequest, UserSecret};
-use protocol::rules;
 use protocol::secret::Secret;
-use reqwest::Method;
 
-use super::ROUTE;
+use super::advice;
 use crate::cli::error::CliError;
 use crate::cli::server::ServerArgs;
 use crate::cli::ui;
+use plan::Plan;
 
 /// Store every secret of a file
 ///
-/// Each key becomes a secret of that name, with the environment variable of that name where the key may be one. All are
-/// stored or none; a secret that exists is never overwritten.
+/// Each key becomes a secret of that name. If the key may be an environment variable, workspaces get the secret as the
+/// variable of that name. Either all secrets are stored or none. An existing secret is changed only with --update.
 #[derive(Args)]
 #[command(after_help = "\
 Formats:
-  env    KEY=VALUE lines, one a line; # starts a comment line; quote \"with \\n escapes\" or 'as it is'
+  env    KEY=VALUE lines. A line that starts with # is a comment; a # later
+         in a line is not. \"Double quotes\" allow \\n, 'single quotes' nothing.
   json   one object whose values are strings
-  yaml   one mapping whose values are strings; | keeps several lines, as a key in PEM form has
+  yaml   one mapping whose values are strings; | starts a value of several
+         lines, such as a private key
 
 Examples:
+  # Look first, then store.
+  coder secret import .env --dry-run
   coder secret import .env
+
+  # Store new secrets, and give existing ones the values of the file.
+  coder secret import .env --update --skip-empty
+
+  # Read another program's output.
   sops decrypt secrets.yaml | coder secret import - --input-format yaml")]
 pub(crate) struct ImportArgs {
-    /// The file, or - for standard input
+    /// File to read, or - for standard input
     file: String,
 
-    /// Format of the file: env, json or yaml [default: from the file's extension]
+    /// Format of the file: env, json or yaml [default: from the file's name]
     #[arg(long, value_name = "FORMAT", value_parser = format)]
     input_format: Option<Format>,
+
+    /// Change the values of secrets that exist already
+    #[arg(long)]
+    update: bool,
+
+    /// Leave out keys that have no value
+    #[arg(long)]
+    skip_empty: bool,
+
+    /// Print what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 fn format(text: &str) -> Result<Format, String> {
@@ -66,32 +88,63 @@ pub(crate) enum ImportError {
     Invalid(String, String),
 }
 
-impl ImportArgs {
-    pub(crate) async fn run(self, server: &ServerArgs) -> Result<(), CliError> {
-        let format = self.input_format.or_else(|| from_extension(&self.file));
-        let format = format.ok_or_else(|| ImportError::UnknownFormat(self.file.clone()))?;
-        let content = read(&self.file)?;
-        check(&self.file, format, &content)?;
-        let client = server.connect().await?;
-        let [users, me, secrets] = ROUTE;
-        let imported: Vec<UserSecret> = client
-            .send(Method::POST, &[users, me, secrets, "batch"], &ImportUserSecretsRequest::new(format, content))
-            .await
-            .map_err(CliError::request("import secrets"))?;
-        ui::print(&format!("Imported {}.", count(imported.len()))).map_err(CliError::output)?;
-        warn_about_targets(&imported);
-        Ok(())
+impl ImportError {
+    /// What the user can do about it.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Parse(_, ParseError::Line { .. }) => {
+                Some("A value of several lines needs the format json or yaml, or \\n between double quotes.")
+            }
+            Self::Invalid(_, faults) if faults.contains("Value is required.") => {
+                Some("To leave out keys that have no value: --skip-empty")
+            }
+            _ => None,
+        }
     }
 }
 
-fn from_extension(file: &str) -> Option<Format> {
-    let file = Path::new(file);
-    // A file called just `.env` has no extension, and is the most usual one.
-    let extension = if file.file_name()? == ".env" { "env".as_ref() } else { file.extension()? };
-    match extension.to_str()?.to_ascii_lowercase().as_str() {
-        "yml" => Some(Format::Yaml),
-        other => other.parse().ok(),
+impl ImportArgs {
+    pub(crate) async fn run(self, server: &ServerArgs) -> Result<(), CliError> {
+        let format = self.input_format.or_else(|| from_name(&self.file));
+        let format = format.ok_or_else(|| ImportError::UnknownFormat(self.file.clone()))?;
+        let content = read(&self.file)?;
+        let mut entries = parse(&self.file, format, &content)?;
+        let skipped = if self.skip_empty { take_empty(&mut entries) } else { Vec::new() };
+        check(&self.file, &entries)?;
+        warn_about_lines(format, &content);
+        warn_about_names(&entries);
+        let client = server.connect().await?;
+        if !self.update && !self.dry_run {
+            if !skipped.is_empty() {
+                send::note_skipped(&skipped);
+            }
+            let request = if skipped.is_empty() { send::as_it_is(format, content) } else { send::as_json(&entries)? };
+            return send::import(&client, &request).await;
+        }
+        let plan = Plan::new(entries, skipped, &super::list::fetch_all(&client).await?);
+        if self.dry_run {
+            ui::print(plan.to_string().trim_end()).map_err(CliError::output)?;
+            return plan.refuse_existing(self.update);
+        }
+        send::import_and_update(&client, &plan).await
     }
+}
+
+/// The format by the name of the file. `.env.local` and the like are env files.
+fn from_name(file: &str) -> Option<Format> {
+    let file = Path::new(file);
+    let name = file.file_name()?.to_str()?;
+    let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase();
+    match extension.as_str() {
+        "yml" => Some(Format::Yaml),
+        other => other.parse().ok().or_else(|| name.starts_with(".env").then_some(Format::Env)),
+    }
+}
+
+fn take_empty(entries: &mut Vec<Entry>) -> Vec<String> {
+    let (empty, rest): (Vec<_>, Vec<_>) = entries.drain(..).partition(|entry| entry.value.is_empty());
+    *entries = rest;
+    empty.into_iter().map(|entry| entry.key).collect()
 }
 
 fn read(file: &str) -> Result<Secret, ImportError> {
@@ -103,37 +156,45 @@ fn read(file: &str) -> Result<Secret, ImportError> {
     read.map_err(|error| ImportError::Read(file.to_owned(), error))
 }
 
-/// Everything that the server would refuse about the file itself, before a value leaves this machine.
-fn check(file: &str, format: Format, content: &Secret) -> Result<(), ImportError> {
+/// What the file holds, or why the server would refuse it, before a value leaves this machine.
+fn parse(file: &str, format: Format, content: &Secret) -> Result<Vec<Entry>, ImportError> {
     let parse_error = |error| ImportError::Parse(file.to_owned(), error);
     // Cut in the middle of a letter, a file that is too long would be called no text.
     if content.len() > MAX_FILE_BYTES {
         return Err(parse_error(ParseError::TooLarge));
     }
     let text = content.expose_str().map_err(|_| ImportError::NotText)?;
-    let entries: Vec<Entry> = import::parse(format, text).map_err(parse_error)?;
-    let problems: Vec<String> = import::check(&entries).iter().map(ToString::to_string).collect();
+    import::parse(format, text).map_err(parse_error)
+}
+
+fn check(file: &str, entries: &[Entry]) -> Result<(), ImportError> {
+    if entries.is_empty() {
+        return Err(ImportError::Parse(file.to_owned(), ParseError::Empty));
+    }
+    let problems: Vec<String> = import::check(entries).iter().map(ToString::to_string).collect();
     if problems.is_empty() { Ok(()) } else { Err(ImportError::Invalid(file.to_owned(), problems.join("; "))) }
 }
 
-fn warn_about_targets(imported: &[UserSecret]) {
-    let without: Vec<&str> = imported.iter().filter(|s| s.env_name.is_empty()).map(|s| s.name.as_str()).collect();
-    if without.is_empty() {
-        return;
-    }
-    let names: Vec<String> = without.iter().map(|name| Shown(name).to_string()).collect();
-    let what = format!("{} imported without an environment variable name: {}", count(without.len()), names.join(", "));
-    ui::warn(&what);
-    for (name, shown) in without.iter().zip(names) {
-        if let Err(reason) = rules::env_name(name) {
-            ui::note(&format!("  {shown}: {reason}"));
+fn warn_about_lines(format: Format, content: &Secret) {
+    if let Ok(text) = content.expose_str() {
+        for doubt in import::doubts(format, text) {
+            ui::warn(&ui::printable(&doubt.to_string()));
         }
     }
-    ui::note("Workspaces get them once they have one: coder secret update <name> --env <ENV_NAME>");
+}
+
+fn warn_about_names(entries: &[Entry]) {
+    for text in entries.iter().flat_map(|entry| advice::variable(entry.env_name())) {
+        ui::warn(&text);
+    }
 }
 
 fn count(secrets: usize) -> String {
     format!("{secrets} secret{}", if secrets == 1 { "" } else { "s" })
+}
+
+fn names<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
+    names.into_iter().map(|name| Shown(name).to_string()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -141,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_extension_tells_the_format() {
+    fn the_name_tells_the_format() {
         for (file, expected) in [
             (".env", Some(Format::Env)),
             ("a/.env", Some(Format::Env)),
@@ -152,17 +213,21 @@ mod tests {
             ("-", None),
             ("env", None),
             ("a.txt", None),
-            (".env.local", None),
+            (".env.local", Some(Format::Env)),
+            ("a/.env.production", Some(Format::Env)),
+            (".envrc", Some(Format::Env)),
+            (".env.json", Some(Format::Json)),
             ("..", None),
         ] {
-            assert_eq!(from_extension(file), expected, "{file:?}");
+            assert_eq!(from_name(file), expected, "{file:?}");
         }
     }
 
     #[test]
     fn what_the_server_would_refuse_is_refused_here() {
         let message = |bytes: &[u8]| {
-            crate::errors::chain(&check("a.env", Format::Env, &Secret::new(bytes.to_vec())).unwrap_err())
+            let entries = parse("a.env", Format::Env, &Secret::new(bytes.to_vec()));
+            crate::errors::chain(&entries.and_then(|entries| check("a.env", &entries)).unwrap_err())
         };
         assert_eq!(message(b"hunter2"), "parse \"a.env\": line 1: expected KEY=VALUE but found no '='");
         assert_eq!(message(b"A=\xff"), "secrets file must contain valid UTF-8");

@@ -9,8 +9,8 @@ use jiff::tz::TimeZone;
 use protocol::rest::{UserSecret, UserSecretsCapabilities};
 use reqwest::StatusCode;
 
-use super::{ROUTE, connect_for, route};
-use crate::cli::client::Client;
+use super::{ROUTE, connect_for, failure, route};
+use crate::cli::client::{Client, ClientError};
 use crate::cli::error::CliError;
 use crate::cli::server::ServerArgs;
 use crate::cli::ui;
@@ -20,7 +20,8 @@ const CAPABILITIES_LIMIT: Duration = Duration::from_secs(1);
 
 /// List your secrets, or show one
 ///
-/// Everything but the value, which no command shows.
+/// The list has everything but the values, which no command shows. Where a terminal is too narrow for the table, the
+/// table leaves out CREATED and UPDATED, and then DESCRIPTION.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -30,22 +31,21 @@ Examples:
   # Show a single secret by name.
   coder secret list api-key
 
-  # Names and files alone.
+  # Show names and files only.
   coder secret list --column name,file
 
-  # For a script.
+  # Print JSON for a script.
   coder secret list --output json")]
 pub(crate) struct ListArgs {
-    /// Name of the one to show
+    /// Show only the secret of this name
     name: Option<String>,
 
-    /// Table for people, JSON for programs
+    /// Print a table for people or JSON for programs
     #[arg(long, short, value_enum, ignore_case = true, default_value_t = Output::Table)]
     output: Output,
 
-    /// Columns of the table [default: all]
-    #[arg(long, short, value_enum, ignore_case = true, value_delimiter = ',', hide_default_value = true,
-          default_values_t = Column::ALL)]
+    /// Show only these columns of the table, in this order [default: all]
+    #[arg(long, short, value_enum, ignore_case = true, value_delimiter = ',')]
     column: Vec<Column>,
 }
 
@@ -55,7 +55,7 @@ enum Output {
     Json,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Column {
     Name,
     Created,
@@ -85,12 +85,12 @@ impl ListArgs {
     async fn fetch(&self, server: &ServerArgs) -> Result<(Client, Vec<UserSecret>), CliError> {
         if let Some(name) = &self.name {
             let client = connect_for(server, name).await?;
-            let operation = CliError::request(format!("get secret {name:?}"));
+            let operation = failure::read(format!("get secret {name:?}"));
             let secret = client.get(&route(name)).await.map_err(operation)?;
             Ok((client, vec![secret]))
         } else {
             let client = server.connect().await?;
-            let secrets = client.get(&ROUTE).await.map_err(CliError::request("list secrets"))?;
+            let secrets = fetch_all(&client).await?;
             Ok((client, secrets))
         }
     }
@@ -102,14 +102,57 @@ impl ListArgs {
                 Ok(Some(text))
             }
             Output::Table if secrets.is_empty() => Ok(None),
+            Output::Table if self.column.is_empty() => {
+                Ok(Some(fitting_table(secrets, ui::terminal_width(), Timestamp::now())))
+            }
             Output::Table => Ok(Some(table(secrets, &self.column, Timestamp::now()))),
         }
     }
 }
 
+/// All secrets of the caller.
+pub(super) async fn fetch_all(client: &Client) -> Result<Vec<UserSecret>, CliError> {
+    let without_secrets = |error: ClientError| match error.status() {
+        // The list is there for every user, even an empty one.
+        Some(StatusCode::NOT_FOUND) if matches!(error, ClientError::Refused { .. }) => {
+            ClientError::NoRoute { version: client.shown_version() }
+        }
+        _ => error,
+    };
+    client.get(&ROUTE).await.map_err(without_secrets).map_err(failure::read("list secrets"))
+}
+
+/// The names of all secrets, for completion; none where the user is not signed in or the server does not answer.
+pub(crate) async fn names(server: &ServerArgs) -> Vec<String> {
+    let Ok(client) = server.connect().await else { return Vec::new() };
+    let secrets = fetch_all(&client).await.unwrap_or_default();
+    secrets.into_iter().map(|secret| secret.name).filter(|name| !name.chars().any(char::is_control)).collect()
+}
+
+/// The table with as many columns as fit into `width`. A row that wraps is hard to read, and a name in two pieces can be
+/// neither copied nor searched for.
+fn fitting_table(secrets: &[UserSecret], width: Option<usize>, now: Timestamp) -> String {
+    let without = |dropped: &[Column]| -> Vec<Column> {
+        Column::ALL.into_iter().filter(|column| !dropped.contains(column)).collect()
+    };
+    let candidates = [
+        without(&[]),
+        without(&[Column::Created, Column::Updated]),
+        without(&[Column::Created, Column::Updated, Column::Description]),
+    ];
+    let mut text = String::new();
+    for columns in candidates {
+        text = table(secrets, &columns, now);
+        let needed = text.lines().map(|line| line.chars().count()).max().unwrap_or_default();
+        if width.is_none_or(|width| needed <= width) {
+            break;
+        }
+    }
+    text
+}
+
 fn table(secrets: &[UserSecret], columns: &[Column], now: Timestamp) -> String {
     let mut table = Table::new();
-    // Never wrapped to the width of a terminal: a name in two pieces can be neither copied nor searched for.
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(columns.iter().map(|column| column.header()));
     table.add_rows(secrets.iter().map(|secret| columns.iter().map(move |column| column.cell(secret, now))));
@@ -140,8 +183,11 @@ impl Column {
     }
 }
 
-/// A time as people say it; one that is long ago, or not yet, by its date here.
+/// A time as people say it; one that is long ago, or not yet, by its date here. Empty for a server that sent none.
 fn ago(time: Timestamp, now: Timestamp) -> String {
+    if time == Timestamp::default() {
+        return String::new();
+    }
     let seconds = now.duration_since(time).as_secs();
     let (number, unit) = match seconds {
         // Clocks differ a little.
@@ -181,8 +227,8 @@ mod tests {
             env_name: "API_KEY".into(),
             file_path: String::new(),
             enabled: true,
-            created_at: Timestamp::UNIX_EPOCH,
-            updated_at: Timestamp::UNIX_EPOCH,
+            created_at: Timestamp::from_second(1).unwrap(),
+            updated_at: Timestamp::from_second(1).unwrap(),
         }
     }
 
@@ -202,7 +248,24 @@ mod tests {
             assert_eq!(ago(now - seconds.seconds(), now), expected);
         }
         assert_eq!(ago(now - 2400.hours(), now).len(), "1969-11-03".len());
+        assert_eq!(ago(Timestamp::default(), now), "");
         assert_eq!(ago(now + 48.hours(), now).len(), "1970-02-13".len());
+    }
+
+    #[test]
+    fn a_narrow_terminal_loses_whole_columns() {
+        let mut row = secret("database-password", "The password of the database of the team");
+        row.created_at = Timestamp::UNIX_EPOCH + 1.hours();
+        row.file_path = "~/.config/tool/config.json".into();
+        let header = |width| {
+            let text = fitting_table(&[row.clone()], width, Timestamp::UNIX_EPOCH + 2.hours());
+            text.lines().next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(header(None), "NAME CREATED UPDATED ENV FILE ENABLED DESCRIPTION");
+        assert_eq!(header(Some(200)), header(None));
+        assert_eq!(header(Some(110)), "NAME ENV FILE ENABLED DESCRIPTION");
+        assert_eq!(header(Some(80)), "NAME ENV FILE ENABLED");
+        assert_eq!(header(Some(20)), "NAME ENV FILE ENABLED");
     }
 
     #[test]
@@ -218,8 +281,8 @@ mod tests {
             lines,
             [
                 ["NAME", "UPDATED", "ENABLED", "DESCRIPTION"],
-                ["api-key", "2 hours ago", "true", "For tools"],
-                ["b", "2 hours ago", "true", "x\\n\\u{1b}[2J"],
+                ["api-key", "1 hour ago", "true", "For tools"],
+                ["b", "1 hour ago", "true", "x\\n\\u{1b}[2J"],
             ]
         );
     }

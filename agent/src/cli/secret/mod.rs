@@ -1,40 +1,40 @@
 //! `coder secret`
 
+mod advice;
 mod create;
 mod delete;
 mod enable;
+mod failure;
 pub(crate) mod import;
 mod list;
 mod update;
 pub(crate) mod value;
 
-use std::path::Path;
-
 use clap::{Args, Subcommand};
 
-use super::client::Client;
+use super::client::{Changed, Client};
 use super::error::CliError;
 use super::server::ServerArgs;
 use super::ui;
-use crate::sys::users;
+pub(crate) use list::names;
 
 /// Store, change, list and delete your secrets
 ///
-/// A secret has a name, a value, and where your workspaces get it: an environment variable, a file, or both. It reaches
-/// every workspace you own when that workspace starts. No command ever shows a value again.
+/// A secret has a name, a value and a target: an environment variable, a file, or both. Every workspace that you own gets
+/// your secrets when it starts. No command shows the value of a stored secret.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  # An environment variable.
+  # Deliver a secret as an environment variable.
   echo -n \"$API_KEY\" | coder secret create api-key --env API_KEY
 
-  # A file.
+  # Deliver a secret as a file.
   coder secret create tool-config --file '~/.config/tool/config.json' < ./tool-config.json
 
-  # Several at once.
+  # Store every secret of a file.
   coder secret import .env
 
-  # What there is.
+  # List your secrets.
   coder secret list")]
 pub(crate) struct SecretArgs {
     #[command(subcommand)]
@@ -84,33 +84,12 @@ async fn connect_for(server: &ServerArgs, name: &str) -> Result<Client, CliError
     Ok(server.connect().await?)
 }
 
-/// Tells users whose shell has expanded `~` that the path now names a home on this machine.
-fn hint_expanded_home(file_path: Option<&str>) {
-    let home = users::own_home();
-    if let (Some(path), Some(home)) = (file_path, home)
-        && let Some(below) = below_home(path, &home)
-    {
-        ui::warn(&format!("--file {path} lies in the home directory of this machine, not of the workspace"));
-        ui::note(&format!("If the shell expanded ~, quote it: --file '~/{below}'"));
+/// Says on stdout that a change was made. An answer that cannot be read does not unmake it.
+fn report<T>(done: &str, changed: &Changed<T>) -> Result<(), CliError> {
+    ui::print(done).map_err(CliError::output)?;
+    if let Some(fault) = changed.fault() {
+        let fault = ui::printable(fault);
+        ui::warn(&format!("the change was stored, but the server's answer could not be read: {fault}"));
     }
-}
-
-fn below_home<'a>(path: &'a str, home: &Path) -> Option<&'a str> {
-    let below = Path::new(path).strip_prefix(home).ok()?.to_str()?;
-    (home != Path::new("/") && !below.is_empty()).then_some(below)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_below_this_home_is_noticed() {
-        let home = Path::new("/home/alice");
-        assert_eq!(below_home("/home/alice/.ssh/key", home), Some(".ssh/key"));
-        for other in ["~/.ssh/key", "/home/alice", "/home/alice/", "/home/alicette/x", "/etc/x", ""] {
-            assert_eq!(below_home(other, home), None, "{other:?}");
-        }
-        assert_eq!(below_home("/etc/x", Path::new("/")), None);
-    }
+    Ok(())
 }

@@ -76,3 +76,31 @@ fn errors() {
         ],
     );
 }
+
+#[test]
+fn doubtful_lines_are_named_without_their_value() {
+    let said = |line: &str| {
+        let content = format!("# A=x # y\n\n{line}\n");
+        let said: Vec<_> = doubts(Format::Env, &content).iter().map(ToString::to_string).collect();
+        assert!(said.iter().all(|text| text.starts_with("line 3 (\"A\"): ") && !text.contains("hunter2")), "{said:?}");
+        said.join("").split(": ").nth(1).unwrap_or_default().split(' ').take(3).collect::<Vec<_>>().join(" ")
+    };
+    for (line, expected) in [
+        ("A=hunter2 # rotate in May", "the text from"),
+        ("export A=hunter2\t# x\r", "the text from"),
+        ("A=#hunter2", "the text from"),
+        ("A=${HUNTER}hunter2", "$ is stored"),
+        ("A=\"$(hunter2)\"", "$ is stored"),
+        (r"A=-----BEGIN\nhunter2", r"\n is stored"),
+        ("A=\u{201c}hunter2\u{201d}", "typographic quotes are"),
+        ("A=hunter2#x", ""),
+        ("A=pa$$w0rd$x", ""),
+        ("A='${x} # y'", ""),
+        ("A=\"x # y\"", ""),
+        (r#"A="x\ny""#, ""),
+        ("A=hunter2", ""),
+    ] {
+        assert_eq!(said(line), expected, "{line}");
+    }
+    assert_eq!(doubts(Format::Yaml, "A: x=1 # y"), []);
+}
