@@ -164,7 +164,8 @@ fn a_second_import_can_update_and_a_dry_run_changes_nothing() {
         "create  B  (environment variable B)\ncreate  C-C  (no environment variable)\nupdate  A\nskip    D  (no value)\n"
     );
     let refused = import(&["--dry-run"]).exits(1);
-    let _ = refused.complains("\"A\" exist already; to change their values: --update");
+    let refused = refused.says("exists  A\n");
+    let _ = refused.complains("these secrets exist already: \"A\"; to change their values: --update");
     let _ = import(&[]).exits(1).complains("--update");
     assert_eq!(world.alice.rest().get("/users/me/secrets").expect(200).text, before);
 

@@ -121,10 +121,10 @@ impl ImportArgs {
             let request = if skipped.is_empty() { send::as_it_is(format, content) } else { send::as_json(&entries)? };
             return send::import(&client, &request).await;
         }
-        let plan = Plan::new(entries, skipped, &super::list::fetch_all(&client).await?);
+        let plan = Plan::new(entries, skipped, &super::list::fetch_all(&client).await?, self.update);
         if self.dry_run {
             ui::print(plan.to_string().trim_end()).map_err(CliError::output)?;
-            return plan.refuse_existing(self.update);
+            return plan.refuse_existing();
         }
         send::import_and_update(&client, &plan).await
     }

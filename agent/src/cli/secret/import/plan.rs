@@ -16,25 +16,27 @@ pub(super) struct Plan {
     pub(super) new: Vec<Entry>,
     /// To be changed, if the user wants that.
     pub(super) existing: Vec<Entry>,
+    /// Whether the user wants that.
+    update: bool,
     /// The keys that have no value.
     pub(super) skipped: Vec<String>,
 }
 
 impl Plan {
     /// A plan for a user who has the secrets `stored`.
-    pub(super) fn new(entries: Vec<Entry>, skipped: Vec<String>, stored: &[UserSecret]) -> Self {
+    pub(super) fn new(entries: Vec<Entry>, skipped: Vec<String>, stored: &[UserSecret], update: bool) -> Self {
         let stored: BTreeSet<&str> = stored.iter().map(|secret| secret.name.as_str()).collect();
         let (existing, new) = entries.into_iter().partition(|entry| stored.contains(entry.key.as_str()));
-        Self { new, existing, skipped }
+        Self { new, existing, update, skipped }
     }
 
     /// Fails as the import itself would.
-    pub(super) fn refuse_existing(&self, update: bool) -> Result<(), CliError> {
-        if update || self.existing.is_empty() {
+    pub(super) fn refuse_existing(&self) -> Result<(), CliError> {
+        if self.update || self.existing.is_empty() {
             return Ok(());
         }
         let existing = names(self.existing.iter().map(|entry| &entry.key));
-        let reason = format!("{existing} exist already; to change their values: --update");
+        let reason = format!("these secrets exist already: {existing}; to change their values: --update");
         Err(CliError::Unsupported { operation: "import secrets".into(), reason })
     }
 }
@@ -49,8 +51,9 @@ impl fmt::Display for Plan {
                 name => writeln!(f, "create  {key}  (environment variable {name})")?,
             }
         }
+        let action = if self.update { "update" } else { "exists" };
         for entry in &self.existing {
-            writeln!(f, "update  {}", ui::one_line(&entry.key))?;
+            writeln!(f, "{action}  {}", ui::one_line(&entry.key))?;
         }
         for key in &self.skipped {
             writeln!(f, "skip    {}  (no value)", ui::one_line(key))?;
@@ -69,12 +72,14 @@ mod tests {
     fn a_plan_tells_new_from_existing_without_values() {
         let entries = parse(Format::Env, "A=hunter2\nB-C=hunter2\nD=hunter2").unwrap();
         let stored: UserSecret = serde_json::from_str(r#"{"name":"D"}"#).unwrap();
-        let plan = Plan::new(entries, vec!["E".into()], &[stored]);
+        let mut plan = Plan::new(entries, vec!["E".into()], &[stored], true);
         assert_eq!(
             plan.to_string(),
             "create  A  (environment variable A)\ncreate  B-C  (no environment variable)\nupdate  D\nskip    E  (no value)\n"
         );
-        assert!(plan.refuse_existing(true).is_ok());
-        assert!(plan.refuse_existing(false).unwrap_err().to_string().contains("\"D\" exist"));
+        assert!(plan.refuse_existing().is_ok());
+        plan.update = false;
+        assert!(plan.to_string().contains("\nexists  D\n"));
+        assert!(plan.refuse_existing().unwrap_err().to_string().contains("exist already: \"D\""));
     }
 }
