@@ -3,10 +3,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::builder::BoolishValueParser;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
 use protocol::secret::Secret;
-use serde::Deserialize;
+
+use super::StaleFiles;
 
 /// Flags of `coder agent`, with the variables that stand for them.
 #[derive(Args, Clone, Debug, Default)]
@@ -42,7 +43,8 @@ pub struct AgentArgs {
     pub state_dir: Option<PathBuf>,
 
     /// What becomes of a file that no secret goes to any more, if it still is what was written [default: keep]
-    #[arg(long, value_enum, value_name = "keep|remove", env = "CODER_AGENT_STALE_FILES", hide_possible_values = true)]
+    #[arg(long, value_name = "keep|remove", env = "CODER_AGENT_STALE_FILES", hide_possible_values = true,
+          value_parser = PossibleValuesParser::new(StaleFiles::WORDS).try_map(|word| word.parse::<StaleFiles>()))]
     pub stale_files: Option<StaleFiles>,
 
     /// Become this user (name or number) before anything else; needs root
@@ -83,17 +85,6 @@ pub struct AgentArgs {
     /// Run this as the main process: it gets the whole environment and every signal, and its exit code is returned
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
-}
-
-/// What becomes of files that no secret goes to any more.
-#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum StaleFiles {
-    /// They stay.
-    #[default]
-    Keep,
-    /// Those that are still what was written there are removed.
-    Remove,
 }
 
 /// A length of time as `30s`, `5m` or `1h 30m`.

@@ -2,6 +2,7 @@
 
 mod args;
 mod file;
+mod stale_files;
 mod token;
 
 use std::ffi::{OsStr, OsString};
@@ -12,8 +13,9 @@ use std::time::Duration;
 use protocol::secret::Secret;
 use reqwest::Url;
 
+pub use args::AgentArgs;
 pub(crate) use args::duration;
-pub use args::{AgentArgs, StaleFiles};
+pub use stale_files::StaleFiles;
 pub use token::TokenSource;
 
 /// Variable with the agent's token.
@@ -22,12 +24,17 @@ pub const TOKEN_VARIABLE: &str = "CODER_AGENT_TOKEN";
 /// Variable with the path of the local socket, for agents and for those who ask.
 pub const SOCKET_VARIABLE: &str = "CODER_AGENT_SOCKET";
 
+/// The directory of the machine's configuration.
+pub const DIRECTORY: &str = "/etc/coder-agent";
+
 /// What one run of the agent goes by; nothing changes it after the start.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "one for each switch on the command line")]
 pub struct Config {
     /// Address of the control plane, without a trailing slash in its path.
     pub url: Url,
+    /// The configuration file, which may be absent at the default place.
+    pub config_file: PathBuf,
     /// Where the agent's token comes from.
     pub token: TokenSource,
     /// Directory of the agent's log and of script logs.
@@ -94,10 +101,14 @@ impl ConfigError {
 impl Config {
     /// Puts the layers together. `variables` is the environment the agent was started with.
     pub fn load(args: AgentArgs, variables: &[(OsString, OsString)]) -> Result<Self, ConfigError> {
-        let file = file::load(args.config.as_deref().filter(|path| !path.as_os_str().is_empty()))?;
+        let named = args.config.as_deref().filter(|path| !path.as_os_str().is_empty());
+        let config_file = named.unwrap_or(Path::new(file::DEFAULT_PATH));
+        let config_file = std::path::absolute(config_file).unwrap_or_else(|_| config_file.to_owned());
+        let file = file::load(named)?;
         let url = given(args.agent_url).or(given(file.agent_url)).ok_or(ConfigError::NoUrl)?;
         Ok(Self {
             url: parse_url(&url)?,
+            config_file,
             token: find_token(args.agent_token, args.agent_token_file, file.agent_token_file, variables)?,
             log_dir: given(args.log_dir).or(given(file.log_dir)).unwrap_or_else(std::env::temp_dir),
             script_data_dir: given(args.script_data_dir).or(given(file.script_data_dir)),

@@ -12,7 +12,8 @@ use tokio::time::timeout;
 
 use super::boot::Boot;
 use super::delivery::{Delivery, VERSION};
-use super::start::Own;
+use super::phase::Phase;
+use super::start::ProcessContext;
 use crate::control::{Connection, Endpoint, Handle};
 use crate::errors::chain;
 use crate::files;
@@ -23,8 +24,8 @@ use crate::sessions::status::{self, Revision, State, Status, Target, TargetKind}
 use crate::sessions::{Host, ListenError, Listener, Sessions, Start, Workspace, place};
 
 /// Listens where the agents of this user do. An error only where another one does.
-pub(super) fn listen(chosen: Option<&OsStr>, own: &Own) -> Result<Option<Listener>, ListenError> {
-    let place = place::for_agent(chosen, own.account.as_ref());
+pub(super) fn listen(chosen: Option<&OsStr>, process: &ProcessContext) -> Result<Option<Listener>, ListenError> {
+    let place = place::for_agent(chosen, process.account.as_ref());
     match place.map_err(ListenError::from).and_then(|path| Listener::bind(&path)) {
         Err(error @ ListenError::Taken { .. }) => Err(error),
         // A directory that is full, or planted by somebody else, must not keep the workspace from its secrets.
@@ -37,18 +38,18 @@ pub(super) fn listen(chosen: Option<&OsStr>, own: &Own) -> Result<Option<Listene
 }
 
 /// Serves sessions for ever, where there is a socket.
-pub(super) async fn serve(listener: Option<Listener>, sessions: Arc<Sessions>, desk: Arc<Desk>) {
+pub(super) async fn serve(listener: Option<Listener>, sessions: Arc<Sessions>, api: Arc<LocalApi>) {
     match listener {
         None => std::future::pending().await,
         Some(listener) => {
-            let Err(error) = listener.serve(sessions, desk).await;
+            let Err(error) = listener.serve(sessions, api).await;
             tracing::error!(%error, "cannot wait for sessions");
         }
     }
 }
 
 /// Answers for the whole agent.
-pub(super) struct Desk {
+pub(super) struct LocalApi {
     boot: Arc<Boot>,
     endpoint: Arc<Endpoint>,
     git_keys: KeyCache<FetchError>,
@@ -58,7 +59,7 @@ pub(super) struct Desk {
     looking: Arc<Semaphore>,
 }
 
-impl Desk {
+impl LocalApi {
     pub(super) fn new(
         boot: Arc<Boot>,
         endpoint: Arc<Endpoint>,
@@ -76,7 +77,7 @@ impl Desk {
     /// Looks at the files, on a thread of its own and not for ever: a disk that hangs must not keep the rest from being told.
     async fn drifts(&self) -> Result<Vec<(PathBuf, Drift)>, String> {
         const PATIENCE: Duration = Duration::from_secs(2);
-        let latest = self.boot.latest().as_ref().map(|delivery| (delivery.delivered(), delivery.key.clone()));
+        let latest = self.boot.latest().map(|delivery| (delivery.delivered(), delivery.key.clone()));
         let Some((delivered, key)) = latest else { return Ok(Vec::new()) };
         let look = async {
             let permit = self.looking.clone().acquire_owned().await.ok()?;
@@ -100,9 +101,9 @@ impl Desk {
             Connection::Dialing => "connecting".to_owned(),
             Connection::Failed(reason) => reason.clone(),
         };
-        let number = self.boot.settled.borrow().delivered;
+        let number = self.boot.deliveries.borrow().count;
         let latest = self.boot.latest();
-        let latest = latest.as_ref();
+        let latest = latest.as_deref();
         Status {
             version: VERSION.to_owned(),
             pid: std::process::id(),
@@ -122,10 +123,10 @@ impl Desk {
     }
 
     fn script(&self, script: &Script) -> status::Script {
-        let result = self.boot.reporter.result(script.id);
+        let result = self.boot.result(script.id);
         let state = match &result {
             Some(timing) => ended(timing),
-            None if script.run_on_start && !self.boot.startup.is_empty() => "running",
+            None if script.run_on_start && self.boot.life.phase() == Phase::Starting => "running",
             None => "not run",
         };
         let name = if script.display_name.is_empty() { script.id.to_string() } else { script.display_name.clone() };
@@ -133,14 +134,14 @@ impl Desk {
     }
 }
 
-impl Host for Desk {
+impl Host for LocalApi {
     async fn status(&self) -> Status {
         let drifts = self.drifts().await;
         self.status_with(&drifts)
     }
 
     fn start(&self) -> Start {
-        self.boot.latest().as_ref().map_or_else(
+        self.boot.latest().map_or_else(
             || Start { directory: self.boot.home(), ..Start::default() },
             |delivery| {
                 let runner = &delivery.recurring.runner;
@@ -151,7 +152,7 @@ impl Host for Desk {
 
     async fn reload(&self) -> Result<String, String> {
         let mut connection = self.connection.clone();
-        let mut settled = self.boot.settled.subscribe();
+        let mut deliveries = self.boot.deliveries.subscribe();
         let mine = self.handle.refetch();
         let unreachable = async {
             let failed = connection.wait_for(|state| matches!(state, Connection::Failed(_))).await;
@@ -161,8 +162,8 @@ impl Host for Desk {
             }
         };
         tokio::select! {
-            settled = settled.wait_for(|settled| settled.request >= mine) => {
-                settled.map_or_else(|_| Err("the agent ends".to_owned()), |settled| settled.outcome.clone())
+            answered = deliveries.wait_for(|it| it.request >= mine) => {
+                answered.map_or_else(|_| Err("the agent ends".to_owned()), |it| it.outcome.clone())
             }
             reason = unreachable => Err(format!("nothing can be fetched now: {reason}")),
         }
@@ -219,6 +220,13 @@ fn targets(delivery: &Delivery, drifts: &Result<Vec<(PathBuf, Drift)>, String>) 
         name: stale.path.to_string_lossy().into_owned(),
         delivered: true,
         outcome: stale.kept.as_ref().map_or_else(|| "removed".to_owned(), |reason| format!("left: {reason}")),
+        drift: None,
+    }));
+    targets.extend(delivery.files.kept().iter().map(|(path, copy)| Target {
+        kind: TargetKind::Replaced,
+        name: path.to_string_lossy().into_owned(),
+        delivered: true,
+        outcome: format!("what was there before is kept in {}", copy.display()),
         drift: None,
     }));
     targets
