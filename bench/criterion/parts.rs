@@ -91,8 +91,8 @@ fn environment() -> Environment {
     };
     let (manifest, secrets) = manifest::split(manifest).expect("a manifest");
     let mut ledger = Ledger::new(None).expect("a ledger");
-    let files = files::apply(Plan::new(&secrets, &Disk, &Policy::default(), &ledger), &mut ledger);
-    Environment::build(std::env::vars_os().map(inherited).collect(), &manifest, secrets, &files, Options::default())
+    let files = files::apply(Plan::new(secrets, &Disk, &Policy::default(), &ledger), &mut ledger);
+    Environment::build(std::env::vars_os().map(inherited).collect(), &manifest, files, Options::default()).0
 }
 
 fn inherited((name, value): (std::ffi::OsString, std::ffi::OsString)) -> (std::ffi::OsString, Secret) {

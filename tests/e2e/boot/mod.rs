@@ -17,6 +17,7 @@ mod scripts;
 mod scripts_ended;
 mod spine;
 mod stale;
+mod surroundings;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
