@@ -1,5 +1,4 @@
-//! Parts of the agent by themselves, timed by criterion. `make bench` runs them in turns. This is an executable because cargo
-//! builds `coder` again, with what only tests need, wherever it builds a bench target.
+//! Parts of the agent by themselves, timed by criterion. `make bench` runs them in turns.
 #![forbid(unsafe_code)]
 
 use std::hint::black_box;

@@ -162,7 +162,7 @@ fn planted(path: &Path, owner: u32) {
 }
 
 /// The agent of an account on a machine with other users.
-fn agent_of(world: &World, account: &Account, workspace: &tests::Workspace) -> tests::Process {
+fn agent_of(world: &World<()>, account: &Account, workspace: &tests::Workspace) -> tests::Process {
     let coder = world.env.path("coder");
     fs::copy(&tests::binaries().coder, &coder).unwrap();
     let run = world.env.program(coder).args(["agent", "--user", &account.name, "--agent-url", world.server.url()]);

@@ -1,10 +1,14 @@
-//! A control plane that shares no code with the product: it answers as it is told and records what it hears.
+//! A control plane that shares no code with the product: it answers as it is told and records what it hears, calls of
+//! agents and requests of the command line.
 
-use std::collections::HashMap;
+pub mod socket;
+pub mod wire;
+
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::StreamExt;
-use tests::{LONG, wait_for};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
@@ -14,8 +18,14 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_yamux::{Config, Session, StreamHandle};
 
-use super::socket::{self, End, Sender};
-use super::wire::{self, CLOSE_SEND, INVOKE, MESSAGE, Packets, Proto};
+use crate::wait::{LONG, SHORT, wait_for};
+
+use socket::{End, Sender};
+use wire::{CLOSE_SEND, INVOKE, MESSAGE, Packets, Proto};
+
+const DIAL: &[u8] = b"GET /api/v2/workspaceagents/me/rpc";
+/// What a request is answered with where a test says nothing else.
+const CREATED: &str = "HTTP/1.1 201 Created\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
 
 pub const MANIFEST: &str = "/coder.agent.v2.Agent/GetManifest";
 pub const STARTUP: &str = "/coder.agent.v2.Agent/UpdateStartup";
@@ -32,6 +42,8 @@ pub struct Heard {
     pub bytes: Vec<u8>,
 }
 
+type Page = Arc<dyn Fn(&Value) -> Value + Send + Sync>;
+
 #[derive(Default)]
 struct State {
     /// By path: the dRPC bytes of the answer.
@@ -40,6 +52,10 @@ struct State {
     handshakes: Vec<(String, Vec<(String, String)>)>,
     senders: Vec<Sender>,
     endings: Vec<socket::Ending>,
+    /// What requests are answered with.
+    page: Option<Page>,
+    /// Of requests that nobody has asked for yet.
+    bodies: VecDeque<Value>,
 }
 
 pub struct ControlPlane {
@@ -70,6 +86,30 @@ impl ControlPlane {
         let server = Self { url, state, _runtime: runtime };
         server.answer(MANIFEST, wire::answer(&manifest.0));
         server
+    }
+
+    /// One for the command line, which answers each request with what this makes of its body.
+    pub fn answering(page: impl Fn(&Value) -> Value + Send + Sync + 'static) -> Self {
+        let server = Self::new(&Proto::default());
+        server.lock().page = Some(Arc::new(page));
+        server
+    }
+
+    /// Its address with the scheme.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The body of the next request, as JSON; null where it is empty or no JSON.
+    #[track_caller]
+    pub fn body(&self) -> Value {
+        wait_for("a request", SHORT, || self.lock().bodies.pop_front())
+    }
+
+    /// Panics where there was a request beside those of [`Self::body`].
+    #[track_caller]
+    pub fn saw_nothing(&self) {
+        assert_eq!(self.lock().bodies, VecDeque::<Value>::new());
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -118,15 +158,49 @@ impl ControlPlane {
     }
 }
 
-/// A WebSocket, or the one REST call of an agent.
-async fn connection(mut tcp: TcpStream, state: Arc<Mutex<State>>) {
-    let mut start = [0; 4];
-    while tcp.peek(&mut start).await.is_ok_and(|read| (1..4).contains(&read)) {}
-    if &start != b"GET " {
-        let _ = tcp.read(&mut [0; 4096]).await;
-        let _ = tcp.write_all(b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}").await;
+/// A WebSocket, or a request.
+async fn connection(tcp: TcpStream, state: Arc<Mutex<State>>) {
+    if state.lock().unwrap().page.is_some() {
+        return request(tcp, &state).await;
+    }
+    let mut start = [0; DIAL.len()];
+    while let Ok(read @ 1..) = tcp.peek(&mut start).await {
+        if !DIAL.starts_with(&start[..read]) {
+            return request(tcp, &state).await;
+        }
+        if read == DIAL.len() {
+            return session(tcp, state).await;
+        }
+    }
+}
+
+async fn request(mut tcp: TcpStream, state: &Mutex<State>) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let Ok(byte) = tcp.read_u8().await else { return };
+        head.push(byte);
+    }
+    let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    if tcp.read_exact(&mut body).await.is_err() {
         return;
     }
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let page = {
+        let mut state = state.lock().unwrap();
+        state.bodies.push_back(body.clone());
+        state.page.clone()
+    };
+    let answer = page.map_or(CREATED.to_owned(), |page| {
+        let text = page(&body).to_string();
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
+        format!("{head}Content-Length: {}\r\n\r\n{text}", text.len())
+    });
+    let _ = tcp.write_all(answer.as_bytes()).await;
+}
+
+async fn session(tcp: TcpStream, state: Arc<Mutex<State>>) {
     let mut seen = None;
     #[expect(clippy::result_large_err, reason = "the type is the library's")]
     let note = |request: &Request, response: Response| {

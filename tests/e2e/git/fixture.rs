@@ -2,24 +2,28 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::ops::Deref;
 use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tests::{
-    DEV, Env, GitHost, Need, Output, Process, Rest, Run, SHORT, Server, User, Workspace, binaries, requires, wait_until,
-};
+use tests::{DEV, GitHost, Need, Output, Process, Rest, Run, SHORT, World, binaries, requires, wait_until};
 
-/// What the tests of this theme have in common.
-pub(super) struct World {
-    pub(super) env: Env,
-    pub(super) server: Server,
-    pub(super) alice: User,
-    pub(super) workspace: Workspace,
+/// A world and a git host.
+pub(super) struct Git {
+    world: World,
     pub(super) host: GitHost,
 }
 
-impl World {
+impl Deref for Git {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
+impl Git {
     /// None where the machine lacks sshd or git.
     #[track_caller]
     pub(super) fn new(test: &str) -> Option<Self> {
@@ -27,17 +31,16 @@ impl World {
         (requires(test, &needs) && requires(test, &[Need::Program("git", "git")])).then(|| Self::start("ed25519"))
     }
 
-    /// One with keys of this algorithm, on a machine that has what [`World::new`] asks for.
+    /// One with keys of this algorithm, on a machine that has what [`Git::new`] asks for.
     pub(super) fn start(algorithm: &str) -> Self {
-        let env = Env::new();
-        let server = env.server_with(["--ssh-keygen-algorithm", algorithm]);
-        let alice = env.user("alice");
+        let world = World::builder().server(["--ssh-keygen-algorithm", algorithm]).start();
         if algorithm != "ed25519" {
-            let _ = alice.coder(["publickey", "--reset", "--yes"]).run().success();
+            let _ = world.alice.coder(["publickey", "--reset", "--yes"]).run().success();
         }
+        let World { env, server, alice, workspace: () } = world;
         let workspace = env.workspace(DEV);
         let host = GitHost::start(&env, "sshd");
-        let world = Self { env, server, alice, workspace, host };
+        let world = Self { world: World { env, server, alice, workspace }, host };
         fs::create_dir(world.env.path("repositories")).unwrap();
         fs::create_dir(world.env.path("run")).unwrap();
         fs::write(world.env.home().join(".gitconfig"), GIT_CONFIG).unwrap();
@@ -208,7 +211,7 @@ pub(super) struct OwnAgent {
     _process: Process,
 }
 
-impl World {
+impl Git {
     /// Makes a key pair.
     pub(super) fn own_key(&self, name: &str) -> OwnKey {
         let path = self.env.home().join(name).display().to_string();
@@ -228,18 +231,18 @@ impl World {
 
 impl OwnAgent {
     /// Adds a key.
-    pub(super) fn add(&self, world: &World, key: &OwnKey) {
+    pub(super) fn add(&self, world: &Git, key: &OwnKey) {
         let add = world.program("ssh-add").args(["-q", &key.path]).env("SSH_AUTH_SOCK", &self.socket);
         let _ = add.run().success();
     }
 
     /// The public keys it has.
-    pub(super) fn list(&self, world: &World) -> String {
+    pub(super) fn list(&self, world: &Git) -> String {
         world.program("ssh-add").arg("-L").env("SSH_AUTH_SOCK", &self.socket).run().success().stdout
     }
 }
 
-impl World {
+impl Git {
     /// The three lines of the documentation. `coder` is in `PATH` there; here it is named.
     pub(super) fn set_up_signing(&self) {
         let coder = binaries().coder.display().to_string();

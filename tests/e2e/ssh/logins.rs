@@ -2,9 +2,10 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-use tests::{Account, Env, LONG, Need, Process, Run, Server, Sshd, User, Workspace, binaries, drop_in, requires};
+use tests::{Account, LONG, Need, Process, Run, Sshd, World, binaries, drop_in, requires};
 
 pub(crate) const EXTERNAL: &str = "/usr/lib/openssh/sftp-server";
 pub(crate) const INTERNAL: &str = "internal-sftp";
@@ -12,18 +13,23 @@ pub(crate) const INTERNAL: &str = "internal-sftp";
 /// The definition of the workspace, where a test has no other.
 const DEFINITION: &str = "owner: alice\nname: dev\nagent: { name: main, dir: ~/project, motd_file: ~/motd }\n";
 
-/// What the tests of this theme have in common.
-pub(crate) struct World {
-    pub(crate) env: Env,
-    pub(crate) server: Server,
-    pub(crate) alice: User,
-    pub(crate) workspace: Workspace,
+/// A world, an account of this machine, and an sshd that lets it in.
+pub(crate) struct Logins {
+    world: World,
     pub(crate) account: Account,
     pub(crate) sshd: Sshd,
     config: PathBuf,
 }
 
-impl World {
+impl Deref for Logins {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
+impl Logins {
     /// None where the machine lacks what it needs.
     #[track_caller]
     pub(crate) fn new(test: &str) -> Option<Self> {
@@ -47,17 +53,15 @@ impl World {
     }
 
     fn start(definition: &str, sftp: &str, change: impl FnOnce(String) -> String) -> Self {
-        let env = Env::new();
-        let server = env.server();
-        let alice = env.user("alice");
-        let workspace = env.workspace(definition);
-        let account = Account::create(&env, "account");
+        let world = World::with(definition);
+        let env = &world.env;
+        let account = Account::create(env, "account");
         // Where the account may run it, and a test may take it away.
         env.new_home("bin");
         fs::copy(&binaries().coder, env.path("bin/coder")).unwrap();
         let drop_in = change(drop_in(&env.path("bin/coder")));
         let sshd = Sshd::start(
-            &env,
+            env,
             "sshd",
             &format!("AcceptEnv LANG LC_*\nX11Forwarding yes\nSubsystem sftp {sftp}\n{drop_in}"),
         );
@@ -67,7 +71,7 @@ impl World {
             env.home().join("id").display(),
         );
         let config = sshd.client_config("h", &client);
-        let world = Self { env, server, alice, workspace, account, sshd, config };
+        let world = Self { world, account, sshd, config };
         let key = world.key("id");
         world.authorize(&key);
         world

@@ -150,6 +150,7 @@ pub async fn call(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8
 }
 
 /// A protobuf message being written.
+#[must_use]
 #[derive(Clone, Default)]
 pub struct Proto(pub Vec<u8>);
 
