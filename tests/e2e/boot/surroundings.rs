@@ -86,7 +86,7 @@ fn of_template_values_only_what_may_be_a_token_is_masked() {
 fn what_shells_print_of_a_value_is_masked() {
     let world = World::new();
     let mark = world.env.canary("mark");
-    world.alice.secret_with("quoted", &format!("it's $a {mark}"), &["--env", "QUOTED"]);
+    world.alice.secret_with("quoted", format!("it's $a {mark}"), &["--env", "QUOTED"]);
     let print = "set -x; : \"$QUOTED\"; export -p | grep QUOTED; set | grep ^QUOTED";
     let workspace = world
         .workspace(json!({ "scripts": [on_start("Print", print), on_start("Dash", &format!("#!/bin/sh\n{print}"))] }));
