@@ -19,6 +19,7 @@ mod http;
 mod leaks;
 mod memory;
 mod metadata;
+mod network;
 mod peers;
 mod pid1;
 mod sessions;

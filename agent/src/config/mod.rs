@@ -2,6 +2,7 @@
 
 mod args;
 mod file;
+mod network;
 mod stale_files;
 mod token;
 
@@ -18,8 +19,14 @@ pub(crate) use args::duration;
 pub use stale_files::StaleFiles;
 pub use token::TokenSource;
 
+use crate::network::{HeaderError, ProxyError, Settings};
+
 /// Variable with the agent's token.
 pub const TOKEN_VARIABLE: &str = "CODER_AGENT_TOKEN";
+
+/// Variables that are the agent's alone: what it starts does not get them, because they may hold credentials.
+pub const PRIVATE_VARIABLES: [&str; 4] =
+    [TOKEN_VARIABLE, network::PROXY_VARIABLE, network::HEADER_VARIABLE, network::HEADER_COMMAND_VARIABLE];
 
 /// Variable with the path of the local socket, for agents and for those who ask.
 pub const SOCKET_VARIABLE: &str = "CODER_AGENT_SOCKET";
@@ -33,6 +40,8 @@ pub const DIRECTORY: &str = "/etc/coder-agent";
 pub struct Config {
     /// Address of the control plane, without a trailing slash in its path.
     pub url: Url,
+    /// How the agent gets there.
+    pub network: Settings,
     /// The configuration file, which may be absent at the default place.
     pub config_file: PathBuf,
     /// Where the agent's token comes from.
@@ -88,6 +97,14 @@ pub enum ConfigError {
     ReadToken { path: PathBuf, source: io::Error },
     #[error("the agent token in {origin} is unusable: {reason}")]
     BadToken { origin: String, reason: &'static str },
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    #[error(
+        "{path}: proxy must not hold a password in a file that others may read; chmod o-r {path}, or set CODER_AGENT_PROXY"
+    )]
+    ProxyPasswordInFile { path: PathBuf },
+    #[error(transparent)]
+    Header(#[from] HeaderError),
     #[error("no memory for the agent token")]
     Memory(#[source] io::Error),
 }
@@ -105,9 +122,11 @@ impl Config {
         let config_file = named.unwrap_or(Path::new(file::DEFAULT_PATH));
         let config_file = std::path::absolute(config_file).unwrap_or_else(|_| config_file.to_owned());
         let file = file::load(named)?;
+        let network = network::settings(&args, &file, variables)?;
         let url = given(args.agent_url).or(given(file.agent_url)).ok_or(ConfigError::NoUrl)?;
         Ok(Self {
             url: parse_url(&url)?,
+            network,
             config_file,
             token: find_token(args.agent_token, args.agent_token_file, file.agent_token_file, variables)?,
             log_dir: given(args.log_dir).or(given(file.log_dir)).unwrap_or_else(std::env::temp_dir),

@@ -12,7 +12,7 @@ use crate::plan::{Plan, Policy};
 /// Fetches the manifest and prints what a start would do.
 pub(super) async fn dry_run(start: Prepared) -> u8 {
     let server = start.config.url.to_string();
-    let endpoint = Endpoint::new(start.config.url, start.config.token, Role::Observer);
+    let endpoint = Endpoint::new(start.network, start.config.token, Role::Observer);
     let wire = match control::fetch_once(&endpoint).await {
         Ok(wire) => wire,
         Err(error) => return complain(&error, FAILURE),

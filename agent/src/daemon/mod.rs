@@ -83,10 +83,11 @@ async fn live(start: Prepared, orphans: Orphans) -> Result<u8, u8> {
     // First of all: whoever asks while the workspace boots waits, instead of being told that there is no agent.
     let listener =
         local_api::listen(config.socket.as_deref(), &start.process).map_err(|error| complain(&error, USAGE))?;
-    info!(version = delivery::VERSION, server = %config.url, "agent starts");
+    let proxy = start.network.proxy().map(tracing::field::display);
+    info!(version = delivery::VERSION, server = %config.url, proxy, "agent starts");
     let reporter = Reporter::default();
     let deliverer = deliverer(&config, start.process, reporter.clone()).map_err(|error| complain(&error, FAILURE))?;
-    let endpoint = Arc::new(Endpoint::new(config.url, config.token, Role::Agent));
+    let endpoint = Arc::new(Endpoint::new(start.network, config.token, Role::Agent));
     let (control, Link { manifests, state, handle }) = Control::new(endpoint.clone(), reporter);
     let rules = StartRules { strict: config.strict, has_command: !config.command.is_empty() };
     let boot = Arc::new(Boot::new(deliverer, rules));

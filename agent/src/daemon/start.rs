@@ -1,7 +1,8 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use crate::config::{self, AgentArgs, Config, ConfigError, TOKEN_VARIABLE};
+use crate::config::{self, AgentArgs, Config, ConfigError, PRIVATE_VARIABLES};
+use crate::network::{Network, ProxyError};
 use crate::sessions::place;
 use crate::sys::process;
 use crate::sys::users::{self, Account, UserError};
@@ -11,12 +12,13 @@ use super::logging::{self, LogError};
 /// What the agent knows before it makes its first request; all of it is found while there is a single thread.
 pub(super) struct Prepared {
     pub(super) config: Config,
+    pub(super) network: Network,
     pub(super) process: ProcessContext,
 }
 
 /// What the agent found about its own process.
 pub(super) struct ProcessContext {
-    /// The environment it was started with, without the agent's token; with the home and names of the user it became.
+    /// The environment it was started with, without what is the agent's alone; with the home and names of the user it became.
     pub(super) inherited: Vec<(OsString, OsString)>,
     /// What `~` stands for.
     pub(super) home: Option<PathBuf>,
@@ -35,6 +37,8 @@ pub(super) struct ProcessContext {
 pub(super) enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     #[error(
         "the agent would run everything as root: name the workspace's user with --user, or allow it with --allow-root"
     )]
@@ -51,8 +55,8 @@ impl Prepared {
         process::survive_file_size_limit();
         let mut inherited: Vec<(OsString, OsString)> = std::env::vars_os().collect();
         let config = Config::load(args, &inherited)?;
-        inherited.retain(|(name, _)| name != TOKEN_VARIABLE);
-        let wiped = process::take_variable(TOKEN_VARIABLE).map(drop);
+        inherited.retain(|(name, _)| PRIVATE_VARIABLES.iter().all(|private| name != private));
+        let wiped = PRIVATE_VARIABLES.iter().try_for_each(|name| process::take_variable(name).map(drop));
         let account = become_user(&config)?;
         if let (Some(_), Some(account)) = (&config.user, &account) {
             overwrite(&mut inherited, account);
@@ -67,7 +71,10 @@ impl Prepared {
         let state_dir = config.state_dir.clone().or_else(|| state_dir(state_home, home.as_deref()));
         let own_directories = own_directories(&config, state_dir.as_deref(), home.as_deref(), &inherited);
         let shell = shell(account.as_ref(), variable(&inherited, "SHELL"));
-        Ok(Self { config, process: ProcessContext { inherited, home, state_dir, own_directories, shell, account } })
+        // The header command runs as the user that the agent has become.
+        let network = Network::new(config.url.clone(), config.network.clone(), &inherited)?;
+        let process = ProcessContext { inherited, home, state_dir, own_directories, shell, account };
+        Ok(Self { config, network, process })
     }
 }
 

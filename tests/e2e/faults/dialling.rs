@@ -93,16 +93,26 @@ fn a_server_that_is_no_control_plane() {
     let world = Proxied::new(DEV);
     let mut agent = None;
     for (head, said) in [
-        ("200 OK", "the server answers 200 OK; is CODER_AGENT_URL the address of a Coder server?"),
+        (
+            "200 OK",
+            "a web page answers in place of the server: 200 OK; is CODER_AGENT_URL the address of a Coder server?",
+        ),
         (
             "302 Found\r\nLocation: https://login.example/?next=1",
-            "the server redirects to https://login.example/?next=1; set CODER_AGENT_URL to where the server is",
+            "the server sends us to a login page: https://login.example/; an access proxy wants a login",
+        ),
+        (
+            "307 Moved\r\nLocation: https://new.example/api/v2/workspaceagents/me/rpc",
+            "the server redirects to https://new.example/api/v2/workspaceagents/me/rpc; set CODER_AGENT_URL to where",
         ),
         (
             "101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: upgrade",
             "the server does not speak HTTP as it should",
         ),
-        ("502 Bad Gateway", "the server answers 502 Bad Gateway; the server's own log tells more"),
+        (
+            "502 Bad Gateway",
+            "a web page answers in place of the server: 502 Bad Gateway; a proxy in front of the server cannot reach it",
+        ),
     ] {
         world.proxy.point_to(page(head));
         let agent = agent.get_or_insert_with(|| world.env.agent(&world.proxy, &world.workspace).start());
