@@ -17,7 +17,7 @@ use crate::store::Session;
 use crate::store::audit::Actor;
 use crate::store::workspaces::AgentIdentity;
 
-/// Address of the other end of the connection.
+/// Address of the client: of the other end of the connection, or behind the proxies that the administrator trusts.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
 
@@ -129,7 +129,6 @@ pub fn presented(parts: &Parts) -> Option<Secret> {
 /// One body for a missing, a malformed and an unknown token. Past the limit of failures it is 429 instead.
 #[must_use]
 pub fn refused(parts: &Parts, state: &AppState, message: &str) -> ApiError {
-    state.uses.note_refused();
     match state.limits.failed_authentication(address(parts)) {
         Ok(()) => ApiError::with(
             StatusCode::UNAUTHORIZED,

@@ -27,8 +27,9 @@ impl Server {
         }
         let mut process = run.spawn("server");
         let line = process.line_with("listening on", SHORT);
+        // Up to a blank, or to the quote of a line in JSON.
         let address =
-            line.split("listening on").nth(1).unwrap_or_default().split_whitespace().next().unwrap_or_default();
+            line.split("listening on ").nth(1).unwrap_or_default().split([' ', '"']).next().unwrap_or_default();
         let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
         Self { process, url }
     }

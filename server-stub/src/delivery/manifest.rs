@@ -111,7 +111,7 @@ fn script(script: Script) -> WorkspaceAgentScript {
 }
 
 fn description(item: Metadata) -> Description {
-    // The wire counts these seconds in nanoseconds: 10 s travels as 10 ns (trap 9).
+    // The wire counts these seconds in nanoseconds: 10 s travels as 10 ns.
     let seconds_as_nanos = |seconds: i64| {
         Some(prost_types::Duration {
             seconds: seconds / 1_000_000_000,

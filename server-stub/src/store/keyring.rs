@@ -150,7 +150,8 @@ impl Keyring {
         })
     }
 
-    fn reread(&self) -> Result<(), KeyError> {
+    /// Reads the keys of the file again and adds those that are new.
+    pub fn reread(&self) -> Result<(), KeyError> {
         let keys = match &self.source {
             KeySource::File(path) => key_file::read(path)?,
             KeySource::Variable { name, text } => parse(text.expose_str().unwrap_or_default(), name)?,

@@ -3,11 +3,13 @@
 pub mod audit;
 mod backup;
 mod data_dir;
+mod disk_full;
 mod error;
 mod git_keys;
 mod key;
 mod key_file;
 mod keyring;
+mod probe;
 mod rotation;
 mod schema;
 mod secrets;
@@ -31,6 +33,7 @@ use sqlx::{Connection, Row, SqliteConnection, SqlitePool};
 
 pub use backup::{BackupError, restore};
 pub use data_dir::{DataDir, DataDirError};
+pub use disk_full::is_disk_full;
 pub(crate) use error::Doing;
 pub use error::StoreError;
 pub use git_keys::{Algorithm, AlgorithmError, GitKeyError, PairError};

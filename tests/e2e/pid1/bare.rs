@@ -1,7 +1,7 @@
 //! The static executable, in an image with nothing but busybox.
 
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 
 use nix::sys::signal::Signal;
 use tests::{LONG, Server, World};
@@ -89,6 +89,7 @@ fn a_file_of_roots_is_enough_for_tls() {
     let identity = rcgen::generate_simple_self_signed(["control.file.test".to_owned()]).unwrap();
     let cert = env.write("server.pem", identity.cert.pem());
     let private = env.write("server.key", identity.signing_key.serialize_pem());
+    fs::set_permissions(&private, fs::Permissions::from_mode(0o600)).unwrap();
     let server = env.server_with(["--tls-cert", cert.to_str().unwrap(), "--tls-key", private.to_str().unwrap()]);
     let image = Image::minimal(&env, &server, &workspace, &["sh", "-c", "printf %s \"$API_KEY\" > ~/saw; exit 5"])
         .env("CODER_AGENT_URL", &at(&server, "control.file.test"))

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
+use protocol::agent_api::log::Level;
 use protocol::agent_api::timing::{Stage, Status as Outcome};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -15,6 +16,10 @@ use crate::workspace_json::{self as shapes, level_word, lifecycle_word};
 
 /// Lines of log that people are shown; `--json` has all.
 const SHOWN_LINES: usize = 40;
+/// Failed deliveries that people are shown.
+const SHOWN_FAILURES: usize = 10;
+/// The server builds the manifest, and says what it cannot deliver, shortly before the agent says that it starts.
+const BEFORE_THE_START: SignedDuration = SignedDuration::from_secs(30);
 
 /// What an agent told beside its own rows.
 struct Reports {
@@ -44,7 +49,15 @@ impl Reports {
         self.sources.get(&line.source_id).map_or("", String::as_str)
     }
 
-    /// What no script said: how the targets of secrets fared is told there, by the agent or by us.
+    /// Failed deliveries since the last start. The agent and the server report them in sources of their own, as warnings and errors.
+    fn failures(&self, started_at: Option<Timestamp>) -> impl Iterator<Item = &Line> {
+        let failed = |line: &&Line| matches!(Level::try_from(line.level), Ok(Level::Warn | Level::Error));
+        let since = started_at.map(|start| start - BEFORE_THE_START);
+        let since = move |line: &&Line| since.is_none_or(|since| line.created_at >= since);
+        self.outcomes().filter(failed).filter(since)
+    }
+
+    /// The lines of no script.
     fn outcomes(&self) -> impl Iterator<Item = &Line> {
         let of_script = |line: &&Line| self.scripts.iter().any(|script| script.log_source_id == line.source_id);
         self.lines.iter().filter(move |line| !of_script(line))
@@ -151,7 +164,14 @@ async fn agent_text(store: &Store, agent: &Agent) -> Result<(), AdminError> {
         vec![item.display_name.clone(), output::printable(&shown), at]
     };
     section("metadata", metadata.iter().map(value).collect())?;
-    section("targets", reports.outcomes().map(|line| line_row(&reports, line)).collect())?;
+    let failures: Vec<_> = reports.failures(agent.started_at).collect();
+    let more = failures.len().saturating_sub(SHOWN_FAILURES);
+    let title = if more > 0 {
+        format!("delivery failures since the last start ({more} more, --json has all)")
+    } else {
+        "delivery failures since the last start".to_owned()
+    };
+    section(&title, failures.iter().take(SHOWN_FAILURES).map(|line| line_row(&reports, line)).collect())?;
     let skipped = reports.lines.len().saturating_sub(SHOWN_LINES);
     let title = if skipped > 0 { format!("log (last {SHOWN_LINES} lines, --json has all)") } else { "log".to_owned() };
     section(&title, reports.lines.iter().skip(skipped).map(|line| line_row(&reports, line)).collect())

@@ -121,7 +121,7 @@ async fn a_body_over_the_limit_is_refused_whether_announced_or_not() {
 async fn unknown_routes_and_methods_answer_in_json_with_the_version() {
     let world = World::new().await;
     let unknown = world.get("/nothing/here").await.is(404);
-    assert_eq!(unknown.headers["x-coder-build-version"], concat!("v", env!("CARGO_PKG_VERSION")));
+    assert_eq!(unknown.headers["x-coder-build-version"], concat!("v2.36.0+coder-server.", env!("CARGO_PKG_VERSION")));
     let wrong = world.call(&world.alice, Method::PUT, SECRETS, None).await.is(405);
     assert_eq!(wrong.headers[header::ALLOW], "GET,HEAD,POST");
     assert_eq!(wrong.headers[header::CONTENT_TYPE], "application/json; charset=utf-8");
