@@ -15,7 +15,6 @@ pub mod manifest;
 pub mod mask;
 pub mod metadata;
 pub mod names;
-pub mod network;
 pub mod plan;
 pub mod report;
 pub mod scripts;

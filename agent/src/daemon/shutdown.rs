@@ -10,7 +10,6 @@ use tracing::{debug, info, warn};
 
 use super::boot::Boot;
 use super::notify;
-use super::phase::{Ending, Phase};
 use super::signals::{Signals, is_stop};
 use crate::control::Handle;
 use crate::scripts::Summary;
@@ -40,8 +39,7 @@ pub(super) async fn shut_down(
         () = cut_short(boot, signals, &hurry) => {}
     }
     // Where nothing was ever fetched the server knows nothing of this run, and need not.
-    let is_known = matches!(boot.life.phase(), Phase::Ending(Ending { is_reported: true, .. }));
-    if is_known && timeout(FLUSH_LIMIT, boot.life.flushed()).await.is_err() {
+    if boot.reporter.state().is_some() && timeout(FLUSH_LIMIT, boot.reporter.flushed()).await.is_err() {
         warn!("the server was not told of the end within {FLUSH_LIMIT:?}");
     }
     handle.close();
@@ -53,16 +51,19 @@ pub(super) async fn shut_down(
 }
 
 async fn end_scripts(boot: &Boot, hurry: &CancellationToken) {
-    // A main process may be done before the startup scripts are; whoever asks for the end does not wait for them.
-    let is_asked = matches!(boot.life.phase(), Phase::Ending(Ending { is_asked: true, .. }));
-    boot.jobs.end(if is_asked { Duration::ZERO } else { STARTUP_GRACE }).await;
-    // Only now: the server takes no state of the start any more once it was told of the end.
-    let ending = boot.life.end(is_asked);
-    if !ending.is_reported {
+    boot.startup.close();
+    if !boot.is_ending() && timeout(STARTUP_GRACE, boot.startup.wait()).await.is_err() {
+        warn!("the startup scripts still run {STARTUP_GRACE:?} after the main process; ending them");
+    }
+    boot.stop.cancel();
+    boot.startup.wait().await;
+    boot.scheduled.close();
+    boot.scheduled.wait().await;
+    if boot.reporter.state().is_none() {
         return;
     }
-    // `--strict` runs no script after a start error.
-    let state = match boot.stop_scripts().filter(|_| ending.has_started) {
+    boot.ending();
+    let state = match boot.stop_scripts() {
         Some((runner, scripts)) => {
             let out_of_time = async {
                 sleep(STOP_LIMIT).await;
@@ -76,7 +77,7 @@ async fn end_scripts(boot: &Boot, hurry: &CancellationToken) {
         }
         None => State::Off,
     };
-    boot.life.stopped(state);
+    boot.reporter.lifecycle(state);
 }
 
 async fn cut_short(boot: &Boot, signals: &mut Signals, hurry: &CancellationToken) {
@@ -84,7 +85,7 @@ async fn cut_short(boot: &Boot, signals: &mut Signals, hurry: &CancellationToken
         let signal = signals.next().await;
         if is_stop(signal) {
             info!(%signal, "asked to end once more");
-            boot.jobs.stop();
+            boot.stop.cancel();
             hurry.cancel();
         }
     }

@@ -4,7 +4,6 @@
 
 mod encodings;
 mod patterns;
-mod quoting;
 mod stream;
 
 pub use stream::MaskedStream;

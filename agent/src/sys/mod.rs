@@ -15,7 +15,6 @@
 pub mod core_dumps;
 pub mod exec;
 pub mod fs;
-mod groups;
 pub mod memory;
 pub mod orphans;
 pub mod peer;

@@ -12,20 +12,20 @@ mod world;
 use tests::{Env, Need, requires};
 
 use machine::Machine;
-use world::Booted;
+use world::World;
 
-type Check = fn(&Booted);
+type Check = fn(&World);
 
 /// One boot serves many checks; the one that was named last is the one that failed.
 #[track_caller]
-fn check(world: &Booted, checks: &[(&str, Check)]) {
+fn check(world: &World, checks: &[(&str, Check)]) {
     for (name, check) in checks {
         eprintln!("check: {name}");
         check(world);
     }
 }
 
-fn world(test: &str) -> Option<Booted> {
+fn world(test: &str) -> Option<World> {
     let programs = [
         ("systemd-nspawn", "systemd-container"),
         ("debootstrap", "debootstrap"),
@@ -40,7 +40,7 @@ fn world(test: &str) -> Option<Booted> {
     }
     let env = Env::new();
     let machine = Machine::installed(&env);
-    Some(Booted::set_up(env, machine))
+    Some(World::set_up(env, machine))
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use tests::{LONG, wait_until};
 
-use super::world::{Booted, SERVER};
+use super::world::{SERVER, World};
 
-pub(super) fn lives(world: &Booted) {
+pub(super) fn lives(world: &World) {
     let machine = &world.machine;
     assert_eq!(machine.property(SERVER, "ActiveState"), "active");
     let pid = machine.property(SERVER, "MainPID");

@@ -8,46 +8,37 @@ mod principals;
 mod read;
 mod update;
 
-use std::ops::Deref;
-
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Env, Rest, User, World};
+use tests::{Env, Rest, Server, User};
 
 const SECRETS: &str = "/users/me/secrets";
-/// A test asks more often than a person may.
-const UNLIMITED: [&str; 2] = ["--rate-limit", "0"];
 const NO_FILES: &str = "--disable-user-secret-file-path";
 
-/// A world whose routes are asked directly, and a second user.
-struct Api {
-    world: World<()>,
+/// A server and two users.
+struct World {
+    server: Server,
+    alice: User,
     bob: User,
+    // Last, because it searches what the server has left.
+    env: Env,
 }
 
-impl Deref for Api {
-    type Target = World<()>;
-
-    fn deref(&self) -> &World<()> {
-        &self.world
-    }
-}
-
-impl Api {
+impl World {
     fn new() -> Self {
         Self::with(&[])
     }
 
     fn with(flags: &[&str]) -> Self {
-        let world = World::builder().within(Env::quiet()).server(UNLIMITED).server(flags).start();
-        Self { bob: world.env.user("bob"), world }
+        let env = Env::quiet();
+        let server = serve(&env, flags);
+        Self { server, alice: env.user("alice"), bob: env.user("bob"), env }
     }
 
     /// The same data after a restart under another policy.
     fn policy(mut self, file_paths: bool) -> Self {
-        let _ = self.world.server.terminate();
-        let flags: &[&str] = if file_paths { &[] } else { &[NO_FILES] };
-        self.world.server = self.env.server_with([&UNLIMITED[..], flags].concat());
+        let _ = self.server.terminate();
+        self.server = serve(&self.env, if file_paths { &[] } else { &[NO_FILES] });
         self
     }
 
@@ -77,6 +68,12 @@ impl Api {
         self.call(&self.alice, Method::POST, &format!("{SECRETS}/batch"), Some(body))
     }
 
+    /// Names of the stored secrets of alice.
+    fn names(&self) -> Vec<String> {
+        let list = self.get(SECRETS).body;
+        list.as_array().unwrap().iter().map(|secret| secret["name"].as_str().unwrap().to_owned()).collect()
+    }
+
     /// The newest audit records about secrets, as the administrator sees them; the last is the newest.
     fn audited(&self, count: usize) -> Vec<Value> {
         let shown = self.env.admin(["audit", "--json"]).run().success().stdout;
@@ -85,6 +82,10 @@ impl Api {
             entries.into_iter().filter(|entry| entry["resource"] == "user_secret").collect();
         about_secrets[about_secrets.len() - count..].to_vec()
     }
+}
+
+fn serve(env: &Env, flags: &[&str]) -> Server {
+    env.server_with([&["--rate-limit", "0"], flags].concat())
 }
 
 struct Answer {
