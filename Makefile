@@ -16,7 +16,7 @@ help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s'|'
 
 build: ## the executables, for development
-	$(CARGO) build --workspace --bins
+	$(CARGO) build --package agent --package server-stub --bins
 
 lint: ## formatting, clippy and documentation links; any warning fails
 	$(CARGO) fmt --all --check

@@ -28,7 +28,7 @@ bit now, and one position in sixty-four is looked at twice, not one in sixteen: 
 be faster, and hold the values in clear in memory that is neither locked nor kept out of a core dump.";
 
 pub fn measure(world: &mut World, report: &mut Report) {
-    let program = &binaries().coder.with_file_name("parts");
+    let program = &binaries().coder.with_file_name("examples").join("parts");
     let [without, with, searched, copied] = race(&world.env, program, MASKING, Part::mebibytes_a_second);
     let mut masking = Section::new("Output of scripts, masked for 50 secrets", "MiB a second");
     masking.text(MASKED);

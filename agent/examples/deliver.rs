@@ -23,7 +23,7 @@ fn main() -> io::Result<()> {
     let secrets = SecretSet { template: Vec::new(), secrets, refused: Vec::new() };
     let mut ledger = Ledger::new(Some(format!("{directory}/state").into()))?;
     ledger.begin("a server and an owner".to_owned());
-    let plan = Plan::new(&secrets, &Disk, &Policy::default(), &ledger);
+    let plan = Plan::new(secrets, &Disk, &Policy::default(), &ledger);
     let applied = files::apply(plan, &mut ledger);
-    applied.errors().next().map_or(Ok(()), |error| Err(io::Error::other(error.to_string())))
+    applied.report().errors().next().map_or(Ok(()), |error| Err(io::Error::other(error.to_string())))
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::error::Error;
+use std::io;
 
 /// An error and its sources on one line.
 #[must_use]
@@ -18,6 +19,37 @@ pub fn chain(error: &dyn Error) -> String {
         next = source.source();
     }
     text
+}
+
+/// The first error of type `T` among `error` and its sources.
+#[must_use]
+pub fn find<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = source(error);
+    }
+    None
+}
+
+/// The last of `error` and its sources.
+#[must_use]
+pub fn innermost<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
+    let mut innermost = error;
+    while let Some(next) = source(innermost) {
+        innermost = next;
+    }
+    innermost
+}
+
+/// An I/O error gives the source of what it wraps, and skips that itself.
+fn source<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
+    match error.downcast_ref::<io::Error>() {
+        Some(wrapper) => wrapper.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+        None => error.source(),
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod manifest;
 pub mod mask;
 pub mod metadata;
 pub mod names;
+pub mod network;
 pub mod plan;
 pub mod report;
 pub mod scripts;

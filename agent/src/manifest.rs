@@ -66,11 +66,33 @@ pub struct Metadata {
 #[derive(Debug)]
 pub struct SecretSet {
     /// Variables of the template by name, values not yet expanded.
-    pub template: Vec<(String, Guarded)>,
+    pub template: Vec<TemplateVariable>,
     /// The user's secrets in the server's order, in which later ones win.
     pub secrets: Vec<WorkspaceSecret>,
     /// Variables that are not set, and why; the file of the same secret is still written.
     pub refused: Vec<Refused>,
+}
+
+/// One variable of the template.
+#[derive(Debug)]
+pub struct TemplateVariable {
+    /// Its name.
+    pub name: String,
+    /// As the template wrote it.
+    pub value: Guarded,
+    /// What the template says about it.
+    pub sensitivity: Sensitivity,
+}
+
+/// What a template says about the value of a variable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sensitivity {
+    /// Nothing, as Coder's servers and older definitions.
+    Unmarked,
+    /// It is a secret: passed on byte for byte, and never shown.
+    Sensitive,
+    /// It is none.
+    Plain,
 }
 
 /// One user secret.
@@ -166,7 +188,16 @@ fn take_secrets(message: &mut wire::Manifest) -> Result<SecretSet, ManifestError
         values.push(value);
     }
     let mut held = memory::guard(values).map_err(|source| ManifestError::Memory { source })?.into_iter();
-    let template = names.into_iter().zip(held.by_ref()).collect();
+    let marks = std::mem::take(&mut message.variable_sensitivity);
+    let variable = |(name, value): (String, Guarded)| {
+        let sensitivity = match marks.get(&name) {
+            None => Sensitivity::Unmarked,
+            Some(true) => Sensitivity::Sensitive,
+            Some(false) => Sensitivity::Plain,
+        };
+        TemplateVariable { name, value, sensitivity }
+    };
+    let template = names.into_iter().zip(held.by_ref()).map(variable).collect();
     let secret = |((env_name, file_path), value)| WorkspaceSecret { env_name, file_path, value };
     Ok(SecretSet { template, secrets: targets.into_iter().zip(held).map(secret).collect(), refused })
 }

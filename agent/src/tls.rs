@@ -1,14 +1,22 @@
-//! The TLS set-up of every outgoing connection: rustls with ring, trusting the system's certificates and those named by
-//! `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+//! The TLS set-up of every outgoing connection: rustls with ring, trusting the system's certificates, those named by
+//! `SSL_CERT_FILE` and `SSL_CERT_DIR`, and those of a CA file that the user names.
 #![forbid(unsafe_code)]
+
+mod failure;
+mod verifier;
 
 use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::{ClientConfig, RootCertStore};
+use rustls::client::WantsClientCert;
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use rustls_native_certs::{CertificateResult, load_certs_from_paths};
+
+pub use failure::TlsFailure;
+use verifier::Verifier;
 
 /// Where distributions keep the bundle. The directory of single files beside it holds the same certificates, and reading
 /// both would double the time and the memory of a start.
@@ -21,14 +29,18 @@ const SYSTEM_BUNDLES: [&str; 5] = [
 ];
 const SYSTEM_DIRECTORY: &str = "/etc/ssl/certs";
 
+const FILE_VARIABLE: &str = "SSL_CERT_FILE";
+const DIRECTORY_VARIABLE: &str = "SSL_CERT_DIR";
+const CA_FILE: &str = "--ca-file";
+
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file or directory that a variable names gives no certificate.
-    #[error("no certificates in {path} (named by {variable}){}", because(.reason))]
+    /// A file or directory that the user names holds no certificate.
+    #[error("no certificates in {path} (named by {origin}){}", because(.reason))]
     Named {
-        /// `SSL_CERT_FILE` or `SSL_CERT_DIR`.
-        variable: &'static str,
+        /// `SSL_CERT_FILE`, `SSL_CERT_DIR` or `--ca-file`.
+        origin: &'static str,
         /// What it names.
         path: PathBuf,
         /// What went wrong with it.
@@ -46,32 +58,58 @@ fn because(reason: &str) -> String {
     if reason.is_empty() { String::new() } else { format!(": {reason}") }
 }
 
-/// The client side of TLS for a URL of `scheme`. The system's certificates cost half a MiB and a few milliseconds, so
-/// they are read only where the connection is encrypted (`https`, `wss`).
-pub fn client_config(scheme: &str) -> Result<ClientConfig, TlsError> {
-    let roots = if matches!(scheme, "https" | "wss") { roots()? } else { RootCertStore::empty() };
+/// The client side of TLS. It trusts the certificates in the PEM file `ca_file` besides those of the system.
+pub fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(trusted(ca_file)?);
+    if roots.is_empty() {
+        return Err(TlsError::NoRoots);
+    }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider);
-    let builder = builder.with_safe_default_protocol_versions().map_err(TlsError::Protocol)?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    let verifier = Verifier::new(roots, provider, ca_file.map(Path::to_owned)).ok_or(TlsError::NoRoots)?;
+    Ok(builder()?.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
 }
 
-fn roots() -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(system().certs);
-    for (variable, path) in named(env::var_os("SSL_CERT_FILE").as_deref(), env::var_os("SSL_CERT_DIR").as_deref()) {
-        let found = if variable == "SSL_CERT_FILE" {
-            load_certs_from_paths(Some(&path), None)
-        } else {
-            load_certs_from_paths(None, Some(&path))
-        };
-        if found.certs.is_empty() {
-            let reason = found.errors.first().map(ToString::to_string).unwrap_or_default();
-            return Err(TlsError::Named { variable, path, reason });
-        }
-        roots.add_parsable_certificates(found.certs);
+/// For a client of unencrypted connections: reads no certificates and trusts none.
+pub fn without_roots() -> Result<ClientConfig, TlsError> {
+    let with_roots: ConfigBuilder<ClientConfig, WantsClientCert> =
+        builder()?.with_root_certificates(RootCertStore::empty());
+    Ok(with_roots.with_no_client_auth())
+}
+
+/// The number of certificates in the PEM file at `path`; an error if it holds none.
+pub fn check_ca_file(path: &Path) -> Result<usize, TlsError> {
+    load(CA_FILE, path).map(|certificates| certificates.len())
+}
+
+fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, TlsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider);
+    builder.with_safe_default_protocol_versions().map_err(TlsError::Protocol)
+}
+
+/// Every certificate that a server's may lead to, or be.
+fn trusted(ca_file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let mut certificates = system().certs;
+    let variables = named(env::var_os(FILE_VARIABLE).as_deref(), env::var_os(DIRECTORY_VARIABLE).as_deref());
+    let ca_file = ca_file.map(|path| (CA_FILE, path.to_owned()));
+    for (origin, path) in variables.into_iter().chain(ca_file) {
+        certificates.extend(load(origin, &path)?);
     }
-    if roots.is_empty() { Err(TlsError::NoRoots) } else { Ok(roots) }
+    Ok(certificates)
+}
+
+fn load(origin: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found = if origin == DIRECTORY_VARIABLE {
+        load_certs_from_paths(None, Some(path))
+    } else {
+        load_certs_from_paths(Some(path), None)
+    };
+    if found.certs.is_empty() {
+        let reason = found.errors.first().map(ToString::to_string).unwrap_or_default();
+        return Err(TlsError::Named { origin, path: path.to_owned(), reason });
+    }
+    Ok(found.certs)
 }
 
 fn system() -> CertificateResult {
@@ -83,8 +121,8 @@ fn system() -> CertificateResult {
 
 /// What the two variables name; an empty one names nothing, and the second may name several directories.
 fn named(file: Option<&OsStr>, directories: Option<&OsStr>) -> Vec<(&'static str, PathBuf)> {
-    let file = file.into_iter().map(|file| ("SSL_CERT_FILE", PathBuf::from(file)));
-    let directories = directories.into_iter().flat_map(env::split_paths).map(|path| ("SSL_CERT_DIR", path));
+    let file = file.into_iter().map(|file| (FILE_VARIABLE, PathBuf::from(file)));
+    let directories = directories.into_iter().flat_map(env::split_paths).map(|path| (DIRECTORY_VARIABLE, path));
     file.chain(directories).filter(|(_, path)| !path.as_os_str().is_empty()).collect()
 }
 
@@ -102,7 +140,15 @@ mod tests {
 
     #[test]
     fn an_unencrypted_connection_reads_no_certificates() {
-        let config = client_config("http").unwrap();
-        assert_eq!(config.alpn_protocols, Vec::<Vec<u8>>::new());
+        assert_eq!(without_roots().unwrap().alpn_protocols, Vec::<Vec<u8>>::new());
+    }
+
+    #[test]
+    fn a_ca_file_that_holds_none_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ca.pem");
+        std::fs::write(&path, "no certificate").unwrap();
+        let error = check_ca_file(&path).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("no certificates in {} (named by --ca-file)", path.display())), "{error}");
     }
 }

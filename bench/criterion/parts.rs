@@ -1,5 +1,4 @@
-//! Parts of the agent by themselves, timed by criterion. `make bench` runs them in turns. This is an executable because cargo
-//! builds `coder` again, with what only tests need, wherever it builds a bench target.
+//! Parts of the agent by themselves, timed by criterion. `make bench` runs them in turns.
 #![forbid(unsafe_code)]
 
 use std::hint::black_box;
@@ -91,8 +90,8 @@ fn environment() -> Environment {
     };
     let (manifest, secrets) = manifest::split(manifest).expect("a manifest");
     let mut ledger = Ledger::new(None).expect("a ledger");
-    let files = files::apply(Plan::new(&secrets, &Disk, &Policy::default(), &ledger), &mut ledger);
-    Environment::build(std::env::vars_os().map(inherited).collect(), &manifest, secrets, &files, Options::default())
+    let files = files::apply(Plan::new(secrets, &Disk, &Policy::default(), &ledger), &mut ledger);
+    Environment::build(std::env::vars_os().map(inherited).collect(), &manifest, files, Options::default()).0
 }
 
 fn inherited((name, value): (std::ffi::OsString, std::ffi::OsString)) -> (std::ffi::OsString, Secret) {

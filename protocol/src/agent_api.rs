@@ -30,6 +30,12 @@ pub mod path {
         GET_ANNOUNCEMENT_BANNERS = "/coder.agent.v2.Agent/GetAnnouncementBanners";
         SCRIPT_COMPLETED = "/coder.agent.v2.Agent/ScriptCompleted";
         GET_RESOURCES_MONITORING_CONFIGURATION = "/coder.agent.v2.Agent/GetResourcesMonitoringConfiguration";
+        BATCH_UPDATE_APP_HEALTHS = "/coder.agent.v2.Agent/BatchUpdateAppHealths";
+        PUSH_RESOURCES_MONITORING_USAGE = "/coder.agent.v2.Agent/PushResourcesMonitoringUsage";
+        PUSH_CONTEXT_STATE = "/coder.agent.v2.Agent/PushContextState";
+        LIST_SUB_AGENTS = "/coder.agent.v2.Agent/ListSubAgents";
+        REPORT_BOUNDARY_LOGS = "/coder.agent.v2.Agent/ReportBoundaryLogs";
+        POST_TELEMETRY = "/coder.tailnet.v2.Tailnet/PostTelemetry";
         REPORT_CONNECTION = "/coder.agent.v2.Agent/ReportConnection";
         STREAM_DERP_MAPS = "/coder.tailnet.v2.Tailnet/StreamDERPMaps";
         COORDINATE = "/coder.tailnet.v2.Tailnet/Coordinate";

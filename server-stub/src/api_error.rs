@@ -6,7 +6,10 @@ use axum::response::{IntoResponse, Response};
 use protocol::problem::Problem;
 
 use crate::limits::RetryAfter;
-use crate::store::StoreError;
+use crate::store::{StoreError, is_disk_full};
+
+/// What a caller is told when nothing can be stored any more.
+pub(crate) const DISK_FULL: &str = "The server's disk is full; tell your administrator.";
 
 /// A request that is not answered with what was asked for.
 #[derive(Debug)]
@@ -57,10 +60,16 @@ impl ApiError {
         )
     }
 
-    /// A failure of ours. The log gets the whole chain, the client the operation.
+    /// A failure of the server. The log gets the whole chain of `error`; the client gets `message`, or that the disk is full.
+    ///
+    /// Errors of the store name key ids, files and tables, which are no caller's business.
     pub fn internal(message: &str, error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error, "{message}");
-        Self::with(StatusCode::INTERNAL_SERVER_ERROR, Problem::new(message).detail(error.to_string()))
+        if is_disk_full(error) {
+            return Self::with(StatusCode::INSUFFICIENT_STORAGE, Problem::new(DISK_FULL));
+        }
+        let detail = "The log of the server says why; ask your administrator.";
+        Self::with(StatusCode::INTERNAL_SERVER_ERROR, Problem::new(message).detail(detail))
     }
 }
 

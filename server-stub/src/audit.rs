@@ -1,4 +1,6 @@
-//! What is audited beside the writes themselves: the use of tokens, and requests that were refused.
+//! Records beside those of the writes themselves: uses of tokens, and counts of requests by unknown callers.
+
+mod strangers;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -7,6 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use uuid::Uuid;
+
+pub use strangers::Strangers;
 
 use crate::store::audit::Actor;
 use crate::store::{Store, StoreError, TokenUse, now};
@@ -26,7 +30,8 @@ type Key = (Uuid, Option<String>, Option<IpAddr>);
 pub struct TokenUses {
     pending: Mutex<HashMap<Key, TokenUse>>,
     unrecorded: AtomicU64,
-    refused: AtomicU64,
+    /// Requests of callers nobody knows.
+    pub strangers: Strangers,
 }
 
 impl TokenUses {
@@ -49,24 +54,16 @@ impl TokenUses {
         used.requests += 1;
     }
 
-    /// A request came without a valid token. It is counted, not stored: anyone could fill the disk with these.
-    pub fn note_refused(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-    }
-
     /// Writes what is pending.
     pub async fn flush(&self, store: &Store) -> Result<(), StoreError> {
         let uses: Vec<_> =
             self.pending.lock().unwrap_or_else(PoisonError::into_inner).drain().map(|(_, used)| used).collect();
-        for (count, what) in [
-            (self.refused.swap(0, Ordering::Relaxed), "requests without a valid token refused"),
-            (self.unrecorded.swap(0, Ordering::Relaxed), "uses of tokens not recorded, too many different ones"),
-        ] {
-            if count > 0 {
-                tracing::warn!(count, "{what}");
-            }
+        let unrecorded = self.unrecorded.swap(0, Ordering::Relaxed);
+        if unrecorded > 0 {
+            tracing::warn!(count = unrecorded, "too many different uses of tokens to record; dropped some");
         }
-        if uses.is_empty() { Ok(()) } else { store.tokens().record_uses(uses).await }
+        self.strangers.report();
+        if uses.is_empty() { Ok(()) } else { store.record_uses(uses).await }
     }
 }
 
@@ -79,7 +76,7 @@ pub async fn keep(store: Store, uses: &TokenUses, retention: Option<Duration>) {
             _ = flush.tick() => report(uses.flush(&store).await),
             _ = purge.tick() => {
                 let Some(retention) = retention else { continue };
-                report(store.audit().purge(retention).await.map(|purged| {
+                report(store.purge_audit(retention).await.map(|purged| {
                     if purged > 0 {
                         tracing::info!(purged, "purged old audit records");
                     }
@@ -91,7 +88,7 @@ pub async fn keep(store: Store, uses: &TokenUses, retention: Option<Duration>) {
 
 fn report(result: Result<(), StoreError>) {
     if let Err(error) = result {
-        tracing::error!(error = &error as &dyn std::error::Error, "audit");
+        tracing::error!(error = &error as &dyn std::error::Error, "cannot write the audit log");
     }
 }
 
@@ -114,7 +111,7 @@ mod tests {
         uses.note(&actor(2, 0), None);
         uses.flush(&store).await.unwrap();
         uses.flush(&store).await.unwrap();
-        let entries = store.audit().newest(10).await.unwrap();
+        let entries = store.audit_entries(10).await.unwrap();
         let mut counts: Vec<_> = entries.iter().map(|entry| entry.diff["requests"].as_u64().unwrap()).collect();
         counts.sort_unstable();
         assert_eq!(counts, [1, 50, 50]);

@@ -17,7 +17,7 @@ use crate::store::Session;
 use crate::store::audit::Actor;
 use crate::store::workspaces::AgentIdentity;
 
-/// Address of the other end of the connection.
+/// Address of the client: of the other end of the connection, or behind the proxies that the administrator trusts.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
 
@@ -47,7 +47,7 @@ impl FromRequestParts<AppState> for User {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let session = match presented(parts) {
-            Some(token) => state.store.tokens().session(&token).await?,
+            Some(token) => state.store.session(&token).await?,
             None => None,
         };
         let Some(session) = session else {
@@ -84,7 +84,7 @@ impl FromRequestParts<AppState> for Agent {
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let token = presented(parts);
         let found = match token.as_ref().and_then(|token| token.expose_str().ok()) {
-            Some(token) => state.store.agents().by_token(token).await?,
+            Some(token) => state.store.agent_by_token(token).await?,
             None => None,
         };
         let Some(identity) = found else {
@@ -129,7 +129,6 @@ pub fn presented(parts: &Parts) -> Option<Secret> {
 /// One body for a missing, a malformed and an unknown token. Past the limit of failures it is 429 instead.
 #[must_use]
 pub fn refused(parts: &Parts, state: &AppState, message: &str) -> ApiError {
-    state.uses.note_refused();
     match state.limits.failed_authentication(address(parts)) {
         Ok(()) => ApiError::with(
             StatusCode::UNAUTHORIZED,

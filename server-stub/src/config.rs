@@ -1,15 +1,19 @@
 //! The configuration of a command: flags, then `CODER_SERVER_…`, then Coder's own variable, then the default.
 #![expect(clippy::doc_markdown, reason = "the comments of flags are their help, where backticks would show")]
 
+mod proxies;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::Args;
 use clap::builder::BoolishValueParser;
+use clap::{Args, ValueEnum};
 use jiff::{Span, SpanRelativeTo};
 use protocol::secret::Secret;
+
+pub use proxies::TrustedProxies;
 
 use crate::limits::DEFAULT_RATE;
 use crate::store::{Algorithm, AlgorithmError, DataDir, DataDirError, KEYS_VARIABLE, KeySource, Store, StoreError};
@@ -63,9 +67,30 @@ pub struct ServeArgs {
     /// What new git keys are made for: ed25519 or ecdsa (P-256); a key that exists stays [default: ed25519]
     #[arg(long, value_name = "NAME", env = "CODER_SERVER_SSH_KEYGEN_ALGORITHM")]
     pub ssh_keygen_algorithm: Option<Algorithm>,
-    /// Connections at a time [default: what the open-file limit allows]
+    /// Serve at most this many connections at a time [default: what the open-file limit allows]
     #[arg(long, value_name = "N", env = "CODER_SERVER_MAX_CONNECTIONS")]
     pub max_connections: Option<usize>,
+    /// Believe reverse proxies at these addresses when they name the client; comma-separated networks such as 10.0.0.0/8,127.0.0.1
+    /// [also: CODER_PROXY_TRUSTED_ORIGINS]
+    #[arg(long, value_name = "NETWORKS", env = "CODER_SERVER_PROXY_TRUSTED_ORIGINS")]
+    pub proxy_trusted_origins: Option<String>,
+    /// Read the client's address from these headers of a trusted proxy, the first one that is there; such as X-Forwarded-For
+    /// [also: CODER_PROXY_TRUSTED_HEADERS]
+    #[arg(long, value_name = "HEADERS", env = "CODER_SERVER_PROXY_TRUSTED_HEADERS")]
+    pub proxy_trusted_headers: Option<String>,
+    /// Write log lines for people (text) or for programs (json)
+    #[arg(long, value_name = "FORMAT", env = "CODER_SERVER_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One line for each event, for people.
+    #[default]
+    Text,
+    /// One JSON object for each event.
+    Json,
 }
 
 /// The server's configuration.
@@ -87,6 +112,10 @@ pub struct ServeConfig {
     pub git_keys: Algorithm,
     /// Connections at a time; none for what the open-file limit allows.
     pub max_connections: Option<usize>,
+    /// The reverse proxies whose word counts.
+    pub proxies: TrustedProxies,
+    /// How log lines are written.
+    pub log_format: LogFormat,
 }
 
 /// Files of the server's identity.
@@ -111,6 +140,24 @@ pub enum ConfigError {
         /// What it should be.
         wanted: &'static str,
     },
+    /// An address that cannot be listened on.
+    #[error("{name} is \"{text}\"; {hint}")]
+    Listen {
+        /// The option or variable.
+        name: &'static str,
+        /// What it holds.
+        text: String,
+        /// What to write instead.
+        hint: String,
+    },
+    /// One half of the word of proxies.
+    #[error("--proxy-trusted-origins and --proxy-trusted-headers go together; one of them is missing")]
+    HalfProxies,
+    /// No network, or no header name.
+    #[error(
+        "\"{0}\" in --proxy-trusted-origins or --proxy-trusted-headers is no network such as 10.0.0.0/8 and no header name"
+    )]
+    Proxies(String),
     /// No algorithm of ours.
     #[error("{0} names no algorithm for git keys")]
     GitKeys(&'static str, #[source] AlgorithmError),
@@ -145,8 +192,14 @@ impl ServeArgs {
             Some(given) => given,
             None => number("CODER_API_RATE_LIMIT", text("CODER_API_RATE_LIMIT"))?.unwrap_or(DEFAULT_RATE),
         };
+        let origins = self.proxy_trusted_origins.or_else(|| text("CODER_PROXY_TRUSTED_ORIGINS"));
+        let headers = self.proxy_trusted_headers.or_else(|| text("CODER_PROXY_TRUSTED_HEADERS"));
         Ok(ServeConfig {
-            listen: self.listen.or_else(|| text("CODER_HTTP_ADDRESS")).unwrap_or_else(|| DEFAULT_LISTEN.into()),
+            listen: match (self.listen, text("CODER_HTTP_ADDRESS")) {
+                (Some(given), _) => listen("--listen", given)?,
+                (None, Some(given)) => listen("CODER_HTTP_ADDRESS", given)?,
+                (None, None) => DEFAULT_LISTEN.into(),
+            },
             access_url: access_url(self.access_url.or_else(|| text("CODER_ACCESS_URL")))?,
             tls: match (cert, key) {
                 (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
@@ -158,6 +211,8 @@ impl ServeArgs {
             rate_limit,
             git_keys: git_keys(self.ssh_keygen_algorithm, environment)?,
             max_connections: self.max_connections,
+            proxies: proxies(origins.unwrap_or_default().trim(), headers.unwrap_or_default().trim())?,
+            log_format: self.log_format,
         })
     }
 }
@@ -186,6 +241,31 @@ fn number(name: &'static str, text: Option<String>) -> Result<Option<u32>, Confi
         u32::from_str(&text).map_err(|_| ConfigError::Malformed { name, text, wanted: "a number from 0 on" })
     };
     text.map(parse).transpose()
+}
+
+fn proxies(origins: &str, headers: &str) -> Result<TrustedProxies, ConfigError> {
+    if origins.is_empty() != headers.is_empty() {
+        return Err(ConfigError::HalfProxies);
+    }
+    TrustedProxies::parse(origins, headers).map_err(ConfigError::Proxies)
+}
+
+/// Says what is missing before the system does, whose words are about names of hosts.
+fn listen(name: &'static str, text: String) -> Result<String, ConfigError> {
+    let hint = match text.rsplit_once(':') {
+        _ if text.contains("://") => "give HOST:PORT without http:// or https://".to_owned(),
+        None if text.parse::<u16>().is_ok() => format!("give HOST:PORT: 127.0.0.1:{text} for this machine only"),
+        None => format!("give HOST:PORT, such as {text}:7080"),
+        Some(("", port)) => {
+            format!("name the host: 127.0.0.1:{port} for this machine only, 0.0.0.0:{port} for every network")
+        }
+        Some((host, _)) if host.contains(':') && !host.starts_with('[') => {
+            format!("put an IPv6 address in brackets, such as [{host}]:7080")
+        }
+        Some((_, port)) if port.parse::<u16>().is_err() => "the port is a number from 0 to 65535".to_owned(),
+        Some(_) => return Ok(text),
+    };
+    Err(ConfigError::Listen { name, text, hint })
 }
 
 fn access_url(text: Option<String>) -> Result<Option<String>, ConfigError> {

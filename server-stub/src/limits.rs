@@ -59,7 +59,7 @@ impl Limits {
 
     /// Counts a failed authentication.
     pub fn failed_authentication(&self, address: Option<IpAddr>) -> Result<(), RetryAfter> {
-        self.failures.take(network(address), Instant::now())
+        self.failures.take(network(address.unwrap_or(Ipv6Addr::UNSPECIFIED.into())), Instant::now())
     }
 
     /// A place to dial in, to be held until the session stands; waits rather than refuses, for agents start in crowds.
@@ -78,9 +78,10 @@ async fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, RetryAft
     tokio::time::timeout(DIAL_WAIT, Arc::clone(places).acquire_owned()).await.map_err(|_| busy)?.map_err(|_| busy)
 }
 
-/// One IPv6 host has a whole /64 to itself.
-fn network(address: Option<IpAddr>) -> IpAddr {
-    match address.unwrap_or(Ipv6Addr::UNSPECIFIED.into()).to_canonical() {
+/// What counts as one caller: an IPv4 address, or an IPv6 /64, which one host has to itself.
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
         address @ IpAddr::V4(_) => address,
     }
@@ -158,7 +159,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_host_is_its_network_and_a_mapped_one_is_ipv4() {
-        let of = |text: &str| network(Some(text.parse().unwrap()));
+        let of = |text: &str| network(text.parse().unwrap());
         assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
         assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
         assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));

@@ -67,7 +67,7 @@ fn execute(cli: Cli) -> Result<(), RunError> {
     match cli.command {
         Command::Serve(args) => {
             let config = args.resolve(&environment)?;
-            process::log_as_server();
+            process::log_as_server(config.log_format);
             let runtime = tokio::runtime::Runtime::new().map_err(RunError::Runtime)?;
             runtime.block_on(serve::serve(config, &cli.store, &environment)).map_err(RunError::from)
         }

@@ -25,7 +25,8 @@ const REPORTS: usize = 3;
 /// In one life of so many a token is rotated.
 const ROTATION: usize = 5;
 
-struct World {
+/// A server that is killed again and again, and everybody who uses it.
+struct Crashing {
     env: Env,
     clients: Vec<Client>,
     accounts: Vec<(User, Workspace)>,
@@ -68,7 +69,7 @@ impl Drop for Life {
     }
 }
 
-impl World {
+impl Crashing {
     fn new(seed: &mut Seed) -> Self {
         let env = Env::quiet();
         let server = env.server_with(["--rate-limit", "0"]);
@@ -193,7 +194,7 @@ fn killed_at_a_hundred_writes_the_server_loses_nothing() {
         return;
     }
     let mut seed = Seed::new();
-    let mut world = World::new(&mut seed);
+    let mut world = Crashing::new(&mut seed);
     let mut killed = 0;
     for life in 1.. {
         let (call, most) = *seed.choose(&[("pwrite64", 250), ("pwrite64", 120), ("fsync", 20)]);
@@ -216,7 +217,7 @@ fn killed_at_every_write_the_server_loses_nothing() {
     if !is_possible("killed_at_every_write_the_server_loses_nothing") {
         return;
     }
-    let mut world = World::new(&mut Seed::new());
+    let mut world = Crashing::new(&mut Seed::new());
     for call in ["pwrite64", "fsync", "ftruncate", "unlink"] {
         // After the last write of a life nothing is left to be killed at; requests vary, so many lives must agree.
         let mut whole = 0;
@@ -241,7 +242,7 @@ fn keys_are_rotated_under_every_kind_of_request() {
     if !requires("keys_are_rotated_under_every_kind_of_request", &[Need::Program("sqlite3", "sqlite3")]) {
         return;
     }
-    let mut world = World::new(&mut Seed::new());
+    let mut world = Crashing::new(&mut Seed::new());
     let life = world.start(None);
     let url = life.url.clone().expect("a server");
     let (env, url) = (world.env.clone(), url.as_str());
@@ -274,7 +275,7 @@ fn keys_are_rotated_under_every_kind_of_request() {
 #[should_panic(expected = "lost or made up")]
 fn a_lost_write_is_noticed() {
     let mut seed = Seed::new();
-    let mut world = World::new(&mut seed);
+    let mut world = Crashing::new(&mut seed);
     let life = world.start(None);
     let url = life.url.clone().unwrap();
     assert!(world.clients[0].work(&url, 20) > 0);
@@ -288,7 +289,7 @@ fn a_lost_write_is_noticed() {
 #[test]
 #[should_panic(expected = "lost: Some")]
 fn a_lost_report_is_noticed() {
-    let mut world = World::new(&mut Seed::new());
+    let mut world = Crashing::new(&mut Seed::new());
     let life = world.start(None);
     let (user, workspace) = &world.accounts[0];
     assert_eq!(world.reporters[0].work(life.url.as_ref().unwrap(), workspace.token(), REPORTS), REPORTS);

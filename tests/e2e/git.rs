@@ -2,21 +2,21 @@
 
 mod agent;
 mod failures;
+mod fixture;
 mod own_choice;
 mod secrecy;
 mod server;
 mod signing;
-mod world;
 
+use fixture::Git;
 use nix::sys::signal::Signal;
 use tests::{LONG, Need, SHORT, requires, wait_until};
-use world::World;
 
 #[test]
 fn clone_push_and_fetch_with_either_kind_of_key() {
-    let Some(world) = World::new("clone_push_and_fetch_with_either_kind_of_key") else { return };
+    let Some(world) = Git::new("clone_push_and_fetch_with_either_kind_of_key") else { return };
     for algorithm in ["ed25519", "ecdsa"] {
-        let world = if algorithm == "ed25519" { &world } else { &World::start(algorithm) };
+        let world = if algorithm == "ed25519" { &world } else { &Git::start(algorithm) };
         world.authorize();
         world.repository("tool.git");
         world.git_succeeds(["clone", &world.url("tool.git"), algorithm]);
@@ -33,7 +33,7 @@ fn clone_push_and_fetch_with_either_kind_of_key() {
 
 #[test]
 fn ssh_is_as_it_is_without_us() {
-    let Some(world) = World::new("ssh_is_as_it_is_without_us") else { return };
+    let Some(world) = Git::new("ssh_is_as_it_is_without_us") else { return };
     world.authorize();
     // As git-lfs asks for its credentials.
     world.host.install("git-lfs-authenticate", "echo \"{\\\"href\\\":\\\"$1 $2\\\"}\"");
@@ -54,7 +54,7 @@ fn a_terminal_goes_through() {
     if !requires("a_terminal_goes_through", &[Need::Root]) {
         return;
     }
-    let Some(world) = World::new("a_terminal_goes_through") else { return };
+    let Some(world) = Git::new("a_terminal_goes_through") else { return };
     world.authorize();
     let terminal = world.ssh(["-tt", "git-host", "test -t 0 && echo terminal"]).terminal("").run().success();
     assert!(terminal.stdout.contains("terminal"), "{}", terminal.stdout);
@@ -62,24 +62,24 @@ fn a_terminal_goes_through() {
 
 #[test]
 fn a_signal_to_us_ends_ssh_and_us_in_the_same_way() {
-    let Some(world) = World::new("a_signal_to_us_ends_ssh_and_us_in_the_same_way") else { return };
+    let Some(world) = Git::new("a_signal_to_us_ends_ssh_and_us_in_the_same_way") else { return };
     world.authorize();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let mut running = world.ssh(["git-host", "echo up; while sleep 1; do echo; done"]).spawn("ssh");
         let _ = running.line_with("up", SHORT);
-        let ssh = world::child_of(running.pid());
+        let ssh = fixture::child_of(running.pid());
         running.signal(signal);
         let exit = running.exit_within(SHORT);
         // ssh catches some of them to restore the terminal, and then exits with 255.
         assert!(exit.signal == Some(signal as i32) || exit.code == Some(255), "{signal}: {exit:?}");
-        wait_until("the end of ssh", SHORT, || !world::is_running(ssh));
+        wait_until("the end of ssh", SHORT, || !fixture::is_running(ssh));
         assert!(world.sockets().is_empty());
     }
 }
 
 #[test]
 fn a_regenerated_key_replaces_the_old_one_at_the_next_fetch() {
-    let Some(world) = World::new("a_regenerated_key_replaces_the_old_one_at_the_next_fetch") else { return };
+    let Some(world) = Git::new("a_regenerated_key_replaces_the_old_one_at_the_next_fetch") else { return };
     world.authorize();
     world.repository("tool.git");
     world.git_succeeds(["ls-remote", &world.url("tool.git")]);
@@ -96,7 +96,7 @@ fn a_regenerated_key_replaces_the_old_one_at_the_next_fetch() {
 
 #[test]
 fn jump_hosts_are_logged_in_to_with_the_same_key() {
-    let Some(world) = World::new("jump_hosts_are_logged_in_to_with_the_same_key") else { return };
+    let Some(world) = Git::new("jump_hosts_are_logged_in_to_with_the_same_key") else { return };
     world.authorize();
     let through = world.ssh(["-J", "git-host", "inner-host", "echo there"]).limit(LONG).run().success();
     assert_eq!(through.stdout, "there\n");
@@ -104,7 +104,7 @@ fn jump_hosts_are_logged_in_to_with_the_same_key() {
 
 #[test]
 fn the_public_key_is_shown_to_who_is_signed_in_and_in_the_workspace() {
-    let Some(world) = World::new("the_public_key_is_shown_to_who_is_signed_in_and_in_the_workspace") else { return };
+    let Some(world) = Git::new("the_public_key_is_shown_to_who_is_signed_in_and_in_the_workspace") else { return };
     let signed_in = world.alice.coder(["publickey"]).run().success();
     assert!(signed_in.stdout.starts_with("ssh-ed25519 ") && signed_in.stdout.lines().count() == 1);
     assert!(signed_in.stderr.contains("https://github.com/settings/ssh/new"), "{}", signed_in.stderr);

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
-use tests::{Env, Fault, LONG, Output, Proxy, Server, User, wait_until};
+use tests::{Env, Fault, LONG, Proxy, Server, User, World, wait_until};
 
 /// Says everything it knows wherever it can; `TEMPLATE` is put in.
 const DEFINITION: &str = r#"
@@ -137,75 +137,44 @@ fn fail_in_every_way(env: &Env, alice: &User, value: &str) {
     assert_eq!(stranger.env("CODER_SESSION_TOKEN", value).stdin(value).run().exit.code, Some(1));
 }
 
-/// A server that keeps its keys in a home, where they may be, and a workspace with every kind of value.
-struct World {
-    env: Env,
-    key_flag: String,
-    server: Server,
-    alice: User,
-    agent_token: String,
+/// A server that keeps its keys in a home, where they may be, and a workspace with a value of its template.
+fn world() -> World {
+    let env = Env::new();
+    let keys = env.home().join("encryption.key");
+    env.admin_flag(format!("--encryption-key-file={}", keys.display()));
+    let server = env.server();
+    let key = fs::read_to_string(&keys).unwrap();
+    let key = key.lines().rfind(|line| !line.starts_with('#')).unwrap();
+    env.watch("encryption key", key.as_bytes());
+    env.watch("encryption key, decoded", &STANDARD.decode(key).unwrap());
+    let alice = env.user("alice");
+    let template = env.canary("template");
+    let workspace = env.workspace(&DEFINITION.replace("TEMPLATE\"", &format!("{template}\"")));
+    World { env, server, alice, workspace }
 }
 
-impl World {
-    fn new() -> Self {
-        let env = Env::new();
-        let keys = env.home().join("encryption.key");
-        let key_flag = format!("--encryption-key-file={}", keys.display());
-        let server = env.server_with([&key_flag]);
-        let key = fs::read_to_string(&keys).unwrap();
-        let key = key.lines().rfind(|line| !line.starts_with('#')).unwrap();
-        env.watch("encryption key", key.as_bytes());
-        env.watch("encryption key, decoded", &STANDARD.decode(key).unwrap());
-        let create = env.admin(["user", "create", "alice", "--json"]).arg(&key_flag);
-        let made = create.reveals().run().success().json();
-        let alice = env.user_with_token("alice", made["session_token"].as_str().unwrap());
-
-        let template = env.canary("template");
-        let definition = env.home().join("dev.yaml");
-        fs::write(&definition, DEFINITION.replace("TEMPLATE\"", &format!("{template}\""))).unwrap();
-        let apply = env.admin(["workspace", "apply", "--json"]).arg(&key_flag).arg(&definition);
-        let applied = apply.reveals().run().success().json();
-        let agent_token = applied["workspaces"][0]["agents"][0]["token"].as_str().unwrap().to_owned();
-        env.watch("agent token", agent_token.as_bytes());
-        Self { env, key_flag, server, alice, agent_token }
-    }
-
-    /// The value of one that goes into the environment.
-    fn secrets(&self) -> String {
-        let (env, alice) = (&self.env, &self.alice);
-        let value = alice.secret("api-key", &["--env", "API_KEY"]);
-        alice.secret("service", &["--env", "SERVICE_TOKEN", "--file", "~/.config/service"]);
-        let odd = format!("{} \"q\" & <b>/+?=\té", env.canary("odd"));
-        alice.secret_with("odd", odd, &["--env", "ODD", "--file", "~/.config/tool"]);
-        let pem = format!("-----BEGIN-----\n{}\n{}\n-----END-----\n", env.canary("pem"), env.canary("pem"));
-        alice.secret_with("pem", pem, &["--file", "~/.ssh/key"]);
-        alice.secret_with("json", format!("{{\"token\": \"{}\"}}", env.canary("json")), &["--env", "JSON"]);
-        value
-    }
-
-    fn admin(&self, args: &[&str]) -> Output {
-        self.env.admin(args).arg(&self.key_flag).run().success()
-    }
-
-    #[track_caller]
-    fn wait_lifecycle(&self, state: &str) {
-        wait_until(state, LONG, || {
-            let shown = self.admin(&["workspace", "show", "alice/dev", "--json"]).json();
-            shown["agents"][0]["lifecycle_state"] == state
-        });
-    }
+/// Secrets of every kind; the value of one that goes into the environment.
+fn secrets(World { env, alice, .. }: &World) -> String {
+    let value = alice.secret("api-key", &["--env", "API_KEY"]);
+    alice.secret("service", &["--env", "SERVICE_TOKEN", "--file", "~/.config/service"]);
+    let odd = format!("{} \"q\" & <b>/+?=\té", env.canary("odd"));
+    alice.secret_with("odd", odd, &["--env", "ODD", "--file", "~/.config/tool"]);
+    let pem = format!("-----BEGIN-----\n{}\n{}\n-----END-----\n", env.canary("pem"), env.canary("pem"));
+    alice.secret_with("pem", pem, &["--file", "~/.ssh/key"]);
+    alice.secret_with("json", format!("{{\"token\": \"{}\"}}", env.canary("json")), &["--env", "JSON"]);
+    value
 }
 
 #[test]
 fn no_value_is_anywhere_after_everything_was_used() {
-    let mut world = World::new();
+    let mut world = world();
     let env = world.env.clone();
     let lines = CommandLines::watch();
-    let value = world.secrets();
+    let value = secrets(&world);
     let proxy = Proxy::new(&world.server);
-    let mut agent = env.agent_with_token(&proxy, &world.agent_token).start();
+    let mut agent = env.agent(&proxy, &world.workspace).start();
     // One of the scripts fails.
-    world.wait_lifecycle("start_error");
+    world.workspace.wait_lifecycle("start_error");
     assert!(agent.home().join("done").exists());
     note_process(&env, "agent", agent.pid());
     note_process(&env, "server", world.server.pid());
@@ -230,13 +199,13 @@ fn no_value_is_anywhere_after_everything_was_used() {
         &["token", "list"],
         &["workspace", "show", "alice/dev"],
     ] {
-        let _ = world.admin(command);
+        let _ = env.admin(command).run().success();
     }
     let _ = world.alice.coder(["secret", "list", "-o", "json"]).run().success();
     env.hunt();
 
     assert_eq!(agent.terminate().code, Some(0));
-    world.wait_lifecycle("off");
+    world.workspace.wait_lifecycle("off");
     env.hunt();
     assert_eq!(world.server.terminate().code, Some(0));
     lines.write(&env);
@@ -248,7 +217,7 @@ fn no_value_is_anywhere_after_everything_was_used() {
 /// In every place and form; else the test above would pass whatever happened.
 #[test]
 fn a_planted_value_is_found_wherever_it_is() {
-    let world = tests::World::with(tests::DEV);
+    let world = World::with(tests::DEV);
     let value = world.alice.secret("api-key", &["--env", "API_KEY"]);
     let agent = world.agent().start();
     world.workspace.wait_lifecycle("ready");

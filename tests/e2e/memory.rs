@@ -25,9 +25,7 @@ const ROOT_WITH_GDB: [Need; 2] = [Need::Root, Need::Program("gcore", "gdb")];
 fn world() -> World {
     let env = Env::new();
     let definition = DEFINITION.replace("\"TEMPLATE\"", &env.canary("template"));
-    let world = World::within(env, &definition);
-    // Its author's file.
-    fs::remove_file(world.env.path("work/workspace.yaml")).unwrap();
+    let world = World::builder().within(env).with(&definition);
     let (env, alice) = (&world.env, &world.alice);
     alice.secret("key", &["--env", "KEY"]);
     alice.secret("tool", &["--file", "~/.config/tool"]);

@@ -10,7 +10,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use nix::sys::signal::Signal;
-use tests::{Env, LONG, Need, Process, Proxy, Run, SHORT, Server, Workspace, binaries, requires, wait_for, wait_until};
+use tests::{
+    Env, LONG, Need, Process, Proxy, Run, SHORT, Server, Workspace, World, binaries, requires, wait_for, wait_until,
+};
 
 use image::Image;
 use terminal::Terminal;
@@ -29,12 +31,10 @@ fn needs_namespaces(test: &str) -> bool {
 }
 
 /// A server with a secret, and a workspace to boot.
-fn world() -> (Env, Server, Workspace, String) {
-    let env = Env::new();
-    let server = env.server();
-    let key = env.user("alice").secret("api-key", &["--env", "API_KEY"]);
-    let workspace = env.workspace(DEFINITION);
-    (env, server, workspace, key)
+fn world() -> (World, String) {
+    let world = World::with(DEFINITION);
+    let key = world.alice.secret("api-key", &["--env", "API_KEY"]);
+    (world, key)
 }
 
 /// The agent as process 1 of namespaces of its own, with a home of its own.
@@ -79,7 +79,7 @@ fn the_exit_code_is_the_main_processs_and_the_stop_scripts_have_run() {
         return;
     }
     for (script, code) in [("printf %s \"$API_KEY\" > ~/saw; exit 7", 7), ("kill -KILL $$", 137)] {
-        let (env, server, workspace, key) = world();
+        let (World { env, server, workspace, .. }, key) = world();
         let inside = inside(&env, &server, &workspace, &[], &["sh", "-c", script]);
         let _ = inside.run.run().exits(code);
         assert_eq!(fs::read_to_string(inside.home.join("stop-saw")).unwrap(), key);
@@ -95,7 +95,7 @@ fn signals_reach_the_main_process_and_process_one_holds_no_token() {
     if !needs_namespaces("signals_reach_the_main_process_and_process_one_holds_no_token") {
         return;
     }
-    let (env, server, workspace, key) = world();
+    let (World { env, server, workspace, .. }, key) = world();
     let script = "trap 'echo hup' HUP; trap 'echo usr1' USR1; trap 'echo term; exit 42' TERM; \
                   echo up; while :; do sleep 0.02; done";
     let inside = inside(&env, &server, &workspace, &[], &["sh", "-c", script]);
@@ -144,7 +144,7 @@ fn orphans_are_reaped_and_what_is_left_is_asked_to_end() {
     if !needs_namespaces("orphans_are_reaped_and_what_is_left_is_asked_to_end") {
         return;
     }
-    let (env, server, workspace, _) = world();
+    let (World { env, server, workspace, .. }, _) = world();
     // Fifty orphans that end, one that ends when asked, one that must be killed.
     let script = "for i in $(seq 50); do setsid sh -c 'sleep 0.01 & :' ; done
         setsid sh -c 'trap \"echo asked > ~/asked; exit\" TERM; echo up > ~/one; while :; do sleep 0.02; done' &
@@ -162,7 +162,7 @@ fn a_stop_before_the_main_process_ends_the_container() {
     if !needs_namespaces("a_stop_before_the_main_process_ends_the_container") {
         return;
     }
-    let (env, server, workspace, _) = world();
+    let (World { env, server, workspace, .. }, _) = world();
     drop(server);
     let proxy = Proxy::new("http://127.0.0.1:1");
     let home = env.new_home("homes/waiting");
@@ -187,7 +187,7 @@ fn on_a_terminal_the_main_process_has_its_keys_and_job_control() {
     if !requires("on_a_terminal_the_main_process_has_its_keys_and_job_control", &needs) {
         return;
     }
-    let (env, server, workspace, _) = world();
+    let (World { env, server, workspace, .. }, _) = world();
     let home = env.new_home("homes/terminal");
     // A container's process 1 leads a session whose terminal it has, which is what `setsid -c` is for.
     let line = format!(
@@ -216,7 +216,7 @@ fn a_bare_image_boots_as_any_user_with_a_root_that_is_read_only() {
     }
     // No passwd file at all, so no user has an entry.
     for (uid, read_only) in [(0, false), (1000, false), (123_456, false), (123_456, true), (0, true)] {
-        let (env, server, workspace, key) = world();
+        let (World { env, server, workspace, .. }, key) = world();
         env.watch("the key", key.as_bytes());
         let script = "test -n \"$API_KEY\" && echo \"$$ $(id -u) $HOME\"; exit 5";
         let mut image =
@@ -247,7 +247,7 @@ fn behind_an_init_of_the_engine_there_is_no_second_one() {
     if !requires("behind_an_init_of_the_engine_there_is_no_second_one", &needs) {
         return;
     }
-    let (env, server, workspace, _) = world();
+    let (World { env, server, workspace, .. }, _) = world();
     let script =
         "setsid sh -c 'trap \"echo asked > ~/asked; exit\" TERM; echo up > ~/daemon; while :; do sleep 0.02; done' &
         while ! test -e ~/daemon; do sleep 0.02; done

@@ -4,6 +4,6 @@ mod broken;
 pub(crate) mod channels;
 mod elsewhere;
 mod git;
+pub(crate) mod logins;
 mod restricted;
 mod transparent;
-pub(crate) mod world;

@@ -10,7 +10,7 @@ use tests::nasty::{self, NASTY, Seen};
 use tests::{LONG, Need, Process, requires, wait_until};
 
 use crate::ssh::channels::channels;
-use crate::ssh::world::World;
+use crate::ssh::logins::Logins;
 
 /// What else there is: set by sshd, login, su, cron or the shell, taken over from the agent's start, or a script's own.
 const SURROUNDINGS: &str = "USER LOGNAME HOME PATH SHELL MAIL TZ LANG TERM TMPDIR PWD OLDPWD SHLVL _ HUSHLOGIN MOTD_SHOWN \
@@ -28,7 +28,7 @@ fn definition(template: &str) -> String {
 }
 
 /// Boots with these variables in the image, and looks at a process of each way in. Ends the workspace.
-fn all_ways(world: &World, image: &[(&str, &str)]) -> Vec<(&'static str, Seen)> {
+fn all_ways(world: &Logins, image: &[(&str, &str)]) -> Vec<(&'static str, Seen)> {
     let run = world.agent_run(world.server.url()).args(["--", "sh", "-c", MAIN]);
     let mut agent = image.iter().fold(run, |run, (name, value)| run.env(name, value)).spawn("agent");
     world.workspace.wait_lifecycle("ready");
@@ -43,13 +43,13 @@ fn all_ways(world: &World, image: &[(&str, &str)]) -> Vec<(&'static str, Seen)> 
     ways
 }
 
-fn wait_seen(world: &World, name: &str) -> Seen {
+fn wait_seen(world: &Logins, name: &str) -> Seen {
     let path = world.account.home.join("project").join(name);
     wait_until(&path.display().to_string(), LONG, || path.exists());
     Seen::read(path)
 }
 
-fn exec(world: &World) -> Seen {
+fn exec(world: &Logins) -> Seen {
     let command = format!("{} exec -- env -0", world.env.path("bin/coder").display());
     Seen::parse(&world.account.sh(&command).reveals().run().success().stdout_bytes)
 }
@@ -58,8 +58,8 @@ fn end(agent: &mut Process) {
     assert_eq!(agent.terminate().code, Some(128 + 15), "the main process gets the signal: {}", agent.stderr());
 }
 
-fn world(test: &str, template: &str) -> Option<World> {
-    requires(test, &machine::NEEDS).then(|| World::of(test, &definition(template))).flatten()
+fn world(test: &str, template: &str) -> Option<Logins> {
+    requires(test, &machine::NEEDS).then(|| Logins::of(test, &definition(template))).flatten()
 }
 
 #[test]

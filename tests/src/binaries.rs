@@ -80,9 +80,18 @@ fn once_a_run() -> Binaries {
 
 fn build() -> Binaries {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    // The whole workspace, so that features unify as they did for the tests and nothing is compiled twice.
+    // As `make build` and `make demo` do, so that nothing is compiled twice.
     let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--quiet", "--workspace", "--bins", "--message-format=json-render-diagnostics"])
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "agent",
+            "--package",
+            "server-stub",
+            "--bins",
+            "--message-format=json-render-diagnostics",
+        ])
         .current_dir(workspace)
         .stderr(Stdio::inherit())
         .output()

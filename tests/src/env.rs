@@ -1,6 +1,6 @@
 //! The scratch directory of one test and everything that starts in it.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,6 +33,7 @@ struct Inner {
     logs: AtomicUsize,
     trace: bool,
     url: Mutex<Option<String>>,
+    admin_flags: Mutex<Vec<OsString>>,
 }
 
 impl Default for Env {
@@ -62,6 +63,7 @@ impl Env {
             logs: AtomicUsize::new(0),
             trace,
             url: Mutex::default(),
+            admin_flags: Mutex::default(),
         }));
         for name in ["tmp", "logs", "work"] {
             fs::create_dir(env.path(name)).expect("make a directory");
@@ -151,7 +153,13 @@ impl Env {
 
     /// `coder-server ARGS…` on the test's data directory.
     pub fn admin<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Run {
-        self.program(&binaries().server).args(args).arg("--data-dir").arg(self.data_dir())
+        let flags = self.0.admin_flags.lock().unwrap().clone();
+        self.program(&binaries().server).args(args).args(flags).arg("--data-dir").arg(self.data_dir())
+    }
+
+    /// Adds a flag to each `coder-server` command from now on, such as the place of the keys.
+    pub fn admin_flag(&self, flag: impl Into<OsString>) {
+        self.0.admin_flags.lock().unwrap().push(flag.into());
     }
 
     // --- what a test is made of ---

@@ -14,10 +14,11 @@
 //! ```
 //!
 //! - [`Env`]: the scratch directory, the cleared environment, and the hunt for values when the test ends
-//! - [`World`]: a server, alice and her workspace, which is what most tests need
+//! - [`World`]: a server, alice and her workspace, which is what most tests need; what a theme adds goes around it
 //! - [`Run`] and [`Output`]: one command line and what it printed
 //! - [`Process`], [`Server`], [`Agent`]: what runs meanwhile; ended by pid when dropped
 //! - [`Sshd`], [`Account`], [`GitHost`]: logins of a user of this machine
+//! - [`ControlPlane`]: a peer that shares no code with the product, and records what it hears
 //! - [`Proxy`]: faults between a client and the server
 //! - [`fleet`]: agents by the thousand
 //! - [`Rest`]: requests without the command line
@@ -32,6 +33,7 @@ mod agent;
 mod binaries;
 mod canary;
 mod command;
+pub mod control_plane;
 mod env;
 pub mod fleet;
 mod git_host;
@@ -52,6 +54,7 @@ pub use agent::{Agent, AgentBuilder};
 pub use binaries::{Binaries, binaries, static_coder};
 pub use canary::{Canaries, Leak};
 pub use command::{Output, Run};
+pub use control_plane::ControlPlane;
 pub use env::Env;
 pub use git_host::GitHost;
 pub use needs::{Need, requires};
@@ -63,4 +66,4 @@ pub use server::{Server, User};
 pub use sshd::{Sshd, drop_in, shipped};
 pub use wait::{LONG, SHORT, wait_for, wait_until};
 pub use workspace::{AgentToken, Workspace};
-pub use world::{DEV, World};
+pub use world::{DEV, World, WorldBuilder};

@@ -3,6 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::ops::{Deref, DerefMut};
 
+use serde_json::Value;
+
 use crate::command::Run;
 use crate::env::Env;
 use crate::process::Process;
@@ -25,8 +27,9 @@ impl Server {
         }
         let mut process = run.spawn("server");
         let line = process.line_with("listening on", SHORT);
+        // Up to a blank, or to the quote of a line in JSON.
         let address =
-            line.split("listening on").nth(1).unwrap_or_default().split_whitespace().next().unwrap_or_default();
+            line.split("listening on ").nth(1).unwrap_or_default().split([' ', '"']).next().unwrap_or_default();
         let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
         Self { process, url }
     }
@@ -102,6 +105,20 @@ impl User {
     pub fn secret_with(&self, name: &str, value: impl AsRef<[u8]>, flags: &[&str]) {
         self.env.watch(name, value.as_ref());
         let _ = self.coder(["secret", "create", name]).args(flags).stdin(value).run().success();
+    }
+
+    /// One of their secrets, as the server lists it.
+    #[track_caller]
+    pub fn stored(&self, name: &str) -> Value {
+        self.rest().get(&format!("/users/me/secrets/{name}")).expect(200).json
+    }
+
+    /// The names of their secrets, as the server lists them.
+    #[track_caller]
+    pub fn names(&self) -> Vec<String> {
+        let listed = self.rest().get("/users/me/secrets").expect(200).json;
+        let listed = listed.as_array().expect("a list").iter();
+        listed.map(|secret| secret["name"].as_str().expect("a name").to_owned()).collect()
     }
 
     /// Requests as this user, to the server that was started last.

@@ -1,5 +1,7 @@
 //! A workspace that the server knows.
 
+use std::fs;
+
 use serde_json::Value;
 
 use crate::env::Env;
@@ -27,7 +29,9 @@ pub struct AgentToken {
 impl Workspace {
     #[track_caller]
     pub(crate) fn apply(env: &Env, definition: &str) -> Self {
-        let file = env.write("workspace.yaml", definition);
+        // Its author's file, which may hold values of the template.
+        let file = env.home().join("workspace.yaml");
+        fs::write(&file, definition).expect("write a definition");
         let applied = env.admin(["workspace", "apply", "--json"]).arg(file).reveals().run().success().json();
         let workspace = &applied["workspaces"][0];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -2,8 +2,6 @@
 
 mod change;
 
-use std::error::Error;
-use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -12,12 +10,14 @@ use protocol::problem::Problem;
 use protocol::rest::{BUILD_VERSION_HEADER, SESSION_TOKEN_HEADER};
 use protocol::secret::Secret;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
-use reqwest::{Method, Response, StatusCode, Url, redirect};
+use reqwest::{Method, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 
 use super::mistakes;
 use super::server::ServerError;
-use crate::{names, tls};
+use crate::errors;
+use crate::network::Network;
+use crate::tls::TlsFailure;
 pub(crate) use change::Changed;
 
 /// What `--version` and the User-Agent say.
@@ -41,14 +41,26 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     /// No connection, or it broke.
-    #[error("cannot reach {server}")]
+    #[error("cannot reach {server}{}", through(.proxy.as_deref()))]
     Unreachable {
         /// The server's address.
         server: String,
         /// Whether a connection was there, so that the server may have read the request.
         connected: bool,
+        /// The proxy in between.
+        proxy: Option<String>,
         /// The innermost reason.
         source: Cause,
+    },
+    /// No TLS with the server, or not with this one.
+    #[error("no secure connection to {server}{}", through(.proxy.as_deref()))]
+    Tls {
+        /// The server's address.
+        server: String,
+        /// The proxy in between.
+        proxy: Option<String>,
+        /// Why.
+        source: TlsFailure,
     },
     /// The server took too long.
     #[error("{server} did not answer within {} s", REQUEST_LIMIT.as_secs())]
@@ -65,6 +77,8 @@ pub(crate) enum ClientError {
         status: StatusCode,
         /// What the server says.
         problem: Problem,
+        /// The server of the sign-in, if it is another one.
+        elsewhere: Option<String>,
     },
     /// The server does not know the route: it is too old, or another product.
     #[error("this server{version} does not offer what was asked")]
@@ -83,10 +97,12 @@ pub(crate) enum ClientError {
         content: String,
     },
     /// Something answered that is no Coder server.
-    #[error("{server} is not a Coder server: it answered {status} with {content}")]
+    #[error("{server}{} is not a Coder server: it answered {status} with {content}", through(.proxy.as_deref()))]
     NotCoder {
         /// The server's address.
         server: String,
+        /// The proxy in between.
+        proxy: Option<String>,
         /// The HTTP status.
         status: StatusCode,
         /// What the answer was.
@@ -118,8 +134,36 @@ pub(crate) enum ClientError {
 
 /// The innermost source of a failure. Those around it say "error sending request" in three ways.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Cause(String);
+pub(crate) enum Cause {
+    /// The proxy does not know us.
+    #[error("the proxy wants a user name and password, or refuses ours")]
+    ProxyLogin,
+    /// The proxy does not connect us.
+    #[error("the proxy refuses to connect to the server, or cannot")]
+    ProxyRefused,
+    /// What came is not HTTP.
+    #[error("{0}")]
+    NotHttp(String),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Cause {
+    /// hyper has no types for these that others could name.
+    fn new(text: String) -> Self {
+        match text.as_str() {
+            "tunnel error: proxy authorization required" => Self::ProxyLogin,
+            "tunnel error: unsuccessful" => Self::ProxyRefused,
+            _ if text.starts_with("invalid HTTP") => Self::NotHttp(text),
+            _ => Self::Other(text),
+        }
+    }
+}
+
+fn through(proxy: Option<&str>) -> String {
+    proxy.map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default()
+}
 
 impl ClientError {
     /// The HTTP status of a refusal.
@@ -142,7 +186,7 @@ impl ClientError {
             Self::Refused { status, .. } | Self::NotCoder { status, .. } | Self::Gateway { status, .. } => {
                 status.is_server_error() || status.is_success()
             }
-            Self::NoRoute { .. } | Self::Redirected { .. } | Self::Body { .. } => false,
+            Self::Tls { .. } | Self::NoRoute { .. } | Self::Redirected { .. } | Self::Body { .. } => false,
         }
     }
 
@@ -154,20 +198,33 @@ impl ClientError {
     /// What the user can do about it.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            // What `openssl req -x509` makes by default.
-            Self::Unreachable { source, .. } if source.0.contains("CaUsedAsEndEntity") => {
-                Some("Its certificate is one of an authority; a server's has basicConstraints=CA:FALSE.".into())
-            }
-            Self::Unreachable { source, .. } if source.0.contains("certificate") => {
-                Some("Add the authority that signed its certificate to the system, or name it in SSL_CERT_FILE.".into())
+            Self::Tls { source, server, .. } => Some(source.hint(&format!("coder login {server} --ca-file FILE"))),
+            Self::Unreachable { proxy: Some(_), .. } => Some(
+                "Check the address of the proxy, and that it lets you through; NO_PROXY excepts a server from it."
+                    .into(),
+            ),
+            Self::Unreachable { source: Cause::NotHttp(_), server, .. } if server.starts_with("http://") => {
+                Some("Check the address: a server that speaks TLS has one that starts with https://.".into())
             }
             Self::Unreachable { .. } | Self::Timeout { .. } => {
                 Some("Check the address, http or https included, and that the server runs.".into())
+            }
+            Self::Refused { status: StatusCode::UNAUTHORIZED, elsewhere: Some(elsewhere), server, .. } => {
+                Some(format!(
+                    "You are signed in to {elsewhere}, and the session token of that server is sent to no other one. \
+                 Sign in here with: coder login {server}"
+                ))
             }
             Self::Refused { status: StatusCode::UNAUTHORIZED, server, .. } => {
                 Some(format!("Log in with a session token that is valid: coder login {server}"))
             }
             Self::Gateway { .. } => Some("Try again later, or tell the administrator of the server.".into()),
+            Self::NotCoder { status: StatusCode::PROXY_AUTHENTICATION_REQUIRED, proxy: Some(_), .. } => {
+                Some("Give the proxy's user name and password in its address: http://USER:PASSWORD@HOST:PORT".into())
+            }
+            Self::NotCoder { status: StatusCode::BAD_REQUEST, server, .. } if server.starts_with("http://") => {
+                Some("Check the address: a server that speaks TLS has one that starts with https://.".into())
+            }
             Self::NotCoder { .. } => Some("Check the address. To use another one: coder login <url>".into()),
             Self::Redirected { .. } => Some("If that is your server, log in to it: coder login <url>".into()),
             _ => None,
@@ -178,13 +235,15 @@ impl ClientError {
 /// A client of one server.
 pub(crate) struct Client {
     http: reqwest::Client,
-    base: Url,
+    network: Network,
+    /// The server of the sign-in, if it is another one.
+    elsewhere: Option<String>,
     version: OnceLock<String>,
 }
 
 impl Client {
-    /// A client of the server at `base`. `headers` go with every request.
-    pub(crate) fn new(base: Url, token: Option<&Secret>, mut headers: HeaderMap) -> Result<Self, ServerError> {
+    /// A client of the server that `network` leads to. `headers` go with every request.
+    pub(crate) fn new(network: Network, token: Option<&Secret>, mut headers: HeaderMap) -> Result<Self, ServerError> {
         if let Some(token) = token {
             if let Some(mistake) = mistakes::no_session_token(token) {
                 return Err(ServerError::NoSessionToken(mistake));
@@ -193,26 +252,26 @@ impl Client {
             token.set_sensitive(true);
             headers.insert(SESSION_TOKEN_HEADER, token);
         }
-        let mut http = names::http_client();
-        if is_loopback(&base) {
-            // A proxy for the outside cannot reach this machine's own server, and would only get to see the token.
-            http = http.no_proxy();
-        }
-        let http = http
-            .tls_backend_preconfigured(tls::client_config(base.scheme())?)
+        let http = network
+            .client()?
             .user_agent(format!("coder-cli/{VERSION}"))
             .default_headers(headers)
-            .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT_LIMIT)
             .timeout(REQUEST_LIMIT)
             .build()
             .map_err(|error| ServerError::Http(error.without_url()))?;
-        Ok(Self { http, base, version: OnceLock::new() })
+        Ok(Self { http, network, elsewhere: None, version: OnceLock::new() })
+    }
+
+    /// Says that the user is signed in to the server at `url`, which is not this one.
+    pub(crate) fn signed_in_to(mut self, url: &Url) -> Self {
+        self.elsewhere = Some(shown(url));
+        self
     }
 
     /// The server's address as it may be shown: without user name and password.
     pub(crate) fn server(&self) -> String {
-        shown(&self.base)
+        shown(self.network.url())
     }
 
     /// The version of the server as a message shows it: such as ` (v2.36.0)`, and nothing before its first answer.
@@ -236,7 +295,7 @@ impl Client {
 
     /// Sends a request and waits for the head of its answer.
     async fn respond(&self, method: Method, path: &[&str], body: Option<Vec<u8>>) -> Result<Response, ClientError> {
-        let mut request = self.http.request(method, route(&self.base, path));
+        let mut request = self.http.request(method, route(self.network.url(), path));
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
@@ -260,7 +319,7 @@ impl Client {
                 StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
                     ClientError::Gateway { server, status, content }
                 }
-                _ => ClientError::NotCoder { server, status, content },
+                _ => ClientError::NotCoder { server, proxy: self.proxy(), status, content },
             });
         }
         if status.is_success() { Ok(()) } else { Err(self.refused(status, body)) }
@@ -282,11 +341,16 @@ impl Client {
         if error.is_timeout() && !error.is_connect() {
             return ClientError::Timeout { server };
         }
-        let mut innermost: &dyn Error = error;
-        while let Some(source) = innermost.source() {
-            innermost = source;
+        let proxy = self.proxy();
+        if let Some(source) = TlsFailure::find(error).filter(|_| error.is_connect()) {
+            return ClientError::Tls { server, proxy, source };
         }
-        ClientError::Unreachable { server, connected: !error.is_connect(), source: Cause(innermost.to_string()) }
+        let (connected, source) = (!error.is_connect(), Cause::new(errors::innermost(error).to_string()));
+        ClientError::Unreachable { server, connected, proxy, source }
+    }
+
+    fn proxy(&self) -> Option<String> {
+        self.network.proxy().map(ToString::to_string)
     }
 
     fn refused(&self, status: StatusCode, body: &[u8]) -> ClientError {
@@ -295,12 +359,12 @@ impl Client {
         if status == StatusCode::NOT_FOUND && problem.message.starts_with(NO_ROUTE) {
             return ClientError::NoRoute { version: self.shown_version() };
         }
-        ClientError::Refused { server: self.server(), status, problem }
+        ClientError::Refused { server: self.server(), status, problem, elsewhere: self.elsewhere.clone() }
     }
 
     fn redirected(&self, headers: &HeaderMap) -> ClientError {
         let location = headers.get(LOCATION).and_then(|location| location.to_str().ok()).unwrap_or_default();
-        let location = self.base.join(location).map_or_else(|_| "another place".into(), |url| shown(&url));
+        let location = self.network.url().join(location).map_or_else(|_| "another place".into(), |url| shown(&url));
         ClientError::Redirected { server: self.server(), location }
     }
 }
@@ -317,11 +381,6 @@ fn content_type(headers: &HeaderMap) -> &str {
 
 fn is_json(headers: &HeaderMap) -> bool {
     content_type(headers).eq_ignore_ascii_case("application/json")
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host.parse::<IpAddr>().map_or(host == "localhost", |address| address.is_loopback())
 }
 
 /// The address of a route, below the path that the server may have.

@@ -1,4 +1,5 @@
-//! The directory of the sign-in, shared with Coder's own command line: `url` and `session`, one line each.
+//! The directory of the sign-in, shared with Coder's own command line: `url` and `session`, one line each,
+//! and `ca.pem`, which is ours. `url` says whose token `session` is: no other server gets it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -15,6 +16,7 @@ pub(crate) const MAX_LINE_BYTES: usize = 8192;
 
 const URL: &str = "url";
 const SESSION: &str = "session";
+const CA: &str = "ca.pem";
 
 /// A failure in the directory, with its path.
 #[derive(Debug, thiserror::Error)]
@@ -58,12 +60,22 @@ impl ConfigDir {
         self.read(SESSION)
     }
 
-    /// Keeps a sign-in. A token never stands beside another server's address, wherever this is interrupted.
-    pub(crate) fn store(&self, url: &str, session: &Secret) -> Result<(), ConfigDirError> {
+    /// The certificates to trust for that address, a PEM file, if some were named at the sign-in.
+    pub(crate) fn ca_file(&self) -> Option<PathBuf> {
+        Some(self.0.join(CA)).filter(|path| path.exists())
+    }
+
+    /// Keeps a sign-in, with a copy of the certificates to trust for it. A token never stands beside another server's
+    /// address, wherever this is interrupted.
+    pub(crate) fn store(&self, url: &str, session: &Secret, ca: Option<&[u8]>) -> Result<(), ConfigDirError> {
         let create = DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
         create.map_err(ConfigDirError::at("create", &self.0))?;
         self.remove(SESSION)?;
         self.write(URL, url.as_bytes())?;
+        match ca {
+            Some(ca) => self.write(CA, ca)?,
+            None => drop(self.remove(CA)?),
+        }
         self.write(SESSION, session.expose())
     }
 
@@ -71,6 +83,7 @@ impl ConfigDir {
     pub(crate) fn forget(&self) -> Result<bool, ConfigDirError> {
         let session = self.remove(SESSION)?;
         let url = self.remove(URL)?;
+        self.remove(CA)?;
         Ok(session || url)
     }
 
@@ -136,8 +149,10 @@ mod tests {
         assert_eq!(dir.session().unwrap(), None);
         assert!(!dir.forget().unwrap());
 
-        dir.store("https://one.example", &Secret::from("first".to_owned())).unwrap();
-        dir.store("https://two.example", &Secret::from("second".to_owned())).unwrap();
+        dir.store("https://one.example", &Secret::from("first".to_owned()), Some(b"pem")).unwrap();
+        assert_eq!(dir.ca_file(), Some(path.join(CA)));
+        dir.store("https://two.example", &Secret::from("second".to_owned()), None).unwrap();
+        assert_eq!(dir.ca_file(), None);
         assert_eq!(dir.url().unwrap().as_deref(), Some("https://two.example"));
         assert_eq!(dir.session().unwrap(), Some(Secret::from("second".to_owned())));
         assert_eq!([mode(&path), mode(&path.join(URL)), mode(&path.join(SESSION))], [0o700, 0o600, 0o600]);

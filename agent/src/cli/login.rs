@@ -1,5 +1,8 @@
 //! `coder login`
 
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
 use clap::Args;
 use protocol::rest::User;
 use protocol::secret::Secret;
@@ -9,6 +12,7 @@ use super::error::CliError;
 use super::mistakes;
 use super::server::{self, ServerArgs};
 use super::ui;
+use crate::tls;
 
 /// Sign in to a server
 ///
@@ -23,6 +27,9 @@ Examples:
   # Take the session token from a file, as scripts do.
   coder login https://coder.example.com < token.txt
 
+  # Trust a private certificate authority, or a self-signed certificate.
+  coder login https://coder.example.com --ca-file ca.pem
+
 The administrator of the server creates a session token with
 `coder-server token create`. A Coder deployment shows you one at
 https://coder.example.com/cli-auth.")]
@@ -30,6 +37,10 @@ pub(crate) struct LoginArgs {
     /// Address of the server [default: that of the last sign-in]
     #[arg(value_name = "URL")]
     address: Option<String>,
+
+    /// Trust the certificates in this PEM file for this server: its authority's, or its own; a copy is kept with the sign-in
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
 }
 
 impl LoginArgs {
@@ -43,17 +54,27 @@ impl LoginArgs {
             return Err(CliError::Usage(format!("the address ends in {page}, a page of the server; use {server}")));
         }
         let dir = args.config_dir()?;
+        let ca_file = self.ca_file.or(args.saved(&url).unwrap_or_default().ca_file);
+        let ca = ca_file.as_deref().map(read_ca_file).transpose()?;
         let asked = match args.given_token() {
             Some(_) => None,
             None => Some(ask_token(url.host_str().unwrap_or_default())?),
         };
         let token = asked.as_ref().or(args.given_token()).ok_or_else(no_token)?;
-        let client = args.connect_to(url.clone(), Some(token)).await?;
+        let client = args.connect_to(url.clone(), Some(token), ca_file).await?;
         let operation = CliError::request("check the session token");
         let user: User = client.get(&["users", "me"]).await.map_err(operation)?;
-        dir.store(url.as_str().trim_end_matches('/'), token).map_err(CliError::Store)?;
+        dir.store(url.as_str().trim_end_matches('/'), token, ca.as_deref()).map_err(CliError::Store)?;
         ui::print(&format!("You are signed in to {} as {}.", client.server(), user.username)).map_err(CliError::output)
     }
+}
+
+/// Read before the token is asked for or sent.
+fn read_ca_file(path: &Path) -> Result<Vec<u8>, CliError> {
+    let unreadable = |error: io::Error| CliError::Usage(format!("cannot read the CA file {}: {error}", path.display()));
+    let content = fs::read(path).map_err(unreadable)?;
+    tls::check_ca_file(path).map_err(|error| CliError::Usage(error.to_string()))?;
+    Ok(content)
 }
 
 fn ask_token(host: &str) -> Result<Secret, CliError> {

@@ -57,7 +57,7 @@ enum Command {
     Login(login::LoginArgs),
     Logout(logout::LogoutArgs),
     Whoami(whoami::WhoamiArgs),
-    Agent(agent::AgentCommand),
+    Agent(Box<agent::AgentCommand>),
     Exec(exec::ExecArgs),
     Session(session::SessionArgs),
     Env(env::EnvArgs),
@@ -123,7 +123,7 @@ fn refuse_useless(matches: &ArgMatches, path: &str) -> Result<(), clap::Error> {
     let Some(flag) = flags.get_arguments().find(|flag| is_given(flag.get_id().as_str())) else { return Ok(()) };
     let flag = flag.get_long().unwrap_or_default();
     let instead = match (name, flag) {
-        ("agent", "url" | "token") => format!("; it has --agent-{flag}"),
+        ("agent", "url" | "token" | "header" | "header-command") => format!("; it has --agent-{flag}"),
         _ => String::new(),
     };
     Err(command().error(ErrorKind::UnknownArgument, format!("{path} has no use for --{flag}{instead}")))

@@ -1,25 +1,16 @@
 //! Which server a command talks to, and with which session token.
 
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 use clap::builder::FalseyValueParser;
 use protocol::secret::Secret;
 use reqwest::Url;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use tokio::io::AsyncReadExt;
 
 use super::client::Client;
 use super::config_dir::{ConfigDir, ConfigDirError};
-use crate::tls::TlsError;
-
-/// How long a header command may take; it runs before every command.
-const HEADER_COMMAND_LIMIT: Duration = Duration::from_secs(30);
-/// Most output of a header command; servers take less than this in headers.
-const HEADER_COMMAND_BYTES: u64 = 64 * 1024;
+use crate::network::{HeaderError, Headers, Network, NetworkError, ProxyError, Settings};
 
 const HEADING: &str = "Server options";
 
@@ -40,7 +31,7 @@ pub(crate) struct ServerArgs {
     global_config: Option<PathBuf>,
 
     /// Send this header with every request; can be given several times
-    #[arg(long, global = true, env = "CODER_HEADER", value_name = "NAME=VALUE", value_delimiter = ',',
+    #[arg(long, global = true, env = "CODER_HEADER", value_name = "NAME=VALUE",
           hide_env_values = true, help_heading = HEADING, hide_short_help = true)]
     header: Vec<String>,
 
@@ -76,19 +67,15 @@ pub(crate) enum ServerError {
     /// No header may carry the token.
     #[error("the session token has characters that no token has; log in again with 'coder login <url>'")]
     Token,
-    // Not repeated either: it may be a credential.
-    /// A header that cannot be sent.
-    #[error("{0} is not NAME=VALUE, or has characters that no header may have")]
-    Header(&'static str),
-    /// The header command did not start.
-    #[error("run the header command")]
-    HeaderCommand(#[source] std::io::Error),
-    /// The header command failed.
-    #[error("the header command {0}")]
-    HeaderCommandFailed(String),
+    /// A header that cannot be sent, or the command for them.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// A proxy that cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     /// No TLS.
     #[error(transparent)]
-    Tls(#[from] TlsError),
+    Network(#[from] NetworkError),
     /// The HTTP client refuses its set-up.
     #[error("set up HTTP")]
     Http(#[source] reqwest::Error),
@@ -97,6 +84,16 @@ pub(crate) enum ServerError {
 #[expect(clippy::unnecessary_wraps, reason = "the signature is clap's")]
 pub(crate) fn secret(text: &str) -> Result<Arc<Secret>, String> {
     Ok(Arc::new(Secret::from(text.to_owned())))
+}
+
+/// What the last sign-in left for one server.
+#[derive(Default)]
+pub(crate) struct Saved {
+    session: Option<Secret>,
+    /// Certificates to trust.
+    pub(crate) ca_file: Option<PathBuf>,
+    /// The server of the sign-in, if it is another one.
+    elsewhere: Option<Url>,
 }
 
 impl ServerArgs {
@@ -120,70 +117,54 @@ impl ServerArgs {
 
     /// Whether there are a server and a token to ask it with.
     pub(crate) fn is_signed_in(&self) -> bool {
-        let stored = || self.config_dir().ok().and_then(|dir| dir.session().ok().flatten()).is_some();
-        self.url().is_ok() && (self.given_token().is_some() || stored())
+        let Ok(url) = self.url() else { return false };
+        self.given_token().is_some() || self.saved(&url).is_ok_and(|saved| saved.session.is_some())
     }
 
     /// A client of the server that the user is signed in to. Without a token it asks all the same: the server says no.
     pub(crate) async fn connect(&self) -> Result<Client, ServerError> {
         let url = self.url()?;
-        if let Some(token) = self.given_token() {
-            return self.connect_to(url, Some(token)).await;
-        }
-        let stored = match self.config_dir() {
-            Ok(dir) => dir.session()?,
-            Err(_) => None,
+        let saved = match self.given_token() {
+            // What is needed is there, in whatever state the directory is.
+            Some(_) => self.saved(&url).unwrap_or_default(),
+            None => self.saved(&url)?,
         };
-        self.connect_to(url, stored.as_ref()).await
+        let token = self.given_token().or(saved.session.as_ref());
+        let client = self.connect_to(url, token, saved.ca_file).await?;
+        Ok(match saved.elsewhere {
+            Some(elsewhere) if self.given_token().is_none() => client.signed_in_to(&elsewhere),
+            _ => client,
+        })
     }
 
-    /// A client of this server with this token.
-    pub(crate) async fn connect_to(&self, url: Url, token: Option<&Secret>) -> Result<Client, ServerError> {
-        let mut headers = HeaderMap::new();
-        for header in &self.header {
-            let (name, value) = parse_header(header).ok_or(ServerError::Header("a --header"))?;
-            headers.append(name, value);
-        }
-        if let Some(command) = self.header_command.as_deref().filter(|command| !command.is_empty()) {
-            let output = run_header_command(command, &url).await?;
-            for line in output.lines().filter(|line| !line.trim().is_empty()) {
-                let shown = "a line of the header command";
-                let (name, value) = parse_header(line).ok_or(ServerError::Header(shown))?;
-                headers.append(name, value);
+    /// What was kept at the sign-in for the server at `url`. Whoever sets `CODER_URL`, as a template can, must not get
+    /// the token of another server.
+    pub(crate) fn saved(&self, url: &Url) -> Result<Saved, ServerError> {
+        let Ok(dir) = self.config_dir() else { return Ok(Saved::default()) };
+        let signed_in_to = dir.url()?.and_then(|saved| parse_url(&saved).ok());
+        match signed_in_to {
+            Some(own) if own.origin() == url.origin() => {
+                Ok(Saved { session: dir.session()?, ca_file: dir.ca_file(), elsewhere: None })
             }
+            Some(other) if dir.session()?.is_some() => Ok(Saved { elsewhere: Some(other), ..Saved::default() }),
+            _ => Ok(Saved::default()),
         }
-        Client::new(url, token, headers)
     }
-}
 
-fn parse_header(header: &str) -> Option<(HeaderName, HeaderValue)> {
-    let (name, value) = header.split_once('=')?;
-    let mut value = HeaderValue::from_str(value.trim()).ok()?;
-    value.set_sensitive(true);
-    Some((HeaderName::from_bytes(name.trim().as_bytes()).ok()?, value))
-}
-
-async fn run_header_command(command: &str, url: &Url) -> Result<String, ServerError> {
-    let mut child = tokio::process::Command::new("/bin/sh")
-        .args(["-c", command])
-        .env("CODER_URL", url.as_str())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(ServerError::HeaderCommand)?;
-    let mut output = String::new();
-    let run = async {
-        if let Some(stdout) = child.stdout.take() {
-            stdout.take(HEADER_COMMAND_BYTES).read_to_string(&mut output).await?;
-        }
-        child.wait().await
-    };
-    match tokio::time::timeout(HEADER_COMMAND_LIMIT, run).await {
-        Ok(Ok(status)) if status.success() => Ok(output),
-        Ok(Ok(status)) => Err(ServerError::HeaderCommandFailed(format!("failed: {status}"))),
-        Ok(Err(error)) => Err(ServerError::HeaderCommand(error)),
-        Err(_) => Err(ServerError::HeaderCommandFailed(format!("took more than {} s", HEADER_COMMAND_LIMIT.as_secs()))),
+    /// A client of this server with this token, which trusts the certificates in `ca_file` besides those of the system.
+    pub(crate) async fn connect_to(
+        &self,
+        url: Url,
+        token: Option<&Secret>,
+        ca_file: Option<PathBuf>,
+    ) -> Result<Client, ServerError> {
+        let lists = self.header.iter().map(String::as_str);
+        let headers = Headers::new(lists, self.header_command.clone(), "a --header")?;
+        let settings = Settings { headers, ca_file, ..Settings::default() };
+        let variables: Vec<_> = std::env::vars_os().collect();
+        let network = Network::new(url, settings, &variables)?;
+        let headers = network.headers().await?;
+        Client::new(network, token, headers)
     }
 }
 
@@ -234,15 +215,6 @@ mod tests {
         {
             let error = parse_url(typed).unwrap_err().to_string();
             assert!(error.contains("https://coder.example.com") && !error.contains("hunter2"), "{typed:?}: {error}");
-        }
-    }
-
-    #[test]
-    fn headers() {
-        let (name, value) = parse_header("X-Proxy = a=b ").unwrap();
-        assert_eq!((name.as_str(), value.to_str().unwrap(), value.is_sensitive()), ("x-proxy", "a=b", true));
-        for bad in ["", "X-Proxy", "=a", "X Y=a", "X=a\nb"] {
-            assert!(parse_header(bad).is_none(), "{bad:?}");
         }
     }
 }

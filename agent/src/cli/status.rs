@@ -55,6 +55,7 @@ fn table(status: &Status, zone: &TimeZone) -> String {
                 TargetKind::Env => "env",
                 TargetKind::File => "file",
                 TargetKind::Stale => "stale",
+                TargetKind::Replaced => "replaced",
             };
             let since = target.drift.as_ref().map(|drift| format!("; since then: {}", drift.detail));
             let outcome = target.outcome.clone() + &since.unwrap_or_default();

@@ -3,10 +3,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::builder::BoolishValueParser;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
 use protocol::secret::Secret;
-use serde::Deserialize;
+
+use super::StaleFiles;
 
 /// Flags of `coder agent`, with the variables that stand for them.
 #[derive(Args, Clone, Debug, Default)]
@@ -22,12 +23,31 @@ pub struct AgentArgs {
 
     /// The agent's token; other users see a command line, so prefer a file [env: `CODER_AGENT_TOKEN`]
     // No `env` of clap's: it would keep a copy of the token in memory that nobody wipes.
-    #[arg(long, value_name = "TOKEN", value_parser = token, conflicts_with = "agent_token_file")]
+    #[arg(long, value_name = "TOKEN", value_parser = secret, conflicts_with = "agent_token_file")]
     pub agent_token: Option<Arc<Secret>>,
 
     /// File that holds the agent's token; read again before every dial [env: `CODER_AGENT_TOKEN_FILE`]
     #[arg(long, value_name = "FILE")]
     pub agent_token_file: Option<PathBuf>,
+
+    /// HTTP proxy between this agent and the server, or `direct` for none [default: `HTTPS_PROXY` or `HTTP_PROXY`, with
+    /// the exceptions of `NO_PROXY`] [env: `CODER_AGENT_PROXY`]
+    #[arg(long, value_name = "URL", value_parser = secret)]
+    pub proxy: Option<Arc<Secret>>,
+
+    /// Send this header with every request, such as one that an access proxy asks for; may be repeated, prefer the
+    /// variable for secrets [env: `CODER_AGENT_HEADER`, with commas between headers]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = secret)]
+    pub agent_header: Vec<Arc<Secret>>,
+
+    /// Send the headers that this command prints, one NAME=VALUE a line; runs again for each connection
+    /// [env: `CODER_AGENT_HEADER_COMMAND`]
+    #[arg(long, value_name = "COMMAND")]
+    pub agent_header_command: Option<String>,
+
+    /// Trust the certificates in this PEM file, besides those of the system
+    #[arg(long, value_name = "FILE", env = "CODER_AGENT_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
 
     /// Directory of `coder-agent.log` and of script logs [default: the directory for temporary files]
     #[arg(long, value_name = "DIR", env = "CODER_AGENT_LOG_DIR")]
@@ -42,7 +62,8 @@ pub struct AgentArgs {
     pub state_dir: Option<PathBuf>,
 
     /// What becomes of a file that no secret goes to any more, if it still is what was written [default: keep]
-    #[arg(long, value_enum, value_name = "keep|remove", env = "CODER_AGENT_STALE_FILES", hide_possible_values = true)]
+    #[arg(long, value_name = "keep|remove", env = "CODER_AGENT_STALE_FILES", hide_possible_values = true,
+          value_parser = PossibleValuesParser::new(StaleFiles::WORDS).try_map(|word| word.parse::<StaleFiles>()))]
     pub stale_files: Option<StaleFiles>,
 
     /// Become this user (name or number) before anything else; needs root
@@ -85,17 +106,6 @@ pub struct AgentArgs {
     pub command: Vec<OsString>,
 }
 
-/// What becomes of files that no secret goes to any more.
-#[derive(ValueEnum, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum StaleFiles {
-    /// They stay.
-    #[default]
-    Keep,
-    /// Those that are still what was written there are removed.
-    Remove,
-}
-
 /// A length of time as `30s`, `5m` or `1h 30m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let span: jiff::SignedDuration = text.parse().map_err(|_| "not a length of time such as 30s or 5m".to_owned())?;
@@ -103,6 +113,6 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the signature is clap's")]
-fn token(text: &str) -> Result<Arc<Secret>, std::convert::Infallible> {
+fn secret(text: &str) -> Result<Arc<Secret>, std::convert::Infallible> {
     Ok(Arc::new(Secret::new(text.trim().as_bytes().to_vec())))
 }

@@ -13,11 +13,15 @@ pub(super) const DEFAULT_PATH: &str = "/etc/coder-agent/config.toml";
 const MAX_BYTES: u64 = 64 * 1024;
 
 /// The layer of the configuration file: the flags of `coder agent` that make sense for every start.
-#[derive(Debug, Default, Deserialize)]
+// No Debug: the proxy may hold a password.
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Settings {
     pub(super) agent_url: Option<String>,
     pub(super) agent_token_file: Option<PathBuf>,
+    pub(super) proxy: Option<String>,
+    pub(super) agent_header_command: Option<String>,
+    pub(super) ca_file: Option<PathBuf>,
     pub(super) log_dir: Option<PathBuf>,
     pub(super) script_data_dir: Option<PathBuf>,
     pub(super) state_dir: Option<PathBuf>,
@@ -96,7 +100,7 @@ mod tests {
             ("ready-after = '-1s'", "/c.toml line 1: a length of time cannot be negative"),
             ("agent-token = 'hunter2'", "/c.toml: agent-token must not be in this file"),
         ] {
-            let error = settings(text).unwrap_err();
+            let error = settings(text).err().unwrap();
             assert!(error.starts_with(expected), "{error}");
             assert!(!error.contains("hunter2"), "{error}");
         }
@@ -104,7 +108,7 @@ mod tests {
 
     #[test]
     fn only_the_file_at_the_default_place_may_be_absent() {
-        let error = load(Some(Path::new("/nonexistent/agent.toml"))).unwrap_err();
+        let error = load(Some(Path::new("/nonexistent/agent.toml"))).err().unwrap();
         assert_eq!(error.to_string(), "cannot read configuration file /nonexistent/agent.toml");
     }
 }

@@ -2,6 +2,8 @@
 
 mod args;
 mod file;
+mod network;
+mod stale_files;
 mod token;
 
 use std::ffi::{OsStr, OsString};
@@ -12,15 +14,25 @@ use std::time::Duration;
 use protocol::secret::Secret;
 use reqwest::Url;
 
+pub use args::AgentArgs;
 pub(crate) use args::duration;
-pub use args::{AgentArgs, StaleFiles};
+pub use stale_files::StaleFiles;
 pub use token::TokenSource;
+
+use crate::network::{HeaderError, ProxyError, Settings};
 
 /// Variable with the agent's token.
 pub const TOKEN_VARIABLE: &str = "CODER_AGENT_TOKEN";
 
+/// Variables that are the agent's alone: what it starts does not get them, because they may hold credentials.
+pub const PRIVATE_VARIABLES: [&str; 4] =
+    [TOKEN_VARIABLE, network::PROXY_VARIABLE, network::HEADER_VARIABLE, network::HEADER_COMMAND_VARIABLE];
+
 /// Variable with the path of the local socket, for agents and for those who ask.
 pub const SOCKET_VARIABLE: &str = "CODER_AGENT_SOCKET";
+
+/// The directory of the machine's configuration.
+pub const DIRECTORY: &str = "/etc/coder-agent";
 
 /// What one run of the agent goes by; nothing changes it after the start.
 #[derive(Debug)]
@@ -28,6 +40,10 @@ pub const SOCKET_VARIABLE: &str = "CODER_AGENT_SOCKET";
 pub struct Config {
     /// Address of the control plane, without a trailing slash in its path.
     pub url: Url,
+    /// How the agent gets there.
+    pub network: Settings,
+    /// The configuration file, which may be absent at the default place.
+    pub config_file: PathBuf,
     /// Where the agent's token comes from.
     pub token: TokenSource,
     /// Directory of the agent's log and of script logs.
@@ -81,6 +97,14 @@ pub enum ConfigError {
     ReadToken { path: PathBuf, source: io::Error },
     #[error("the agent token in {origin} is unusable: {reason}")]
     BadToken { origin: String, reason: &'static str },
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    #[error(
+        "{path}: proxy must not hold a password in a file that others may read; chmod o-r {path}, or set CODER_AGENT_PROXY"
+    )]
+    ProxyPasswordInFile { path: PathBuf },
+    #[error(transparent)]
+    Header(#[from] HeaderError),
     #[error("no memory for the agent token")]
     Memory(#[source] io::Error),
 }
@@ -94,10 +118,16 @@ impl ConfigError {
 impl Config {
     /// Puts the layers together. `variables` is the environment the agent was started with.
     pub fn load(args: AgentArgs, variables: &[(OsString, OsString)]) -> Result<Self, ConfigError> {
-        let file = file::load(args.config.as_deref().filter(|path| !path.as_os_str().is_empty()))?;
+        let named = args.config.as_deref().filter(|path| !path.as_os_str().is_empty());
+        let config_file = named.unwrap_or(Path::new(file::DEFAULT_PATH));
+        let config_file = std::path::absolute(config_file).unwrap_or_else(|_| config_file.to_owned());
+        let file = file::load(named)?;
+        let network = network::settings(&args, &file, variables)?;
         let url = given(args.agent_url).or(given(file.agent_url)).ok_or(ConfigError::NoUrl)?;
         Ok(Self {
             url: parse_url(&url)?,
+            network,
+            config_file,
             token: find_token(args.agent_token, args.agent_token_file, file.agent_token_file, variables)?,
             log_dir: given(args.log_dir).or(given(file.log_dir)).unwrap_or_else(std::env::temp_dir),
             script_data_dir: given(args.script_data_dir).or(given(file.script_data_dir)),

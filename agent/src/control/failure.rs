@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use protocol::agent_api::DIALED_VERSION;
 use protocol::drpc::CallError;
-use protocol::problem::Problem;
-use reqwest::StatusCode;
-use reqwest::header::{HeaderValue, LOCATION};
+use reqwest::{StatusCode, Url};
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
-use tokio_tungstenite::tungstenite::handshake::client::Response;
 use tracing::{debug, info, warn};
 
+use super::answer;
+use super::redirect::Redirect;
 use crate::errors::chain;
+use crate::network::{ConnectError, HeaderError};
+use crate::tls::TlsFailure;
 
 /// More of a server's words than this helps nobody, and a hostile server must not fill the log.
 const MAX_DETAIL: usize = 500;
@@ -21,18 +22,22 @@ const MAX_DETAIL: usize = 500;
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum DialError {
-    #[error("cannot reach {host} port {port}")]
-    Unreachable { host: String, port: u16, source: io::Error },
+    #[error(transparent)]
+    Connect(ConnectError),
+    #[error("no headers for the server")]
+    Headers(#[from] HeaderError),
     #[error("the server does not answer within {} seconds", .0.as_secs())]
     Silent(Duration),
-    #[error("no secure connection to the server")]
-    Tls(#[source] io::Error),
     #[error("the server refuses the agent token{}", Quoted(.0))]
     Token(String),
     #[error("the server refuses Agent API {DIALED_VERSION}{}", Quoted(.0))]
     Version(String),
-    #[error("the server redirects to {0}")]
-    Redirect(String),
+    #[error("a proxy in between does not pass WebSockets on: the server answers {0}")]
+    NoUpgrade(StatusCode),
+    #[error("the server {0}")]
+    Redirect(Redirect),
+    #[error("a web page answers in place of the server: {status}{}", Quoted(.title))]
+    Page { status: StatusCode, title: String },
     #[error("the server answers {status}{}", Quoted(.detail))]
     Status { status: StatusCode, detail: String },
     #[error("the server does not speak HTTP as it should")]
@@ -56,11 +61,14 @@ pub enum Failure {
 }
 
 impl DialError {
-    /// Sorts what the WebSocket library says into what a person can do about it.
-    pub(super) fn from_handshake(error: tungstenite::Error) -> Self {
+    /// Sorts what the WebSocket library says into what a person can do about it. `server` is who was dialed.
+    pub(super) fn from_handshake(error: tungstenite::Error, server: &Url) -> Self {
         match error {
-            tungstenite::Error::Http(response) => Self::from_response(&response),
-            tungstenite::Error::Io(error) => Self::Broken(error),
+            tungstenite::Error::Http(response) => answer::explain(&response, server),
+            tungstenite::Error::Io(error) => match TlsFailure::find(&error) {
+                Some(failure) => Self::Connect(ConnectError::Tls(failure)),
+                None => Self::Broken(error),
+            },
             tungstenite::Error::ConnectionClosed
             | tungstenite::Error::AlreadyClosed
             | tungstenite::Error::Protocol(ProtocolError::HandshakeIncomplete) => {
@@ -70,44 +78,88 @@ impl DialError {
         }
     }
 
-    fn from_response(response: &Response) -> Self {
-        let detail = detail(response.body().as_deref().unwrap_or_default());
-        match response.status() {
-            StatusCode::UNAUTHORIZED => Self::Token(detail),
-            StatusCode::BAD_REQUEST => Self::Version(detail),
-            status if status.is_redirection() => {
-                let location = response.headers().get(LOCATION).map(HeaderValue::as_bytes).unwrap_or_default();
-                Self::Redirect(printable(&String::from_utf8_lossy(location)))
-            }
-            status => Self::Status { status, detail },
-        }
-    }
-
-    fn advice(&self) -> &'static str {
+    fn advice(&self) -> String {
         match self {
-            Self::Unreachable { .. } | Self::Silent(_) | Self::Broken(_) => {
-                "check that the server runs and that CODER_AGENT_URL and the network lead to it"
-            }
-            Self::Tls(_) => "check the server's certificate; SSL_CERT_FILE can name the root that signed it",
+            Self::Connect(error) => connect_advice(error),
+            Self::Headers(_) => "check --agent-header and --agent-header-command".to_owned(),
+            Self::Silent(_) | Self::Broken(_) => REACHABLE.to_owned(),
             Self::Token(_) => {
-                "it changes when the workspace is rebuilt; a token file is read again before each attempt"
+                "it changes when the workspace is rebuilt; a token file is read again before each attempt".to_owned()
             }
-            Self::Version(_) => "the server may be too old for this agent",
-            Self::Redirect(_) => "set CODER_AGENT_URL to where the server is; a token is not sent after a redirect",
+            Self::Version(_) => "the server may be too old for this agent".to_owned(),
+            Self::NoUpgrade(_) => {
+                "have it pass the headers Upgrade and Connection on, and speak HTTP/1.1 to the server".to_owned()
+            }
+            Self::Redirect(redirect) if redirect.is_login() => format!("an access proxy wants a login; {HEADERS}"),
+            Self::Redirect(_) => {
+                "set CODER_AGENT_URL to where the server is; a token is not sent after a redirect".to_owned()
+            }
+            Self::Page { status, .. } => page_advice(*status),
+            Self::Status { status, detail } if detail.is_empty() && is_of_gateway(*status) => page_advice(*status),
             Self::Status { status, .. } if status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS => {
-                "the server's own log tells more"
+                "the server's own log tells more".to_owned()
             }
-            Self::Status { .. } | Self::NotHttp(_) => "is CODER_AGENT_URL the address of a Coder server?",
+            Self::NotHttp(_) => {
+                "is CODER_AGENT_URL the address of a Coder server? Where it speaks TLS the address starts with https://"
+                    .to_owned()
+            }
+            Self::Status { .. } => "is CODER_AGENT_URL the address of a Coder server?".to_owned(),
         }
     }
 }
 
+const REACHABLE: &str = "check that the server runs and that CODER_AGENT_URL and the network lead to it";
+const HEADERS: &str = "give the agent the headers that it asks for by --agent-header or --agent-header-command";
+
+fn connect_advice(error: &ConnectError) -> String {
+    match error {
+        ConnectError::Unreachable { .. } => REACHABLE.to_owned(),
+        ConnectError::Tls(failure) | ConnectError::ProxyTls { source: failure, .. } => {
+            failure.hint("coder agent --ca-file FILE").trim_end_matches('.').to_owned()
+        }
+        ConnectError::Setup(_) => "name the roots to trust by --ca-file or SSL_CERT_FILE".to_owned(),
+        ConnectError::ProxyLogin { .. } => "give them in its address: http://USER:PASSWORD@HOST:PORT".to_owned(),
+        ConnectError::ProxyRefused { .. } => {
+            "have the proxy allow it, or except the server from the proxy with NO_PROXY".to_owned()
+        }
+        ConnectError::ProxyFailed { .. } => {
+            "check that the server runs, or except it from the proxy with NO_PROXY".to_owned()
+        }
+        ConnectError::ProxyUnreachable { .. } | ConnectError::NoProxy { .. } => {
+            "check the address of the proxy, or except the server from it with NO_PROXY".to_owned()
+        }
+    }
+}
+
+/// Statuses by which something in front of a server says that it cannot get through to it.
+fn is_of_gateway(status: StatusCode) -> bool {
+    matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
+}
+
+/// Who answers with a page where Coder's API answers with JSON.
+fn page_advice(status: StatusCode) -> String {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            format!("an access proxy may stand in front of the server; {HEADERS}")
+        }
+        status if is_of_gateway(status) => {
+            "a proxy in front of the server cannot reach it; check that the server runs".to_owned()
+        }
+        status if status.is_success() => {
+            "is CODER_AGENT_URL the address of a Coder server? A login page or the portal \
+                                          of a guest network answers like this, too"
+                .to_owned()
+        }
+        _ => "is CODER_AGENT_URL the address of a Coder server?".to_owned(),
+    }
+}
+
 impl Failure {
-    fn advice(&self) -> &'static str {
+    fn advice(&self) -> String {
         match self {
             Self::Dial(error) => error.advice(),
-            Self::Manifest(_) => "the server's own log tells more",
-            Self::Report(_) | Self::Ended => "what runs goes on; reports wait",
+            Self::Manifest(_) => "the server's own log tells more".to_owned(),
+            Self::Report(_) | Self::Ended => "what runs goes on; reports wait".to_owned(),
         }
     }
 }
@@ -134,14 +186,6 @@ impl Trouble {
         info!("connected to {server}");
         self.last = None;
     }
-}
-
-/// The message and the first validation of an error body, as far as it arrived with the header.
-fn detail(body: &[u8]) -> String {
-    let Ok(problem) = serde_json::from_slice::<Problem>(body) else { return String::new() };
-    let more = problem.validations.first().map_or(problem.detail.as_str(), |field| field.detail.as_str());
-    let message = problem.message.trim_end_matches('.');
-    printable(&if more.is_empty() { message.to_owned() } else { format!("{message}: {}", more.trim_end_matches('.')) })
 }
 
 /// Words of a server, safe for a terminal and a log.

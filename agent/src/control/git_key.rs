@@ -1,10 +1,8 @@
-use protocol::problem::Problem;
-use protocol::rest::{AgentGitSshKey, SESSION_TOKEN_HEADER};
+use protocol::rest::AgentGitSshKey;
 use protocol::secret::Secret;
 
 use super::dial::Endpoint;
-use super::failure;
-use super::rest::{Rest, RestError};
+use super::rest::{self, Rest, RestError};
 
 /// The largest key there is, RSA with 4096 bits, takes 5 KiB.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -12,13 +10,14 @@ const MAX_ANSWER: usize = 64 * 1024;
 impl Endpoint {
     /// The SSH key of the workspace's owner. The server writes down that it was asked for.
     pub async fn git_key(&self) -> Result<AgentGitSshKey, RestError> {
-        let request = Rest::new(self).client().await?.get(self.route("/api/v2/workspaceagents/me/gitsshkey"));
-        let request = request.header(SESSION_TOKEN_HEADER, self.token_header());
-        let mut answer = request.send().await.map_err(|error| RestError::Send(error.without_url()))?;
+        let rest = Rest::new(self);
+        let request = rest.client().await?.get(self.route("/api/v2/workspaceagents/me/gitsshkey"));
+        let mut answer = request.headers(self.headers().await?).send().await.map_err(RestError::sent)?;
+        rest.not_elsewhere(&answer)?;
         let status = answer.status();
         // As a secret from the first byte, and never grown: no piece of it stays behind.
         let mut body = Vec::with_capacity(MAX_ANSWER);
-        while let Some(chunk) = answer.chunk().await.map_err(|error| RestError::Send(error.without_url()))? {
+        while let Some(chunk) = answer.chunk().await.map_err(RestError::sent)? {
             if body.len() + chunk.len() > MAX_ANSWER {
                 return Err(RestError::TooLarge(MAX_ANSWER));
             }
@@ -26,8 +25,7 @@ impl Endpoint {
         }
         let body = Secret::new(body);
         if !status.is_success() {
-            let problem = serde_json::from_slice::<Problem>(body.expose()).unwrap_or_default();
-            return Err(RestError::Refused { status, detail: failure::printable(&problem.message) });
+            return Err(rest::refused(status, body.expose()));
         }
         // What serde says about a malformed answer could quote it.
         serde_json::from_slice(body.expose()).map_err(|_| RestError::Malformed)

@@ -1,10 +1,12 @@
 //! The connection to the control plane: made and made again for ever, it fetches manifests and sends reports.
 #![forbid(unsafe_code)]
 
+mod answer;
 mod deliver;
 mod dial;
 mod failure;
 mod git_key;
+mod redirect;
 mod rest;
 mod retry;
 pub mod websocket;
@@ -24,6 +26,7 @@ use crate::report::Reporter;
 pub use dial::{Endpoint, Role};
 use failure::Trouble;
 pub use failure::{DialError, Failure};
+pub use redirect::Redirect;
 use rest::Rest;
 pub use rest::RestError;
 use retry::Retry;

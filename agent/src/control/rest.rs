@@ -1,15 +1,17 @@
 use std::time::Duration;
 
-use protocol::rest::{PostLogSourceRequest, SESSION_TOKEN_HEADER};
-use reqwest::StatusCode;
+use protocol::rest::PostLogSourceRequest;
+use reqwest::{Response, StatusCode};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::dial::Endpoint;
-use super::failure::{DialError, Quoted};
-use crate::names;
+use super::failure::{self, Quoted};
+use super::redirect::Redirect;
+use crate::network::{HeaderError, NetworkError};
+use crate::tls::TlsFailure;
 
-/// As the real agent's.
+/// The limit of Coder's agent.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// The few calls that are not on the session.
@@ -25,18 +27,31 @@ pub(super) struct Rest<'e> {
 pub enum RestError {
     #[error("cannot prepare requests")]
     Client(#[source] reqwest::Error),
-    #[error("cannot prepare secure requests")]
-    Tls(#[source] DialError),
+    #[error("cannot prepare requests")]
+    Network(#[from] NetworkError),
+    #[error("cannot prepare requests")]
+    Headers(#[from] HeaderError),
     #[error("cannot send the request")]
     Send(#[source] reqwest::Error),
-    #[error("the server answers {0}")]
-    Status(StatusCode),
+    #[error("no secure connection to the server")]
+    Tls(#[source] TlsFailure),
+    #[error("the server {0}")]
+    Redirect(Redirect),
     #[error("the server answers {status}{}", Quoted(.detail))]
     Refused { status: StatusCode, detail: String },
     #[error("the server's answer is longer than {0} bytes")]
     TooLarge(usize),
     #[error("the server's answer is malformed")]
     Malformed,
+}
+
+impl RestError {
+    pub(super) fn sent(error: reqwest::Error) -> Self {
+        match TlsFailure::find(&error) {
+            Some(failure) => Self::Tls(failure),
+            None => Self::Send(error.without_url()),
+        }
+    }
 }
 
 impl<'e> Rest<'e> {
@@ -46,16 +61,21 @@ impl<'e> Rest<'e> {
 
     /// Makes the agent's own log source; one that exists already is fine.
     pub(super) async fn post_log_source(&self, id: Uuid) -> Result<(), RestError> {
-        let client = self.client().await?;
         let body = PostLogSourceRequest { id, display_name: "Coder Agent".to_owned(), icon: String::new() };
-        let answer = client
-            .post(self.endpoint.route("/api/v2/workspaceagents/me/log-source"))
-            .header(SESSION_TOKEN_HEADER, self.endpoint.token_header())
-            .json(&body)
-            .send()
-            .await
-            .map_err(RestError::Send)?;
-        if answer.status().is_success() { Ok(()) } else { Err(RestError::Status(answer.status())) }
+        let address = self.endpoint.route("/api/v2/workspaceagents/me/log-source");
+        let request = self.client().await?.post(address).headers(self.endpoint.headers().await?).json(&body);
+        let answer = request.send().await.map_err(RestError::sent)?;
+        self.not_elsewhere(&answer)?;
+        let status = answer.status();
+        if status.is_success() { Ok(()) } else { Err(RestError::Refused { status, detail: String::new() }) }
+    }
+
+    /// An error for an answer that points to another place.
+    pub(super) fn not_elsewhere(&self, answer: &Response) -> Result<(), RestError> {
+        if !answer.status().is_redirection() {
+            return Ok(());
+        }
+        Err(RestError::Redirect(Redirect::new(self.endpoint.url(), answer.url().path(), answer.headers())))
     }
 
     /// The client of all calls.
@@ -64,14 +84,12 @@ impl<'e> Rest<'e> {
     }
 
     fn build(&self) -> Result<reqwest::Client, RestError> {
-        let config = self.endpoint.tls().map_err(RestError::Tls)?;
-        names::http_client()
-            .timeout(LIMIT)
-            // The token would follow a redirect to whatever host it names.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .tls_backend_preconfigured(rustls::ClientConfig::clone(&config))
-            .build()
-            .map_err(RestError::Client)
+        self.endpoint.network().client()?.timeout(LIMIT).build().map_err(RestError::Client)
     }
+}
+
+/// What a refusal's body says, if it is a Coder error.
+pub(super) fn refused(status: StatusCode, body: &[u8]) -> RestError {
+    let problem = serde_json::from_slice::<protocol::problem::Problem>(body).unwrap_or_default();
+    RestError::Refused { status, detail: failure::printable(&problem.message) }
 }

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::websocket::WebSocket;
 use super::*;
 use crate::config::TokenSource;
+use crate::network::{Network, Settings};
 use crate::report::Level;
 
 /// Everything here happens within milliseconds; this only ends a test that hangs.
@@ -66,6 +67,10 @@ async fn listen() -> (TcpListener, Url) {
     (listener, url)
 }
 
+fn endpoint(url: Url, token: TokenSource) -> Endpoint {
+    Endpoint::new(Network::new(url, Settings::default(), &[]).unwrap(), token, Role::Agent)
+}
+
 async fn accept(listener: &TcpListener) -> TcpStream {
     let (tcp, _) = timeout(LIMIT, listener.accept()).await.unwrap().unwrap();
     tcp.set_nodelay(true).unwrap();
@@ -87,7 +92,7 @@ async fn serve_next(listener: &TcpListener, fake: &Arc<Fake>) {
 
 fn start(url: Url, token: TokenSource) -> (Link, Reporter) {
     let reporter = Reporter::default();
-    let (control, link) = Control::new(Endpoint::new(url, token, Role::Agent), reporter.clone());
+    let (control, link) = Control::new(endpoint(url, token), reporter.clone());
     tokio::spawn(control.run());
     (link, reporter)
 }
@@ -200,7 +205,7 @@ async fn each_kind_of_wrong_server_has_a_message_of_its_own() {
             "HTTP/1.1 500 Oops\r\n\r\n{\"message\":\"Internal error\\u001b[31m\"}",
             "the server answers 500 Internal Server Error (Internal error [31m)",
         ),
-        ("HTTP/1.1 404 Not Found\r\n\r\n<html>", "the server answers 404 Not Found"),
+        ("HTTP/1.1 404 Not Found\r\n\r\n<html>", "a web page answers in place of the server: 404 Not Found"),
         ("HTTP/1.1 200 OK\r\n\r\n", "the server answers 200 OK"),
         ("HTTP/1.1 307 Temporary Redirect\r\nlocation: https://c/\r\n\r\n", "the server redirects to https://c/"),
         (
@@ -273,7 +278,7 @@ async fn a_manifest_of_four_mebibytes_ends_in_a_message_or_in_a_manifest() {
 #[tokio::test]
 async fn closing_the_link_ends_the_task_with_a_websocket_close() {
     let (listener, url) = listen().await;
-    let (control, mut link) = Control::new(Endpoint::new(url, token(), Role::Agent), Reporter::default());
+    let (control, mut link) = Control::new(endpoint(url, token()), Reporter::default());
     let task = tokio::spawn(control.run());
     let fake = Arc::new(Fake::default());
     serve_next(&listener, &fake).await;

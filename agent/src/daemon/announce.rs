@@ -34,8 +34,8 @@ async fn beat(pulse: Option<Duration>) -> Infallible {
 }
 
 async fn announced(boot: &Boot, connection: &mut watch::Receiver<Connection>, ready_after: Duration) -> Infallible {
-    let mut status = boot.status.subscribe();
-    let settled = status.wait_for(|status| status.settled);
+    let mut phase = boot.life.subscribe();
+    let settled = phase.wait_for(|phase| phase.is_settled());
     tokio::select! {
         // Both ends of the channel live as long as this future.
         _ = timeout(ready_after, settled) => {}
@@ -47,11 +47,11 @@ async fn announced(boot: &Boot, connection: &mut watch::Receiver<Connection>, re
 }
 
 async fn tell(boot: &Boot, connection: &mut watch::Receiver<Connection>) -> Infallible {
-    let mut status = boot.status.subscribe();
+    let mut deliveries = boot.deliveries.subscribe();
     loop {
         notify::status(&describe(boot, connection));
         tokio::select! {
-            Ok(()) = status.changed() => {}
+            Ok(()) = deliveries.changed() => {}
             Ok(()) = connection.changed() => {}
             else => std::future::pending().await,
         }
@@ -59,7 +59,7 @@ async fn tell(boot: &Boot, connection: &mut watch::Receiver<Connection>) -> Infa
 }
 
 fn describe(boot: &Boot, connection: &watch::Receiver<Connection>) -> String {
-    let delivered = boot.status.borrow().text.clone();
+    let delivered = boot.latest().map_or_else(|| "waiting for the secrets".to_owned(), |latest| latest.to_string());
     match &*connection.borrow() {
         Connection::Connected => delivered,
         Connection::Dialing => format!("{delivered}; connecting"),

@@ -5,17 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use protocol::agent_api;
-use protocol::agent_api::lifecycle::State;
 use protocol::secret::Secret;
 use tokio::task::spawn_blocking;
 use tracing::{debug, warn};
 
-use super::start::Own;
+use super::phase::Life;
+use super::start::ProcessContext;
 use crate::config::StaleFiles;
 use crate::environment::{Caller, Environment, LeftOut, Options, Variables};
 use crate::errors::chain;
 use crate::files::disk::Disk;
-use crate::files::{self, FilesApplied};
+use crate::files::{self, Counts, FileReport, FilesApplied};
 use crate::gitssh;
 use crate::ledger::{Key, Ledger, Record};
 use crate::manifest::{self, Manifest, ManifestError, Refused, SecretSet};
@@ -29,8 +29,10 @@ use crate::sys::memory::Guarded;
 pub(super) const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 
 /// What every delivery depends on besides its manifest.
-pub(super) struct Workspace {
-    pub(super) own: Own,
+pub(super) struct Deliverer {
+    pub(super) process: ProcessContext,
+    /// Who is told of the start, and of scripts.
+    pub(super) reporter: Reporter,
     /// Which server it is, to tell its files from those of others.
     pub(super) server: String,
     pub(super) ledger: Arc<Mutex<Ledger>>,
@@ -50,7 +52,7 @@ pub(super) struct Delivery {
     pub(super) recurring: Recurring,
     /// What could not be delivered, without values.
     pub(super) problems: Vec<String>,
-    pub(super) files: FilesApplied,
+    pub(super) files: FileReport,
     /// For comparing files with what was delivered.
     pub(super) key: Key,
     /// What the server calls the workspace and its agent.
@@ -78,30 +80,41 @@ impl Names {
     }
 }
 
-impl Workspace {
-    /// Manifest and secrets → plan → files → environment. `delivered`: what need not be written again.
+impl Deliverer {
+    /// Manifest and secrets → plan → files → environment. What `latest` delivered is not written again, unless it is gone and
+    /// somebody asked for the delivery.
     pub(super) async fn deliver(
         &self,
         wire: agent_api::Manifest,
-        delivered: Vec<(PathBuf, Record)>,
-        reporter: &Reporter,
+        latest: Option<&Delivery>,
+        is_asked: bool,
+        life: &Life,
     ) -> Result<Delivery, ManifestError> {
         let fetched_at = Timestamp::now();
         let (manifest, secrets) = manifest::split(wire)?;
         if let Err(error) = core_dumps::exclude_heap() {
             warn!(%error, "cannot exclude the heap from core dumps; a core dump forced by root may contain secrets");
         }
-        self.report_start(&manifest, reporter);
+        self.report_start(&manifest);
+        life.fetched();
 
         let refused = secrets.refused.clone();
         let mut problems: Vec<_> = refused.iter().map(ToString::to_string).collect();
         let variables = secrets.secrets.iter().filter_map(|secret| secret.env_name.clone()).collect();
         self.masking.expect(&secrets);
-        let policy = Policy { home: self.own.home.clone(), delivered, stale_files: self.stale_files };
-        let (secrets, files, key) = self.apply(secrets, policy, source(&manifest, &self.server)).await;
+        let delivered = latest.map(Delivery::delivered).unwrap_or_default();
+        let policy = Policy {
+            home: self.process.home.clone(),
+            delivered,
+            restores_missing: is_asked,
+            own_directories: self.process.own_directories.clone(),
+            stale_files: self.stale_files,
+        };
+        let (applied, key) = self.apply(secrets, policy, source(&manifest, &self.server)).await;
+        let (environment, files) = self.environment(&manifest, applied);
+        let environment = Arc::new(environment);
         debug!(targets = files.outcomes().len(), "files are settled");
         problems.extend(files.errors().map(|error| chain(error)));
-        let environment = Arc::new(self.environment(&manifest, secrets, &files));
         self.masking.add(&environment);
         let left_out = environment.resolve(&Caller::Agent(Vec::new())).left_out;
         problems.extend(left_out.iter().map(ToString::to_string));
@@ -109,7 +122,7 @@ impl Workspace {
         Ok(Delivery {
             names: Names::of(&manifest),
             motd: manifest.motd_path.clone(),
-            recurring: self.recurring(manifest, environment, reporter),
+            recurring: self.recurring(manifest, environment),
             problems,
             files,
             key,
@@ -120,35 +133,35 @@ impl Workspace {
         })
     }
 
-    fn report_start(&self, manifest: &Manifest, reporter: &Reporter) {
+    fn report_start(&self, manifest: &Manifest) {
+        let reporter = &self.reporter;
         reporter.set_agent(manifest.agent_id);
         reporter.startup(VERSION.to_owned(), self.places().directory(&manifest.directory).display().to_string());
-        reporter.lifecycle(State::Starting);
     }
 
-    fn recurring(&self, manifest: Manifest, environment: Arc<Environment>, reporter: &Reporter) -> Recurring {
+    fn recurring(&self, manifest: Manifest, environment: Arc<Environment>) -> Recurring {
         let runner = Runner {
             masking: self.masking.clone(),
             environment,
             directory: manifest.directory,
-            shell: self.own.shell.clone(),
+            shell: self.process.shell.clone(),
             places: self.places(),
             data: self.script_data.clone(),
-            reporter: reporter.clone(),
+            reporter: self.reporter.clone(),
         };
         let (scripts, metadata) = (manifest.scripts.into(), manifest.metadata.into());
         Recurring { runner: Arc::new(runner), scripts, metadata }
     }
 
     /// On a thread of its own: a disk may take its time, and the server is told of the start meanwhile.
-    async fn apply(&self, secrets: SecretSet, policy: Policy, source: String) -> (SecretSet, FilesApplied, Key) {
+    async fn apply(&self, secrets: SecretSet, policy: Policy, source: String) -> (FilesApplied, Key) {
         let ledger = self.ledger.clone();
         let work = move || {
             let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
             ledger.begin(source);
-            let plan = Plan::new(&secrets, &Disk, &policy, &ledger);
-            let files = files::apply(plan, &mut ledger);
-            (secrets, files, ledger.key().clone())
+            let plan = Plan::new(secrets, &Disk, &policy, &ledger);
+            let applied = files::apply(plan, &mut ledger);
+            (applied, ledger.key().clone())
         };
         match spawn_blocking(work).await {
             Ok(done) => done,
@@ -162,26 +175,26 @@ impl Workspace {
         Environment::without_secrets(self.start_variables(), self.options())
     }
 
-    fn environment(&self, manifest: &Manifest, secrets: SecretSet, files: &FilesApplied) -> Environment {
-        Environment::build(self.start_variables(), manifest, secrets, files, self.options())
+    fn environment(&self, manifest: &Manifest, files: FilesApplied) -> (Environment, FileReport) {
+        Environment::build(self.start_variables(), manifest, files, self.options())
     }
 
     fn start_variables(&self) -> Variables {
         let owned =
             |(name, value): &(OsString, OsString)| (name.clone(), Secret::new(value.as_encoded_bytes().to_vec()));
-        self.own.inherited.iter().map(owned).collect()
+        self.process.inherited.iter().map(owned).collect()
     }
 
     fn options(&self) -> Options {
         let agent_token = self.agent_token.as_ref().map(Guarded::share);
         let git_ssh_command = gitssh::git_ssh_command();
         let path_prefix = self.script_data.iter().map(|data| data.bin().to_owned()).collect();
-        let account = self.own.account.clone();
+        let account = self.process.account.clone();
         Options { account, agent_token, git_ssh_command, path_prefix, ..Options::default() }
     }
 
     fn places(&self) -> Places {
-        let Own { home, inherited, .. } = &self.own;
+        let ProcessContext { home, inherited, .. } = &self.process;
         Places { log_dir: self.log_dir.clone(), home: home.clone(), variables: inherited.clone() }
     }
 }
@@ -191,11 +204,21 @@ impl Delivery {
     pub(super) fn delivered(&self) -> Vec<(PathBuf, Record)> {
         self.files.delivered()
     }
+
+    /// What was delivered, in words; an error where that was not everything.
+    pub(super) fn outcome(&self) -> Result<String, String> {
+        let Counts { written, unchanged, left, gone, .. } = self.files.counts();
+        let parts = [(written, "written"), (unchanged, "unchanged"), (left, "edited since and left"), (gone, "gone")];
+        let parts: Vec<_> =
+            parts.iter().filter(|(count, _)| *count > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        let text = if parts.is_empty() { self.to_string() } else { format!("{self}; files: {}", parts.join(", ")) };
+        if self.problems.is_empty() && gone == 0 { Ok(text) } else { Err(text) }
+    }
 }
 
 impl fmt::Display for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let files = self.files.outcomes().len() - self.files.errors().count();
+        let files = self.files.counts().delivered();
         write!(f, "delivered {} and {}", counted(self.variables.len(), "variable"), counted(files, "file"))?;
         match self.problems.as_slice() {
             [] => Ok(()),

@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
 use super::{FAILURE, complain};
-use crate::config::{AgentArgs, TOKEN_VARIABLE};
+use crate::config::{AgentArgs, PRIVATE_VARIABLES};
 use crate::sys::process;
 use crate::sys::reaper::{self, Init, Side};
 
@@ -34,7 +34,7 @@ pub(super) fn split(args: AgentArgs) -> Result<(AgentArgs, Orphans), ExitCode> {
 fn stand_by(args: AgentArgs, init: Init) -> ExitCode {
     // Both are wiped as they are dropped.
     drop(args);
-    let wiped = process::take_variable(TOKEN_VARIABLE).map(drop);
+    let wiped = PRIVATE_VARIABLES.iter().try_for_each(|name| process::take_variable(name).map(drop));
     if let Err(error) = wiped.and(process::harden()) {
         complain(&error, FAILURE);
     }

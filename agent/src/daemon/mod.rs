@@ -4,13 +4,15 @@
 mod announce;
 mod boot;
 mod delivery;
-mod desk;
 mod dry_run;
 mod init;
+mod jobs;
 mod leftovers;
+mod local_api;
 mod logging;
 mod main_process;
 mod notify;
+mod phase;
 mod shutdown;
 mod signals;
 mod start;
@@ -32,13 +34,13 @@ use crate::errors::chain;
 use crate::ledger::Ledger;
 use crate::report::Reporter;
 use crate::scripts::{DataDirs, Masking};
-use boot::Boot;
-use delivery::Workspace;
-use desk::Desk;
+use boot::{Boot, StartRules};
+use delivery::Deliverer;
 use init::Orphans;
 use leftovers::Leftovers;
+use local_api::LocalApi;
 use signals::Signals;
-use start::{Own, Start};
+use start::{Prepared, ProcessContext};
 
 const OK: u8 = 0;
 const FAILURE: u8 = 1;
@@ -53,7 +55,7 @@ pub fn run(args: AgentArgs) -> ExitCode {
         Ok(split) => split,
         Err(code) => return code,
     };
-    let start = match Start::prepare(args) {
+    let start = match Prepared::prepare(args) {
         Ok(start) => start,
         Err(error) => return complain(&error, USAGE).into(),
     };
@@ -73,28 +75,31 @@ pub fn run(args: AgentArgs) -> ExitCode {
 
 /// The boot story. Each part waits for what it needs from the one before it: nothing starts before the environment is
 /// there, the environment comes after the files, the files come with the manifest. Either way the result is the exit code.
-async fn live(start: Start, orphans: Orphans) -> Result<u8, u8> {
+async fn live(start: Prepared, orphans: Orphans) -> Result<u8, u8> {
     let config = start.config;
     let mut leftovers = Leftovers::new(orphans);
     let signals = if config.command.is_empty() { Signals::for_agent() } else { Signals::for_command() };
     let mut signals = signals.map_err(|error| complain(&error, FAILURE))?;
     // First of all: whoever asks while the workspace boots waits, instead of being told that there is no agent.
-    let listener = desk::listen(config.socket.as_deref(), &start.own).map_err(|error| complain(&error, USAGE))?;
-    info!(version = delivery::VERSION, server = %config.url, "agent starts");
-    let workspace = workspace(&config, start.own).map_err(|error| complain(&error, FAILURE))?;
+    let listener =
+        local_api::listen(config.socket.as_deref(), &start.process).map_err(|error| complain(&error, USAGE))?;
+    let proxy = start.network.proxy().map(tracing::field::display);
+    info!(version = delivery::VERSION, server = %config.url, proxy, "agent starts");
     let reporter = Reporter::default();
-    let endpoint = Arc::new(Endpoint::new(config.url, config.token, Role::Agent));
-    let (control, Link { manifests, state, handle }) = Control::new(endpoint.clone(), reporter.clone());
-    let boot = Arc::new(Boot::new(workspace, config.strict, !config.command.is_empty(), reporter));
-    let desk = Arc::new(Desk::new(boot.clone(), endpoint, handle.clone(), state.clone()));
-    let mut sessions = tokio::spawn(desk::serve(listener, boot.sessions.clone(), desk));
+    let deliverer = deliverer(&config, start.process, reporter.clone()).map_err(|error| complain(&error, FAILURE))?;
+    let endpoint = Arc::new(Endpoint::new(start.network, config.token, Role::Agent));
+    let (control, Link { manifests, state, handle }) = Control::new(endpoint.clone(), reporter);
+    let rules = StartRules { strict: config.strict, has_command: !config.command.is_empty() };
+    let boot = Arc::new(Boot::new(deliverer, rules));
+    let api = Arc::new(LocalApi::new(boot.clone(), endpoint, handle.clone(), state.clone()));
+    let mut sessions = tokio::spawn(local_api::serve(listener, boot.sessions.clone(), api));
 
     let mut connection = tokio::spawn(control.run());
     let code = tokio::select! {
         code = boot.follow(manifests, &handle) => code,
         code = serve(&config.command, &boot, &mut signals, &handle) => code,
-        never = boot.run_on_schedule() => match never {},
-        never = boot.collect_metadata() => match never {},
+        never = boot.jobs.run_on_schedule() => match never {},
+        never = boot.jobs.collect_metadata() => match never {},
         never = boot.give_up_waiting(config.start_without_secrets) => match never {},
         never = announce::announce(&boot, state, config.ready_after) => match never {},
         never = leftovers.reap() => match never {},
@@ -106,10 +111,11 @@ async fn live(start: Start, orphans: Orphans) -> Result<u8, u8> {
     Ok(code)
 }
 
-fn workspace(config: &Config, own: Own) -> io::Result<Workspace> {
-    let ledger = Ledger::new(own.state_dir.clone())?;
-    Ok(Workspace {
-        own,
+fn deliverer(config: &Config, process: ProcessContext, reporter: Reporter) -> io::Result<Deliverer> {
+    let ledger = Ledger::new(process.state_dir.clone())?;
+    Ok(Deliverer {
+        process,
+        reporter,
         server: config.url.to_string(),
         ledger: Arc::new(Mutex::new(ledger)),
         stale_files: config.stale_files,
@@ -123,7 +129,10 @@ fn workspace(config: &Config, own: Own) -> io::Result<Workspace> {
 /// What the agent does besides delivering: it runs the main process, or waits to be told to end.
 async fn serve(command: &[OsString], boot: &Boot, signals: &mut Signals, handle: &Handle) -> u8 {
     if !command.is_empty() {
-        return main_process::run(command, &boot.sessions, signals, || boot.ending()).await;
+        return main_process::run(command, &boot.sessions, signals, || {
+            boot.life.end(true);
+        })
+        .await;
     }
     loop {
         match signals.next().await {
@@ -133,7 +142,7 @@ async fn serve(command: &[OsString], boot: &Boot, signals: &mut Signals, handle:
             }
             signal => {
                 info!(%signal, "asked to end");
-                boot.ending();
+                boot.life.end(true);
                 return OK;
             }
         }

@@ -10,6 +10,7 @@ use tracing::{debug, info, warn};
 
 use super::boot::Boot;
 use super::notify;
+use super::phase::{Ending, Phase};
 use super::signals::{Signals, is_stop};
 use crate::control::Handle;
 use crate::scripts::Summary;
@@ -39,7 +40,8 @@ pub(super) async fn shut_down(
         () = cut_short(boot, signals, &hurry) => {}
     }
     // Where nothing was ever fetched the server knows nothing of this run, and need not.
-    if boot.reporter.state().is_some() && timeout(FLUSH_LIMIT, boot.reporter.flushed()).await.is_err() {
+    let is_known = matches!(boot.life.phase(), Phase::Ending(Ending { is_reported: true, .. }));
+    if is_known && timeout(FLUSH_LIMIT, boot.life.flushed()).await.is_err() {
         warn!("the server was not told of the end within {FLUSH_LIMIT:?}");
     }
     handle.close();
@@ -51,19 +53,16 @@ pub(super) async fn shut_down(
 }
 
 async fn end_scripts(boot: &Boot, hurry: &CancellationToken) {
-    boot.startup.close();
-    if !boot.is_ending() && timeout(STARTUP_GRACE, boot.startup.wait()).await.is_err() {
-        warn!("the startup scripts still run {STARTUP_GRACE:?} after the main process; ending them");
-    }
-    boot.stop.cancel();
-    boot.startup.wait().await;
-    boot.scheduled.close();
-    boot.scheduled.wait().await;
-    if boot.reporter.state().is_none() {
+    // A main process may be done before the startup scripts are; whoever asks for the end does not wait for them.
+    let is_asked = matches!(boot.life.phase(), Phase::Ending(Ending { is_asked: true, .. }));
+    boot.jobs.end(if is_asked { Duration::ZERO } else { STARTUP_GRACE }).await;
+    // Only now: the server takes no state of the start any more once it was told of the end.
+    let ending = boot.life.end(is_asked);
+    if !ending.is_reported {
         return;
     }
-    boot.ending();
-    let state = match boot.stop_scripts() {
+    // `--strict` runs no script after a start error.
+    let state = match boot.stop_scripts().filter(|_| ending.has_started) {
         Some((runner, scripts)) => {
             let out_of_time = async {
                 sleep(STOP_LIMIT).await;
@@ -77,7 +76,7 @@ async fn end_scripts(boot: &Boot, hurry: &CancellationToken) {
         }
         None => State::Off,
     };
-    boot.reporter.lifecycle(state);
+    boot.life.stopped(state);
 }
 
 async fn cut_short(boot: &Boot, signals: &mut Signals, hurry: &CancellationToken) {
@@ -85,7 +84,7 @@ async fn cut_short(boot: &Boot, signals: &mut Signals, hurry: &CancellationToken
         let signal = signals.next().await;
         if is_stop(signal) {
             info!(%signal, "asked to end once more");
-            boot.stop.cancel();
+            boot.jobs.stop();
             hurry.cancel();
         }
     }

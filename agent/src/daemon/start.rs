@@ -1,7 +1,8 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use crate::config::{AgentArgs, Config, ConfigError, TOKEN_VARIABLE};
+use crate::config::{self, AgentArgs, Config, ConfigError, PRIVATE_VARIABLES};
+use crate::network::{Network, ProxyError};
 use crate::sessions::place;
 use crate::sys::process;
 use crate::sys::users::{self, Account, UserError};
@@ -9,19 +10,22 @@ use crate::sys::users::{self, Account, UserError};
 use super::logging::{self, LogError};
 
 /// What the agent knows before it makes its first request; all of it is found while there is a single thread.
-pub(super) struct Start {
+pub(super) struct Prepared {
     pub(super) config: Config,
-    pub(super) own: Own,
+    pub(super) network: Network,
+    pub(super) process: ProcessContext,
 }
 
 /// What the agent found about its own process.
-pub(super) struct Own {
-    /// The environment it was started with, without the agent's token; with the home and names of the user it became.
+pub(super) struct ProcessContext {
+    /// The environment it was started with, without what is the agent's alone; with the home and names of the user it became.
     pub(super) inherited: Vec<(OsString, OsString)>,
     /// What `~` stands for.
     pub(super) home: Option<PathBuf>,
     /// Where the ledger is; `None` where there is no home for it.
     pub(super) state_dir: Option<PathBuf>,
+    /// Where no secret may go: the agent's configuration and its state.
+    pub(super) own_directories: Vec<PathBuf>,
     /// Runs scripts.
     pub(super) shell: PathBuf,
     /// Whom it runs as; `None` where the passwd database has no entry, as for arbitrary ids in containers.
@@ -33,6 +37,8 @@ pub(super) struct Own {
 pub(super) enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     #[error(
         "the agent would run everything as root: name the workspace's user with --user, or allow it with --allow-root"
     )]
@@ -43,14 +49,14 @@ pub(super) enum StartError {
     Log(#[from] LogError),
 }
 
-impl Start {
+impl Prepared {
     /// Reads the configuration, becomes the user, wipes the token from this process's environment, and opens the log.
     pub(super) fn prepare(args: AgentArgs) -> Result<Self, StartError> {
         process::survive_file_size_limit();
         let mut inherited: Vec<(OsString, OsString)> = std::env::vars_os().collect();
         let config = Config::load(args, &inherited)?;
-        inherited.retain(|(name, _)| name != TOKEN_VARIABLE);
-        let wiped = process::take_variable(TOKEN_VARIABLE).map(drop);
+        inherited.retain(|(name, _)| PRIVATE_VARIABLES.iter().all(|private| name != private));
+        let wiped = PRIVATE_VARIABLES.iter().try_for_each(|name| process::take_variable(name).map(drop));
         let account = become_user(&config)?;
         if let (Some(_), Some(account)) = (&config.user, &account) {
             overwrite(&mut inherited, account);
@@ -63,8 +69,12 @@ impl Start {
         let home = users::home(variable(&inherited, "HOME").map(OsStr::to_owned), account.as_ref());
         let state_home = variable(&inherited, "XDG_STATE_HOME").map(Path::new);
         let state_dir = config.state_dir.clone().or_else(|| state_dir(state_home, home.as_deref()));
+        let own_directories = own_directories(&config, state_dir.as_deref(), home.as_deref(), &inherited);
         let shell = shell(account.as_ref(), variable(&inherited, "SHELL"));
-        Ok(Self { config, own: Own { inherited, home, state_dir, shell, account } })
+        // The header command runs as the user that the agent has become.
+        let network = Network::new(config.url.clone(), config.network.clone(), &inherited)?;
+        let process = ProcessContext { inherited, home, state_dir, own_directories, shell, account };
+        Ok(Self { config, network, process })
     }
 }
 
@@ -104,6 +114,24 @@ fn variable<'v>(variables: &'v [(OsString, OsString)], name: &str) -> Option<&'v
 fn state_dir(state_home: Option<&Path>, home: Option<&Path>) -> Option<PathBuf> {
     let state_home = state_home.filter(|path| path.is_absolute()).map(Path::to_owned);
     Some(state_home.or_else(|| Some(home?.join(".local/state")))?.join("coder-agent"))
+}
+
+/// The configuration of the machine and of the user, a file that was named instead, and the state.
+fn own_directories(
+    config: &Config,
+    state_dir: Option<&Path>,
+    home: Option<&Path>,
+    inherited: &[(OsString, OsString)],
+) -> Vec<PathBuf> {
+    let config_home = variable(inherited, "XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let config_home = config_home.or_else(|| Some(home?.join(".config")));
+    let directories = [
+        Some(config::DIRECTORY.into()),
+        Some(config.config_file.clone()),
+        state_dir.map(Path::to_owned),
+        config_home.map(|path| path.join("coder-agent")),
+    ];
+    directories.into_iter().flatten().collect()
 }
 
 /// The login shell of the account, else `$SHELL`, else `/bin/sh`. Service accounts have a login shell that only says no.

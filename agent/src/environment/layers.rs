@@ -8,6 +8,7 @@ use protocol::secret::Secret;
 
 use super::{Block, Caller, Environment, Origin, TOKEN};
 use crate::expand;
+use crate::manifest::{Sensitivity, TemplateVariable};
 use crate::sys::memory::Guarded;
 use crate::sys::process;
 
@@ -34,6 +35,19 @@ const FOR_THE_AGENT: [&str; 4] = ["NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY", "WAT
 
 /// What git runs instead of ssh; it comes before `GIT_SSH`, and both before its configuration.
 const GIT_SSH_COMMAND: &str = "GIT_SSH_COMMAND";
+
+/// Lists whose absence means a default. To extend an absent one is to extend its default.
+const DEFAULT_LISTS: [(&str, &str); 3] = [
+    // As container engines have it.
+    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    // As the XDG Base Directory Specification has them.
+    ("XDG_DATA_DIRS", "/usr/local/share:/usr/share"),
+    ("XDG_CONFIG_DIRS", "/etc/xdg"),
+];
+
+fn default_list(name: &[u8]) -> Option<&'static [u8]> {
+    DEFAULT_LISTS.iter().find(|(list, _)| list.as_bytes() == name).map(|(_, default)| default.as_bytes())
+}
 
 /// One variable of one layer.
 pub(super) struct Layered<'a> {
@@ -72,15 +86,11 @@ impl Environment {
         // A process that we started passes ours on; that makes it nobody's choice.
         let ours = self.options.git_ssh_command.as_ref().map(|command| command.as_bytes());
         layers.retain(|layer| !(layer.name == GIT_SSH_COMMAND && Some(layer.value.bytes()) == ours));
-        let template = self.secrets.template.iter().map(|(name, _)| OsStr::new(name));
-        let chosen = layers.iter().map(|layer| layer.name).chain(template);
-        let own_ssh = chosen.into_iter().any(|name| name == GIT_SSH_COMMAND || name == "GIT_SSH");
+        let template: Vec<_> = self.secrets.template.iter().map(|variable| self.template(variable, &layers)).collect();
+        let mut chosen = layers.iter().chain(&template).map(|layer| layer.name);
+        let own_ssh = chosen.any(|name| name == GIT_SSH_COMMAND || name == "GIT_SSH");
         layers.extend(self.agent_own(own_ssh));
-        layers.extend(self.secrets.template.iter().map(|(name, value)| Layered {
-            origin: Origin::Template,
-            name: OsStr::new(name),
-            value: Value::Made(self.expand(value.expose())),
-        }));
+        layers.extend(template);
         layers.extend(self.secrets.secrets.iter().filter_map(|secret| {
             let name = OsStr::new(secret.env_name.as_ref()?);
             Some(Layered { origin: Origin::Secret, name, value: Value::Resting(secret.value.expose()) })
@@ -94,18 +104,37 @@ impl Environment {
         layers
     }
 
-    /// A template value for this launch. References mean the environment that the agent was started with.
-    pub(super) fn expand(&self, value: &[u8]) -> Secret {
-        expand::variable(value, |name| {
-            if name == TOKEN.as_bytes() {
-                return self.options.agent_token.as_ref().map(Guarded::expose);
+    /// A variable of the template for one launch, which inherits `inherited`. A sensitive value is taken as it is: a password
+    /// may hold a dollar sign.
+    fn template<'a>(&self, variable: &'a TemplateVariable, inherited: &[Layered<'_>]) -> Layered<'a> {
+        let TemplateVariable { name, value, sensitivity } = variable;
+        let value = match sensitivity {
+            Sensitivity::Sensitive => Value::Resting(value.expose()),
+            Sensitivity::Unmarked | Sensitivity::Plain => {
+                Value::Made(expand::variable(value.expose(), |name| self.referred(name, inherited)))
             }
+        };
+        Layered { origin: Origin::Template, name: OsStr::new(name), value }
+    }
+
+    /// What a reference in a value of the template means.
+    ///
+    /// What describes one process (`HOME`, `USER`, `TERM`) is what the launch inherits. All else is what the agent was
+    /// started with: the launch may come from a process of this workspace, whose `PATH` has what the template adds already.
+    fn referred<'a>(&'a self, name: &[u8], inherited: &'a [Layered<'a>]) -> Option<&'a [u8]> {
+        if name == TOKEN.as_bytes() {
+            return self.options.agent_token.as_ref().map(Guarded::expose);
+        }
+        let found = if is_not_for_others(OsStr::from_bytes(name)) {
+            inherited.iter().rfind(|layer| layer.name.as_bytes() == name).map(|layer| layer.value.bytes())
+        } else {
             self.start.iter().find(|(it, _)| it.as_bytes() == name).map(|(_, value)| value.expose())
-        })
+        };
+        found.filter(|value| !value.is_empty()).or_else(|| default_list(name)).or(found)
     }
 
     /// `PATH` may come from any layer, so its prefix is joined to the one that won. Never an empty element: it would mean
-    /// the current directory.
+    /// the current directory. Where no layer has a `PATH`, the prefix alone would hide every program.
     pub(super) fn prefix_path<'a>(&'a self, block: &mut Block<'a>) {
         let name = OsStr::new("PATH");
         let prefix: Vec<&[u8]> = self.options.path_prefix.iter().map(|path| path.as_os_str().as_bytes()).collect();
@@ -115,6 +144,7 @@ impl Environment {
         if prefix.iter().all(|directory| first.next() == Some(*directory)) {
             return;
         }
+        let elements = elements.or_else(|| default_list(b"PATH"));
         let joined = prefix.into_iter().chain(elements).collect::<Vec<_>>().join(b":".as_slice());
         block.insert(name, (Origin::Ours, Value::Made(Secret::new(joined))));
     }

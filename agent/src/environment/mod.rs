@@ -13,8 +13,9 @@ use std::path::PathBuf;
 
 use protocol::secret::Secret;
 
-use crate::files::FilesApplied;
-use crate::manifest::{Manifest, SecretSet};
+use crate::expand;
+use crate::files::{FileReport, FilesApplied};
+use crate::manifest::{Manifest, SecretSet, Sensitivity, TemplateVariable};
 use crate::sys::memory::Guarded;
 use crate::sys::spawn;
 use crate::sys::users::Account;
@@ -26,8 +27,8 @@ pub type Variables = Vec<(OsString, Secret)>;
 /// The agent's token: it can fetch everything, so it stays with the agent.
 const TOKEN: &str = "CODER_AGENT_TOKEN";
 
-/// Template values from this length on are masked; shorter ones are words like `true`.
-const SHORTEST_MASKED_TEMPLATE_VALUE: usize = 16;
+/// Unmarked template values from this length on may be tokens; shorter ones are words like `true`.
+const SHORTEST_UNMARKED_TOKEN: usize = 16;
 
 /// Who asks.
 #[derive(Debug)]
@@ -151,19 +152,14 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The environment of a workspace. `start` is what the agent was started with; that the files are settled is shown
-    /// by their outcome.
+    /// The environment of a workspace, and what became of the files. `start` is what the agent was started with. The secrets
+    /// come out of `files`, so they are never in an environment whose files are not settled.
     #[must_use]
-    pub fn build(
-        start: Variables,
-        manifest: &Manifest,
-        secrets: SecretSet,
-        _files: &FilesApplied,
-        options: Options,
-    ) -> Self {
+    pub fn build(start: Variables, manifest: &Manifest, files: FilesApplied, options: Options) -> (Self, FileReport) {
+        let (secrets, report) = files.into_parts();
         let mut agent = workspace(manifest);
         agent.extend(always());
-        Self { start, agent, secrets, options }
+        (Self { start, agent, secrets, options }, report)
     }
 
     /// What can be had while the control plane has not answered: no template, no secrets.
@@ -200,8 +196,8 @@ impl Environment {
     #[must_use]
     pub fn values_to_mask(&self) -> Vec<(String, Secret)> {
         let secrets = self.secrets.secrets.iter().map(|secret| (secret.name().to_owned(), secret.value.copy()));
-        let template = self.secrets.template.iter().map(|(name, value)| (name.clone(), self.expand(value.expose())));
-        secrets.chain(template.filter(|(_, value)| value.len() >= SHORTEST_MASKED_TEMPLATE_VALUE)).collect()
+        let template = self.secrets.template.iter().filter(|variable| is_masked(variable));
+        secrets.chain(template.map(|variable| (variable.name.clone(), variable.value.copy()))).collect()
     }
 
     /// Whether both have the same values to mask.
@@ -209,7 +205,7 @@ impl Environment {
     pub fn masks_like(&self, other: &Self) -> bool {
         let values = |it: &Self| {
             let secrets = it.secrets.secrets.iter().map(|secret| secret.value.share());
-            let template = it.secrets.template.iter().map(|(_, value)| value.share());
+            let template = it.secrets.template.iter().filter(|it| is_masked(it)).map(|it| it.value.share());
             (secrets.collect::<Vec<_>>(), template.collect::<Vec<_>>())
         };
         values(self) == values(other)
@@ -236,6 +232,18 @@ impl Environment {
         }
         self.prefix_path(&mut block);
         block
+    }
+}
+
+/// Whether a value of the template is kept out of output. Where the template does not say what is sensitive, what may be a
+/// token is; paths and what is put together from other variables are not, or `ls` could not name a missing file.
+fn is_masked(TemplateVariable { value, sensitivity, .. }: &TemplateVariable) -> bool {
+    let value = value.expose();
+    let is_path = || value.split(|byte| *byte == b':').all(|element| element.starts_with(b"/"));
+    match sensitivity {
+        Sensitivity::Sensitive => true,
+        Sensitivity::Plain => false,
+        Sensitivity::Unmarked => value.len() >= SHORTEST_UNMARKED_TOKEN && !expand::has_references(value) && !is_path(),
     }
 }
 

@@ -7,9 +7,10 @@ use protocol::agent_api as wire;
 
 use super::*;
 use crate::files;
+use crate::files::disk::Disk;
 use crate::ledger::Ledger;
 use crate::manifest;
-use crate::plan::Plan;
+use crate::plan::{Plan, Policy};
 use crate::sys::memory::guard_one;
 
 /// An environment with one variable in each of the layers named.
@@ -17,6 +18,8 @@ use crate::sys::memory::guard_one;
 struct World {
     start: Vec<(&'static str, &'static str)>,
     template: Vec<(&'static str, &'static str)>,
+    /// Which variables of the template are marked as sensitive, or not.
+    marks: Vec<(&'static str, bool)>,
     secrets: Vec<(&'static str, &'static str)>,
     options: Options,
 }
@@ -34,12 +37,15 @@ impl World {
                 .iter()
                 .map(|(name, value)| ((*name).into(), (*value).into()))
                 .collect(),
+            variable_sensitivity: self.marks.iter().map(|(name, mark)| ((*name).into(), *mark)).collect(),
             secrets: self.secrets.iter().map(|(name, value)| secret(name, value)).collect(),
             ..wire::Manifest::default()
         };
         let (manifest, secrets) = manifest::split(message).unwrap();
-        let files = files::apply(Plan::default(), &mut Ledger::new(None).unwrap());
-        Environment::build(variables(&self.start), &manifest, secrets, &files, self.options)
+        let mut ledger = Ledger::new(None).unwrap();
+        let plan = Plan::new(secrets, &Disk, &Policy::default(), &ledger);
+        let files = files::apply(plan, &mut ledger);
+        Environment::build(variables(&self.start), &manifest, files, self.options).0
     }
 }
 
@@ -157,8 +163,14 @@ fn the_path_prefix_comes_first_whatever_layer_the_path_is_from() {
     for (start, template, expected) in [
         (vec![("PATH", "/image")], vec![], "/ours/a:/ours/b:/image"),
         (vec![("PATH", "/image")], vec![("PATH", "/t:$PATH")], "/ours/a:/ours/b:/t:/image"),
-        (vec![("PATH", "")], vec![], "/ours/a:/ours/b"),
-        (vec![], vec![], "/ours/a:/ours/b"),
+        // Alone, the prefix would hide every program.
+        (vec![("PATH", "")], vec![], "/ours/a:/ours/b:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        (vec![], vec![], "/ours/a:/ours/b:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        (
+            vec![],
+            vec![("PATH", "/t:$PATH")],
+            "/ours/a:/ours/b:/t:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        ),
     ] {
         let environment = World { start, template, options: prefix(), ..World::default() }.build();
         assert_eq!(resolve(&environment, &agent())["PATH"], expected);
@@ -183,17 +195,67 @@ fn origins_tell_what_we_add_from_what_was_there() {
 }
 
 #[test]
-fn all_secrets_and_the_longer_template_values_are_to_be_masked() {
+fn an_absent_list_is_extended_from_its_default() {
+    let lists = vec![("XDG_DATA_DIRS", "/opt/share:$XDG_DATA_DIRS"), ("XDG_CONFIG_DIRS", "$XDG_CONFIG_DIRS:/opt/etc")];
+    let resolved = resolve(&World { template: lists, ..World::default() }.build(), &agent());
+    assert_eq!(resolved["XDG_DATA_DIRS"], "/opt/share:/usr/local/share:/usr/share");
+    assert_eq!(resolved["XDG_CONFIG_DIRS"], "/etc/xdg:/opt/etc");
+    // Without a prefix there is nothing to extend, and nothing is made up.
+    assert!(!resolved.contains_key("PATH"));
+}
+
+#[test]
+fn a_reference_means_what_the_launch_inherits_its_account_included() {
+    let account =
+        Account { uid: 1, gid: 1, name: "alice".into(), home: "/home/alice".into(), shell: "/bin/zsh".into() };
+    let build = |start| {
+        let options = Options { account: Some(account.clone()), ..Options::default() };
+        let template = vec![("GOPATH", "$HOME/go"), ("WHO", "$USER by $SHELL"), ("T", "$TERM")];
+        World { start, template, options, ..World::default() }.build()
+    };
+    let bare = build(vec![]);
+    let resolved = resolve(&bare, &agent());
+    assert_eq!((resolved["GOPATH"].as_str(), resolved["WHO"].as_str()), ("/home/alice/go", "alice by /bin/zsh"));
+    let resolved = resolve(&build(vec![("HOME", "/h")]), &agent());
+    assert_eq!((resolved["HOME"].as_str(), resolved["GOPATH"].as_str()), ("/h", "/h/go"));
+    // The home and the terminal of a session are the session's.
+    let own = variables(&[("HOME", "/session"), ("TERM", "xterm")]);
+    let resolved = resolve(&build(vec![("HOME", "/h"), ("TERM", "dumb")]), &Caller::Session(own));
+    assert_eq!((resolved["GOPATH"].as_str(), resolved["T"].as_str()), ("/session/go", "xterm"));
+}
+
+#[test]
+fn a_sensitive_value_is_passed_on_byte_for_byte() {
+    let environment = World {
+        start: vec![("word", "x")],
+        template: vec![("A", "pa$word"), ("B", "pa$word"), ("C", "pa$word")],
+        marks: vec![("A", true), ("B", false)],
+        ..World::default()
+    };
+    let resolved = resolve(&environment.build(), &agent());
+    assert_eq!(["A", "B", "C"].map(|name| resolved[name].as_str()), ["pa$word", "pax", "pax"]);
+}
+
+#[test]
+fn all_secrets_and_what_may_be_a_token_in_the_template_are_to_be_masked() {
     let environment = World {
         start: vec![("X", "expanded-expanded")],
-        template: vec![("SHORT", "0123456789abcde"), ("LONG", "0123456789abcdef"), ("REF", "$X")],
+        template: vec![
+            ("LONG", "0123456789abcdef"),
+            ("PATHS", "/opt/tools/bin:/opt/other/bin"),
+            ("PLAIN", "0123456789abcdef-plain"),
+            ("REF", "$X/tools-directory"),
+            ("SENSITIVE", "/a/$path"),
+            ("SHORT", "0123456789abcde"),
+        ],
+        marks: vec![("PLAIN", false), ("SENSITIVE", true)],
         secrets: vec![("S", "x")],
         ..World::default()
     }
     .build();
     let values = environment.values_to_mask();
     let shown: Vec<_> = values.iter().map(|(name, value)| (name.as_str(), value.expose_str().unwrap())).collect();
-    assert_eq!(shown, [("S", "x"), ("LONG", "0123456789abcdef"), ("REF", "expanded-expanded")]);
+    assert_eq!(shown, [("S", "x"), ("LONG", "0123456789abcdef"), ("SENSITIVE", "/a/$path")]);
 }
 
 #[test]

@@ -10,10 +10,11 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use super::location::{self, Lead, Location};
+use super::replaced::Replaced;
 use super::temp::Temp;
-use super::{Arrival, Failure, Settled, disk, flush, in_place, split};
+use super::{Arrival, FileFailure, Settled, disk, flush, in_place, split};
 use crate::ledger::{Key, Ledger, Record};
-use crate::plan::{Action, Found, Refusal};
+use crate::plan::{Action, Found, NotInPlace, Refusal};
 use crate::sys::fs::{Dir, Entry, Identity, Kind};
 use crate::sys::memory::Guarded;
 
@@ -22,6 +23,8 @@ pub(super) struct Step {
     pub(super) index: usize,
     pub(super) path: PathBuf,
     pub(super) value: Guarded,
+    /// What is there is not ours, so a copy of it is kept.
+    pub(super) keeps_copy: bool,
 }
 
 type Outcomes = Vec<(usize, Arrival)>;
@@ -30,16 +33,16 @@ type Outcomes = Vec<(usize, Arrival)>;
 const WAVE: usize = 128;
 
 /// Writes all of `steps`.
-pub(super) fn write(steps: Vec<Step>, ledger: &mut Ledger) -> Outcomes {
+pub(super) fn write(steps: Vec<Step>, replaced: &Replaced, ledger: &mut Ledger) -> Outcomes {
     let mut outcomes = Vec::with_capacity(steps.len());
     let mut wave = Wave::default();
     for step in steps {
-        let mut staged = wave.stage(&step, ledger.key());
+        let mut staged = wave.stage(&step, replaced, ledger.key());
         if staged.as_ref().is_err_and(out_of_descriptors) || wave.len() >= WAVE {
             let retry = staged.as_ref().is_err_and(out_of_descriptors);
             std::mem::take(&mut wave).finish(ledger, &mut outcomes);
             if retry {
-                staged = wave.stage(&step, ledger.key());
+                staged = wave.stage(&step, replaced, ledger.key());
             }
         }
         match staged {
@@ -71,6 +74,8 @@ struct Staged {
     location: Location,
     value: Guarded,
     record: Record,
+    /// Whether the file that is there may be written in place, if this one cannot take its place.
+    in_place: Result<(), NotInPlace>,
 }
 
 /// A file that is to be written in place.
@@ -89,43 +94,48 @@ impl Wave {
 
     /// `None`: staged, to be finished with the others. `Some`: the content is there already. Begins anew where somebody,
     /// such as another agent with this home, replaces the file at the same time.
-    fn stage(&mut self, step: &Step, key: &Key) -> Result<Option<Record>, Failure> {
+    fn stage(&mut self, step: &Step, replaced: &Replaced, key: &Key) -> Result<Option<Record>, FileFailure> {
         const ATTEMPTS: usize = 10;
-        let mut staged = self.try_stage(step, key);
+        let mut staged = self.try_stage(step, replaced, key);
         for _ in 1..ATTEMPTS {
             if !staged.as_ref().is_err_and(is_overtaken) {
                 break;
             }
-            staged = self.try_stage(step, key);
+            staged = self.try_stage(step, replaced, key);
         }
         staged
     }
 
-    fn try_stage(&mut self, step: &Step, key: &Key) -> Result<Option<Record>, Failure> {
+    fn try_stage(&mut self, step: &Step, replaced: &Replaced, key: &Key) -> Result<Option<Record>, FileFailure> {
         let parent = self.parent(&step.path)?;
-        let location = match location::follow(parent, &step.path).map_err(|source| Failure::Resolve { source })? {
+        let location = match location::follow(parent, &step.path).map_err(|source| FileFailure::Resolve { source })? {
             Lead::Location(location) => location,
             Lead::Directory => return Err(Refusal::Kind(Kind::Directory).into()),
             Lead::Planted => return Err(Refusal::Planted.into()),
+            Lead::Foreign(uid) => return Err(Refusal::Foreign(uid).into()),
         };
         let fingerprint = key.fingerprint(step.value.expose());
         // Decided again: since the plan was made the user may have changed what is there.
-        match Action::for_found(disk::found(&location, &step.value)) {
+        let in_place = match Action::for_found(disk::found(&location, &step.value)) {
             Action::Refuse(refusal) => return Err(refusal.into()),
             Action::Unchanged(entry) => return Ok(Some(Record::new(&entry, step.value.len(), fingerprint))),
             Action::Rewrite(_) => {
+                keep_copy(step, replaced, &location)?;
                 self.stage_in_place(step, location);
                 return Ok(None);
             }
-            Action::Create | Action::Replace | Action::Delivered(_) | Action::Superseded(_) => {}
-        }
+            Action::Replace(in_place) => in_place,
+            Action::Create | Action::Delivered(..) | Action::Superseded(_) => Ok(()),
+        };
+        keep_copy(step, replaced, &location)?;
         match fill(&location, &step.value) {
             Ok((temp, entry)) => {
                 let record = Record::new(&entry, step.value.len(), fingerprint);
                 let (path, value) = (step.path.clone(), step.value.share());
-                self.staged.push(Staged { index: step.index, path, temp, location, value, record });
+                self.staged.push(Staged { index: step.index, path, temp, location, value, record, in_place });
             }
             Err(failure) if location.entry.is_some() && is_not_ours_to_replace(&failure) => {
+                in_place.map_err(|reason| not_in_place(reason, failure))?;
                 self.stage_in_place(step, location);
             }
             Err(failure) => return Err(failure),
@@ -139,18 +149,18 @@ impl Wave {
         self.in_place.push(InPlace { index: step.index, path, location, entry, value });
     }
 
-    fn parent(&mut self, path: &Path) -> Result<Rc<Dir>, Failure> {
+    fn parent(&mut self, path: &Path) -> Result<Rc<Dir>, FileFailure> {
         let Some((parent, _)) = split(path) else { return Err(Refusal::Kind(Kind::Directory).into()) };
         if let Some(dir) = self.parents.get(parent.as_os_str()) {
             return Ok(Rc::clone(dir));
         }
         let dir = match Dir::open(parent) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let (dir, grown) = Dir::make(parent).map_err(|source| Failure::MakeDirectory { source })?;
+                let (dir, grown) = Dir::make(parent).map_err(|source| FileFailure::MakeDirectory { source })?;
                 self.grown.extend(grown);
                 dir
             }
-            opened => opened.map_err(|source| Failure::Resolve { source })?,
+            opened => opened.map_err(|source| FileFailure::Resolve { source })?,
         };
         let dir = Rc::new(dir);
         self.parents.insert(parent.into(), Rc::clone(&dir));
@@ -165,7 +175,7 @@ impl Wave {
         for (staged, settled) in placed {
             let result = match failures.get(&staged.location.dir.id()) {
                 None => Ok((settled, Some(staged.record))),
-                Some(errno) => Err(Failure::FlushDirectory { source: (*errno).into() }),
+                Some(errno) => Err(FileFailure::FlushDirectory { source: (*errno).into() }),
             };
             outcomes.push((staged.index, result));
         }
@@ -184,13 +194,17 @@ impl Wave {
         let mut placed = Vec::new();
         for (mut staged, result) in std::mem::take(&mut self.staged).into_iter().zip(of_files) {
             if let Err(source) = result {
-                outcomes.push((staged.index, Err(Failure::Flush { source })));
+                outcomes.push((staged.index, Err(FileFailure::Flush { source })));
                 continue;
             }
             match place(&mut staged) {
                 Ok(settled) => placed.push((staged, settled)),
                 Err(failure) => match (staged.location.entry, is_not_ours_to_replace(&failure)) {
                     (Some(entry), true) => {
+                        if let Err(reason) = staged.in_place {
+                            outcomes.push((staged.index, Err(not_in_place(reason, failure))));
+                            continue;
+                        }
                         let Staged { index, path, location, value, .. } = staged;
                         self.in_place.push(InPlace { index, path, location, entry, value });
                     }
@@ -216,20 +230,27 @@ impl Wave {
     }
 }
 
+fn keep_copy(step: &Step, replaced: &Replaced, location: &Location) -> Result<(), FileFailure> {
+    if step.keeps_copy {
+        replaced.keep(&step.path, location).map_err(|source| FileFailure::KeepCopy { source })?;
+    }
+    Ok(())
+}
+
 /// A temporary file with the content and the identity that the target shall have.
-fn fill(location: &Location, value: &Guarded) -> Result<(Temp, Entry), Failure> {
-    let mut temp = Temp::create(&location.dir).map_err(|source| Failure::CreateTemporary { source })?;
-    temp.file.write_all(value.expose()).map_err(|source| Failure::Write { source })?;
+fn fill(location: &Location, value: &Guarded) -> Result<(Temp, Entry), FileFailure> {
+    let mut temp = Temp::create(&location.dir).map_err(|source| FileFailure::CreateTemporary { source })?;
+    temp.file.write_all(value.expose()).map_err(|source| FileFailure::Write { source })?;
     if let Some(entry) = &location.entry {
         let old = location.dir.open_to_read(&location.name, entry).and_then(|file| Identity::of(&file));
         let given = old.and_then(|identity| identity.give(&temp.file));
-        given.map_err(|source| Failure::Identity { source })?;
+        given.map_err(|source| FileFailure::Identity { source })?;
     }
-    let entry = Entry::of(&temp.file).map_err(|source| Failure::Identity { source })?;
+    let entry = Entry::of(&temp.file).map_err(|source| FileFailure::Identity { source })?;
     Ok((temp, entry))
 }
 
-fn place(staged: &mut Staged) -> Result<Settled, Failure> {
+fn place(staged: &mut Staged) -> Result<Settled, FileFailure> {
     let name = &staged.location.name;
     let (renamed, settled) = match staged.location.entry {
         Some(_) => (staged.temp.rename_over(name), Settled::Replaced),
@@ -238,28 +259,33 @@ fn place(staged: &mut Staged) -> Result<Settled, Failure> {
     match renamed {
         Ok(()) => Ok(settled),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => meet(staged),
-        Err(source) => Err(Failure::Rename { source }),
+        Err(source) => Err(FileFailure::Rename { source }),
     }
 }
 
 /// Somebody made the file in the same moment. Another agent may have made the same one; of what anybody else has put into
 /// it nothing is lost.
-fn meet(staged: &mut Staged) -> Result<Settled, Failure> {
+fn meet(staged: &mut Staged) -> Result<Settled, FileFailure> {
     let Staged { location, value, record, .. } = staged;
-    location.entry = location.dir.look(&location.name).map_err(|source| Failure::Resolve { source })?;
+    location.entry = location.dir.look(&location.name).map_err(|source| FileFailure::Resolve { source })?;
     match disk::found(location, value) {
-        Found::File { same: true, entry } => {
+        Found::File { same: true, entry, .. } => {
             *record = Record { id: entry.id, mode: entry.mode, ..*record };
             Ok(Settled::Unchanged)
         }
-        _ => Err(Failure::Raced),
+        _ => Err(FileFailure::Raced),
     }
+}
+
+fn not_in_place(reason: NotInPlace, failure: FileFailure) -> FileFailure {
+    FileFailure::NotInPlace { reason, source: Box::new(failure) }
 }
 
 /// What stands against another file in its place, but not against other content in it: a directory that is not ours or
 /// mounted read-only, an identity we may not give, a file that is itself a mount point.
-fn is_not_ours_to_replace(failure: &Failure) -> bool {
-    let (Failure::CreateTemporary { source } | Failure::Identity { source } | Failure::Rename { source }) = failure
+fn is_not_ours_to_replace(failure: &FileFailure) -> bool {
+    let (FileFailure::CreateTemporary { source } | FileFailure::Identity { source } | FileFailure::Rename { source }) =
+        failure
     else {
         return false;
     };
@@ -268,12 +294,12 @@ fn is_not_ours_to_replace(failure: &Failure) -> bool {
 }
 
 /// The file that was looked at was gone when it was opened.
-fn is_overtaken(failure: &Failure) -> bool {
+fn is_overtaken(failure: &FileFailure) -> bool {
     use io::ErrorKind::{NotFound, StaleNetworkFileHandle};
-    matches!(failure, Failure::Identity { source } if matches!(source.kind(), NotFound | StaleNetworkFileHandle))
+    matches!(failure, FileFailure::Identity { source } if matches!(source.kind(), NotFound | StaleNetworkFileHandle))
 }
 
-fn out_of_descriptors(failure: &Failure) -> bool {
+fn out_of_descriptors(failure: &FileFailure) -> bool {
     let error = std::error::Error::source(failure).and_then(|source| source.downcast_ref::<io::Error>());
     let error = error.and_then(Errno::from_io_error);
     error.is_some_and(|error| [Errno::MFILE, Errno::NFILE].contains(&error))

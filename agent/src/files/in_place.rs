@@ -9,7 +9,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::location::Location;
-use super::{Failure, Settled};
+use super::{FileFailure, Settled};
 use crate::sys::fs::{self, Entry};
 use crate::sys::memory::Guarded;
 
@@ -18,19 +18,20 @@ const LOCK_WAIT: Duration = Duration::from_secs(1);
 
 /// Writes `value` into the file at `location`. After an error it holds the old content; after a crash the next start, which
 /// finds it different, writes it again.
-pub(super) fn rewrite(location: &Location, entry: &Entry, value: &Guarded) -> Result<Settled, Failure> {
-    let file = location.dir.open_to_rewrite(&location.name, entry).map_err(|source| Failure::OpenInPlace { source })?;
+pub(super) fn rewrite(location: &Location, entry: &Entry, value: &Guarded) -> Result<Settled, FileFailure> {
+    let file =
+        location.dir.open_to_rewrite(&location.name, entry).map_err(|source| FileFailure::OpenInPlace { source })?;
     // Two agents with one home would write into each other's middle. A lock that somebody else keeps is no obstacle.
-    fs::lock(&file, LOCK_WAIT).map_err(|source| Failure::OpenInPlace { source })?;
-    fs::reserve(&file, value.len()).map_err(|source| Failure::Reserve { source })?;
+    fs::lock(&file, LOCK_WAIT).map_err(|source| FileFailure::OpenInPlace { source })?;
+    fs::reserve(&file, value.len()).map_err(|source| FileFailure::Reserve { source })?;
     let old = Old::save(&file, entry, value.len());
     if let Err((written, source)) = write(&file, value.expose()) {
         return Err(match old.map(|old| old.put_back(&file, written)) {
-            Some(Ok(())) => Failure::RewriteUndone { source },
-            _ => Failure::RewriteTorn { source },
+            Some(Ok(())) => FileFailure::RewriteUndone { source },
+            _ => FileFailure::RewriteTorn { source },
         });
     }
-    file.sync_all().map_err(|source| Failure::Flush { source })?;
+    file.sync_all().map_err(|source| FileFailure::Flush { source })?;
     Ok(Settled::Rewritten)
 }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use super::split;
-use crate::sys::fs::{Dir, Entry, Kind};
+use crate::sys::fs::{Dir, Entry, Kind, Trust};
 
 /// Where a target is.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub(super) enum Lead {
     Directory,
     /// Something another user may have put there for us.
     Planted,
+    /// A directory on the way belongs to this other user.
+    Foreign(u32),
 }
 
 /// As many links as the kernel follows.
@@ -39,6 +41,9 @@ pub(super) fn follow(parent: Rc<Dir>, path: &Path) -> io::Result<Lead> {
     let Some((_, name)) = split(path) else { return Ok(Lead::Directory) };
     let (mut dir, mut name) = (parent, name.to_owned());
     for links in 0..=MOST_LINKS {
+        if let Trust::Foreign(uid) = dir.trust() {
+            return Ok(Lead::Foreign(uid));
+        }
         let entry = dir.look(&name)?;
         if entry.is_some_and(|entry| dir.is_planted(&entry)) {
             return Ok(Lead::Planted);
@@ -46,7 +51,7 @@ pub(super) fn follow(parent: Rc<Dir>, path: &Path) -> io::Result<Lead> {
         if entry.is_none_or(|entry| entry.kind != Kind::Symlink) {
             return Ok(Lead::Location(Location { dir, name, entry, linked: links > 0 }));
         }
-        let target = dir.read_link(&name)?;
+        let target = dir.read_own_link(&name)?;
         let (Some(parent), Some(last)) = (target.parent(), target.file_name()) else { return Ok(Lead::Directory) };
         dir = Rc::new(dir.open_from(parent)?);
         last.clone_into(&mut name);

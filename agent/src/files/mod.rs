@@ -5,6 +5,7 @@
 //! - `temp`: temporary files, and the removal of those that a crash left
 //! - `batch`: many targets with few flushes
 //! - `in_place`: where a rename cannot do it
+//! - `replaced`: copies of what was there before
 //! - `stale`: files that no secret goes to any more
 #![forbid(unsafe_code)]
 
@@ -13,6 +14,7 @@ pub mod disk;
 mod flush;
 mod in_place;
 mod location;
+mod replaced;
 mod stale;
 mod temp;
 
@@ -21,15 +23,26 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::ledger::{Key, Ledger, Record};
-use crate::plan::{Action, Drift, Observe as _, Plan, Refusal, Target};
+use crate::manifest::SecretSet;
+use crate::plan::{Action, Drift, NotInPlace, Observe as _, Plan, Refusal, Since, Target, Work};
 
+use replaced::Replaced;
 pub use stale::StaleOutcome;
 
-/// What became of every file target. Only [`apply`] makes one, so whoever holds it knows that the files are settled.
+/// The secrets of a plan whose files are settled. Only [`apply`] makes one, and only [`crate::environment`] takes the
+/// secrets out of it: so no launch sees a secret before the files are written.
 #[derive(Debug)]
 pub struct FilesApplied {
+    secrets: SecretSet,
+    report: FileReport,
+}
+
+/// What became of every file target.
+#[derive(Debug)]
+pub struct FileReport {
     outcomes: Vec<TargetOutcome>,
     stale: Vec<StaleOutcome>,
+    kept: Vec<(PathBuf, PathBuf)>,
 }
 
 /// What became of one target.
@@ -43,6 +56,31 @@ pub struct TargetOutcome {
     pub record: Option<Record>,
 }
 
+/// How many targets were settled in which way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Files that hold their secret because it was written now.
+    pub written: usize,
+    /// Files that hold their secret already.
+    pub unchanged: usize,
+    /// Files that the user changed since they were delivered, and that were left so.
+    pub left: usize,
+    /// Files that are gone since they were delivered.
+    pub gone: usize,
+    /// Secrets that another one overrides because it goes to the same file.
+    pub superseded: usize,
+    /// Secrets that could not be delivered.
+    pub failed: usize,
+}
+
+impl Counts {
+    /// Files with a secret in them, whether or not the user changed it since.
+    #[must_use]
+    pub fn delivered(self) -> usize {
+        self.written + self.unchanged + self.left + self.superseded
+    }
+}
+
 /// How a target was settled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Settled {
@@ -54,8 +92,8 @@ pub enum Settled {
     Rewritten,
     /// It held the content already.
     Unchanged,
-    /// The secret did not change since it was delivered; the file was not looked at.
-    Delivered,
+    /// The secret did not change since it was delivered, so the file was left to the user.
+    Delivered(Since),
     /// A later secret goes to the same place.
     Superseded,
 }
@@ -67,7 +105,9 @@ impl fmt::Display for Settled {
             Self::Replaced => "replaced",
             Self::Rewritten => "rewritten in place",
             Self::Unchanged => "unchanged",
-            Self::Delivered => "delivered before",
+            Self::Delivered(Since::Unchanged) => "delivered before",
+            Self::Delivered(Since::Changed) => "delivered before, and left as it is",
+            Self::Delivered(Since::Missing) => "delivered before, and gone",
             Self::Superseded => "superseded by a later secret with the same path",
         })
     }
@@ -81,19 +121,21 @@ pub struct FileError {
     pub path: PathBuf,
     /// What failed.
     #[source]
-    pub failure: Failure,
+    pub failure: FileFailure,
 }
 
 /// What can fail on the way to a target.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
-pub enum Failure {
+pub enum FileFailure {
     #[error("it is refused")]
     Refused(#[from] Refusal),
     #[error("cannot find where it leads")]
     Resolve { source: io::Error },
     #[error("cannot make its directory")]
     MakeDirectory { source: io::Error },
+    #[error("cannot keep a copy of the file that is there")]
+    KeepCopy { source: io::Error },
     #[error("cannot create a temporary file beside it")]
     CreateTemporary { source: io::Error },
     #[error("cannot write its content")]
@@ -106,6 +148,8 @@ pub enum Failure {
     Rename { source: io::Error },
     #[error("cannot open it to write in place")]
     OpenInPlace { source: io::Error },
+    #[error("{reason}, so it is not written in place")]
+    NotInPlace { reason: NotInPlace, source: Box<FileFailure> },
     #[error("no space to write in place")]
     Reserve { source: io::Error },
     #[error("cannot write in place; the old content was put back")]
@@ -119,6 +163,19 @@ pub enum Failure {
 }
 
 impl FilesApplied {
+    /// What became of every file target.
+    #[must_use]
+    pub fn report(&self) -> &FileReport {
+        &self.report
+    }
+
+    /// The secrets, for the environment, and what became of the files.
+    pub(crate) fn into_parts(self) -> (SecretSet, FileReport) {
+        (self.secrets, self.report)
+    }
+}
+
+impl FileReport {
     /// One outcome for each secret with a file, in the order of the secrets.
     #[must_use]
     pub fn outcomes(&self) -> &[TargetOutcome] {
@@ -128,6 +185,29 @@ impl FilesApplied {
     /// What failed.
     pub fn errors(&self) -> impl Iterator<Item = &FileError> {
         self.outcomes.iter().filter_map(|outcome| outcome.result.as_ref().err())
+    }
+
+    /// How many targets were settled in which way.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for outcome in &self.outcomes {
+            *match &outcome.result {
+                Ok(Settled::Created | Settled::Replaced | Settled::Rewritten) => &mut counts.written,
+                Ok(Settled::Unchanged | Settled::Delivered(Since::Unchanged)) => &mut counts.unchanged,
+                Ok(Settled::Delivered(Since::Changed)) => &mut counts.left,
+                Ok(Settled::Delivered(Since::Missing)) => &mut counts.gone,
+                Ok(Settled::Superseded) => &mut counts.superseded,
+                Err(_) => &mut counts.failed,
+            } += 1;
+        }
+        counts
+    }
+
+    /// Targets that held something else before their secret, and where a copy of that is.
+    #[must_use]
+    pub fn kept(&self) -> &[(PathBuf, PathBuf)] {
+        &self.kept
     }
 
     /// Files that no secret goes to any more, where there is something to say of them.
@@ -144,46 +224,53 @@ impl FilesApplied {
 }
 
 /// How one target was settled, and the file that holds its secret now.
-type Arrival = Result<(Settled, Option<Record>), Failure>;
+type Arrival = Result<(Settled, Option<Record>), FileFailure>;
 
 /// Carries out `plan`. Blocks for as long as the disk does; one target's failure never keeps another from arriving.
 #[must_use]
 pub fn apply(plan: Plan, ledger: &mut Ledger) -> FilesApplied {
+    let (secrets, work) = plan.into_parts();
+    FilesApplied { secrets, report: settle(work, ledger) }
+}
+
+fn settle(plan: Work, ledger: &mut Ledger) -> FileReport {
     temp::sweep(plan.targets.iter().map(|target| target.path.as_path()).chain(ledger.paths()));
     ledger.approach(plan.steps().map(|target| target.path.as_path()));
     let mut steps = Vec::new();
     let mut settled = Vec::with_capacity(plan.targets.len());
-    for (index, Target { path, value, action, .. }) in plan.targets.into_iter().enumerate() {
+    for (index, Target { path, value, action, keeps_copy, .. }) in plan.targets.into_iter().enumerate() {
         let result = match action {
-            Action::Create | Action::Replace | Action::Rewrite(_) => {
-                steps.push(batch::Step { index, path: path.clone(), value });
+            Action::Create | Action::Replace(_) | Action::Rewrite(_) => {
+                steps.push(batch::Step { index, path: path.clone(), value, keeps_copy });
                 None
             }
             Action::Unchanged(entry) => {
                 let record = Record::new(&entry, value.len(), ledger.key().fingerprint(value.expose()));
                 Some(Ok((Settled::Unchanged, Some(record))))
             }
-            Action::Delivered(record) => Some(Ok((Settled::Delivered, Some(record)))),
+            Action::Delivered(record, since) => Some(Ok((Settled::Delivered(since), Some(record)))),
             Action::Superseded(by) => {
                 tracing::warn!(?path, ?by, "two secrets go to the same file: the later one, by name, is written");
                 Some(Ok((Settled::Superseded, None)))
             }
-            Action::Refuse(refusal) => Some(Err(Failure::Refused(refusal))),
+            Action::Refuse(refusal) => Some(Err(FileFailure::Refused(refusal))),
         };
         settled.push((path, result));
     }
-    for (index, result) in batch::write(steps, ledger) {
+    let replaced = Replaced::new(ledger.place());
+    for (index, result) in batch::write(steps, &replaced, ledger) {
         if let Some((_, slot)) = settled.get_mut(index) {
             *slot = Some(result);
         }
     }
     let outcomes: Vec<_> = settled.into_iter().filter_map(|(path, result)| Some(outcome(path, result?))).collect();
     // What was delivered before may have been moved by the user since; where targets lead now, the plan has seen.
-    let written = outcomes.iter().filter(|outcome| !matches!(outcome.result, Ok(Settled::Delivered)));
+    let written = outcomes.iter().filter(|outcome| !matches!(outcome.result, Ok(Settled::Delivered(_))));
     let written = written.filter_map(|outcome| Some(outcome.record?.id));
     let occupied = plan.occupied.into_iter().chain(written).collect();
     let stale = stale::settle(plan.stale, plan.stale_files, &occupied, ledger);
-    FilesApplied { outcomes, stale }
+    let kept = replaced.list(outcomes.iter().map(|outcome| outcome.path.as_path()));
+    FileReport { outcomes, stale, kept }
 }
 
 fn outcome(path: PathBuf, result: Arrival) -> TargetOutcome {

@@ -44,8 +44,8 @@ impl fmt::Display for StaleOutcome {
 
 const PREFIX: &str = ".coder-stale-";
 
-/// Carries out the fate of each, decided again on what is there now. `occupied`: the files of targets. What the user has
-/// made their own is told once and forgotten.
+/// Carries out the fate of each. The plan's rule is applied once more to what is there now, since the user may have changed
+/// it meanwhile. `occupied`: the files of targets. What the user has made their own is told once and forgotten.
 pub(super) fn settle(
     stale: Vec<Stale>,
     wanted: StaleFiles,
@@ -68,12 +68,10 @@ pub(super) fn settle(
             Fate::Remove => remove(&path, &records, ledger).unwrap_or_else(|error| Some(Reason::Failed(error))),
             Fate::Keep(reason) => Some(reason),
         };
-        let is_final = !matches!(kept, Some(Reason::Failed(_) | Reason::Drifted(Drift::Unknown(_))));
-        if is_final {
+        if kept.as_ref().is_none_or(Reason::is_final) {
             forgotten.push(path.clone());
         }
-        let is_worth_telling = wanted == StaleFiles::Remove && !matches!(kept, Some(Reason::Drifted(Drift::Gone)));
-        if is_worth_telling {
+        if wanted == StaleFiles::Remove && kept.as_ref().is_none_or(Reason::is_news) {
             outcomes.push(StaleOutcome { path, kept });
         }
     }
@@ -109,7 +107,7 @@ fn remove(path: &Path, records: &[Record], ledger: &Ledger) -> io::Result<Option
 fn look(dir: &Rc<Dir>, path: &Path, records: &[Record], ledger: &Ledger) -> io::Result<Fate> {
     Ok(match location::follow(Rc::clone(dir), path)? {
         Lead::Location(location) => Fate::new(disk::stand(&location, records, ledger.key()), StaleFiles::Remove),
-        Lead::Directory | Lead::Planted => Fate::Leave,
+        Lead::Directory | Lead::Planted | Lead::Foreign(_) => Fate::Leave,
     })
 }
 

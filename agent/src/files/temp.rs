@@ -116,7 +116,7 @@ pub(super) fn sweep<'a>(paths: impl Iterator<Item = &'a Path>) {
 }
 
 /// Whether there are files without their names.
-fn sweep_one(dir: &Dir, beside: &Path) -> bool {
+pub(super) fn sweep_one(dir: &Dir, beside: &Path) -> bool {
     let names = dir.names(COMMON_PREFIX).and_then(|names| remove_leftovers(dir, &names).map(|()| names));
     match names {
         Ok(names) => names.iter().any(|name| stale::is_aside(name)),

@@ -3,6 +3,7 @@ mod matrix;
 mod mounts;
 mod properties;
 mod races;
+mod replaced;
 mod stale;
 mod stale_histories;
 
@@ -49,22 +50,22 @@ impl Home {
     }
 
     fn plan_with(&self, targets: &[(&str, &[u8])], policy: &Policy) -> Plan {
-        Plan::new(&secrets(targets), &Disk, policy, &self.ledger())
+        Plan::new(secrets(targets), &Disk, policy, &self.ledger())
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.1.lock().unwrap()
     }
 
-    fn deliver(&self, targets: &[(&str, &[u8])]) -> FilesApplied {
+    fn deliver(&self, targets: &[(&str, &[u8])]) -> FileReport {
         self.deliver_with(targets, &self.policy())
     }
 
-    fn deliver_with(&self, targets: &[(&str, &[u8])], policy: &Policy) -> FilesApplied {
+    fn deliver_with(&self, targets: &[(&str, &[u8])], policy: &Policy) -> FileReport {
         let mut ledger = self.ledger();
         ledger.begin("alice http://c".into());
-        let plan = Plan::new(&secrets(targets), &Disk, policy, &ledger);
-        apply(plan, &mut ledger)
+        let plan = Plan::new(secrets(targets), &Disk, policy, &ledger);
+        apply(plan, &mut ledger).into_parts().1
     }
 
     /// Delivers one secret.
@@ -136,6 +137,6 @@ fn stamp(path: &Path) -> (u64, i64, i64) {
     (metadata.ino(), metadata.mtime(), metadata.mtime_nsec())
 }
 
-fn names_of_outcomes(applied: &FilesApplied) -> Vec<OsString> {
+fn names_of_outcomes(applied: &FileReport) -> Vec<OsString> {
     applied.outcomes().iter().map(|outcome| outcome.path.file_name().unwrap().to_owned()).collect()
 }

@@ -9,6 +9,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use super::key::{GitKey, KeyError, PublicKey};
 use crate::config::{AgentArgs, Config, ConfigError};
 use crate::control::{Endpoint, RestError, Role};
+use crate::network::{Network, ProxyError};
 use crate::sessions::client::{self, ClientError};
 
 /// Why there is no key.
@@ -21,6 +22,8 @@ pub enum FetchError {
     Config(#[source] ConfigError),
     #[error("cannot ask the agent of this workspace")]
     Ask(#[source] JoinError),
+    #[error("no way to the server")]
+    Proxy(#[from] ProxyError),
     #[error("the agent of this workspace does not have your git key")]
     Agent(#[source] ClientError),
     #[error("the server does not give out your git key")]
@@ -100,5 +103,6 @@ async fn from_server() -> Result<AgentGitSshKey, FetchError> {
         Err(ConfigError::NoUrl) => return Err(FetchError::NoWorkspace),
         Err(error) => return Err(FetchError::Config(error)),
     };
-    Endpoint::new(config.url, config.token, Role::Observer).git_key().await.map_err(FetchError::Server)
+    let network = Network::new(config.url, config.network, &variables)?;
+    Endpoint::new(network, config.token, Role::Observer).git_key().await.map_err(FetchError::Server)
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
-use super::line::{Event, Line};
+use super::line::{Change, LedgerLine};
 use super::{Key, Record};
 
 /// Files that may be ours under one path: the one before a crash, the one after, and those of another agent with the
@@ -27,16 +27,16 @@ struct Kept {
 }
 
 impl Known {
-    pub(super) fn take(&mut self, line: Line) {
+    pub(super) fn take(&mut self, line: LedgerLine) {
         self.lines += 1;
         let key = (line.source, line.path.into());
-        if matches!(line.event, Event::Forgotten) {
+        if matches!(line.event, Change::Forgotten) {
             self.paths.remove(&key);
             return;
         }
         let kept = self.paths.entry(key).or_default();
         kept.number = self.lines;
-        if let Event::Written(record) = line.event {
+        if let Change::Written(record) = line.event {
             kept.records.retain(|known| *known != record);
             kept.records.push(record);
             if kept.records.len() > VERSIONS {
@@ -59,6 +59,12 @@ impl Known {
     pub(super) fn of<'k>(&'k self, source: &'k str) -> impl Iterator<Item = (&'k Path, &'k [Record])> {
         let own = self.paths.iter().filter(move |((of, _), _)| of == source);
         own.map(|((_, path), kept)| (Path::new(path), kept.records.as_slice()))
+    }
+
+    /// The files of all sources under a path, which is compared as a string.
+    pub(super) fn at(&self, path: &Path) -> Vec<Record> {
+        let same = self.paths.iter().filter(|((_, known), _)| known == path.as_os_str());
+        same.flat_map(|(_, kept)| kept.records.iter().copied()).collect()
     }
 
     pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
@@ -86,15 +92,15 @@ impl Known {
         texts.concat()
     }
 
-    fn lines(&self) -> Vec<Line> {
+    fn lines(&self) -> Vec<LedgerLine> {
         let mut paths: Vec<_> = self.paths.iter().collect();
         paths.sort_unstable_by_key(|(_, kept)| kept.number);
         let mut lines = Vec::new();
         for ((source, path), kept) in paths {
-            let line = |event| Line { source: source.clone(), path: path.into(), event };
+            let line = |event| LedgerLine { source: source.clone(), path: path.into(), event };
             match kept.records.as_slice() {
-                [] => lines.push(line(Event::Approached)),
-                records => lines.extend(records.iter().map(|record| line(Event::Written(*record)))),
+                [] => lines.push(line(Change::Approached)),
+                records => lines.extend(records.iter().map(|record| line(Change::Written(*record)))),
             }
         }
         lines

@@ -20,15 +20,15 @@ const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// Something that was done, or is about to be.
 #[derive(Clone, Debug)]
-pub(super) struct Line {
+pub(super) struct LedgerLine {
     /// The server and the owner whose secret it is.
     pub(super) source: String,
     pub(super) path: PathBuf,
-    pub(super) event: Event,
+    pub(super) event: Change,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Event {
+pub(super) enum Change {
     /// Temporary files may be made beside it from now on.
     Approached,
     /// It is this file from now on, or, after a crash, still the one before.
@@ -37,7 +37,7 @@ pub(super) enum Event {
     Forgotten,
 }
 
-/// [`Line`], as JSON has it.
+/// [`LedgerLine`], as JSON has it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wire<'l> {
@@ -58,12 +58,12 @@ struct WireFile {
     fingerprint: String,
 }
 
-impl Line {
+impl LedgerLine {
     pub(super) fn to_text(&self, key: &Key) -> String {
         let (event, file) = match &self.event {
-            Event::Approached => ("approached", None),
-            Event::Written(record) => ("written", Some(WireFile::from(record))),
-            Event::Forgotten => ("forgotten", None),
+            Change::Approached => ("approached", None),
+            Change::Written(record) => ("written", Some(WireFile::from(record))),
+            Change::Forgotten => ("forgotten", None),
         };
         let path = percent_encode(self.path.as_os_str().as_bytes(), ESCAPED).into();
         let wire = Wire { event: event.into(), source: self.source.as_str().into(), path, file };
@@ -79,9 +79,9 @@ impl Line {
         }
         let wire: Wire<'_> = serde_json::from_str(text).ok()?;
         let event = match (&*wire.event, wire.file) {
-            ("approached", None) => Event::Approached,
-            ("written", Some(file)) => Event::Written(file.record()?),
-            ("forgotten", None) => Event::Forgotten,
+            ("approached", None) => Change::Approached,
+            ("written", Some(file)) => Change::Written(file.record()?),
+            ("forgotten", None) => Change::Forgotten,
             _ => return None,
         };
         let path = OsString::from_vec(percent_decode_str(&wire.path).collect());
@@ -119,7 +119,7 @@ pub(super) fn parse(content: &[u8], key: &Key) -> (Known, Option<Damage>) {
     let Some(first) = lines.next() else { return (known, None) };
     let mut damage = first.map_or(Some(Damage::Header), |first| check_header(first, key));
     for (index, line) in lines.enumerate() {
-        match line.ok().and_then(|line| Line::parse(line.trim_end_matches('\n'), key)) {
+        match line.ok().and_then(|line| LedgerLine::parse(line.trim_end_matches('\n'), key)) {
             Some(line) => known.take(line),
             None => damage = damage.or(Some(Damage::Line(index + 2))),
         }

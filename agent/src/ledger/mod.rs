@@ -19,7 +19,7 @@ pub use key::{Fingerprint, Key};
 use crate::errors::chain;
 use crate::sys::fs::{Entry, FileId};
 use known::Known;
-use line::{Event, Line};
+use line::{Change, LedgerLine};
 use store::Store;
 
 /// What one file was when we had written it.
@@ -185,6 +185,18 @@ impl Ledger {
         self.known.of(&self.source)
     }
 
+    /// The directory that the ledger is in, where that can be used.
+    #[must_use]
+    pub fn place(&self) -> Option<&Path> {
+        self.store.as_ref().filter(|_| self.works).map(Store::path)
+    }
+
+    /// The files at `path` that secrets of any source were written to.
+    #[must_use]
+    pub fn records(&self, path: &Path) -> Vec<Record> {
+        self.known.at(path)
+    }
+
     /// Where any secrets were written to.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.known.paths()
@@ -194,14 +206,14 @@ impl Ledger {
     /// knowledge of a file that it most likely took as well.
     pub fn approach<'p>(&mut self, paths: impl Iterator<Item = &'p Path>) {
         let paths: Vec<_> = paths.filter(|path| !self.known.is_known(&self.source, path)).collect();
-        let files = self.note(paths.into_iter().map(|path| (path.to_owned(), Event::Approached)).collect());
+        let files = self.note(paths.into_iter().map(|path| (path.to_owned(), Change::Approached)).collect());
         self.unflushed.extend(files);
     }
 
     /// Each of `files` is about to take its path. Returns what must be flushed before it does.
     #[must_use]
     pub fn intend(&mut self, files: impl Iterator<Item = (PathBuf, Record)>) -> Vec<File> {
-        let noted = self.note(files.map(|(path, record)| (path, Event::Written(record))).collect());
+        let noted = self.note(files.map(|(path, record)| (path, Change::Written(record))).collect());
         self.unflushed.extend(noted);
         std::mem::take(&mut self.unflushed)
     }
@@ -220,23 +232,23 @@ impl Ledger {
 
     /// The files at `paths` are no concern of ours any more. Not flushed: at worst they are looked at once more.
     pub fn forget(&mut self, paths: impl Iterator<Item = PathBuf>) {
-        self.note(paths.map(|path| (path, Event::Forgotten)).collect());
+        self.note(paths.map(|path| (path, Change::Forgotten)).collect());
     }
 
     /// As if [`Ledger::intend`] had been told of them, in memory alone.
     #[cfg(test)]
     pub(crate) fn know(&mut self, files: impl Iterator<Item = (PathBuf, Record)>) {
         for (path, record) in files {
-            self.known.take(Line { source: self.source.clone(), path, event: Event::Written(record) });
+            self.known.take(LedgerLine { source: self.source.clone(), path, event: Change::Written(record) });
         }
     }
 
-    fn note(&mut self, events: Vec<(PathBuf, Event)>) -> Vec<File> {
+    fn note(&mut self, events: Vec<(PathBuf, Change)>) -> Vec<File> {
         if events.is_empty() || !self.works {
             return Vec::new();
         }
         let source = &self.source;
-        let lines = events.into_iter().map(|(path, event)| Line { source: source.clone(), path, event });
+        let lines = events.into_iter().map(|(path, event)| LedgerLine { source: source.clone(), path, event });
         let lines: Vec<_> = lines.collect();
         let appended = self.append(&lines);
         for line in lines {
@@ -251,7 +263,7 @@ impl Ledger {
         }
     }
 
-    fn append(&mut self, lines: &[Line]) -> Result<Vec<File>, LedgerError> {
+    fn append(&mut self, lines: &[LedgerLine]) -> Result<Vec<File>, LedgerError> {
         let store = self.store.as_ref().ok_or(LedgerError::NoPlace)?;
         let (locked, mut unflushed) = store.lock_made()?;
         if !self.is_settled {

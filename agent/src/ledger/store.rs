@@ -33,7 +33,7 @@ pub(super) struct Store {
 
 /// What is there.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct Stored {
     /// `None` where there is none or none that could be one.
     pub(super) key: Option<Key>,
     pub(super) known: Known,
@@ -86,9 +86,9 @@ impl Store {
     }
 
     /// Looks without a lock and without changing anything; a line that is just being written is not seen.
-    pub(super) fn peek(&self) -> Result<Found, LedgerError> {
+    pub(super) fn peek(&self) -> Result<Stored, LedgerError> {
         match Dir::open(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Stored::default()),
             opened => opened.and_then(|dir| read(&dir)).map_err(|source| self.error(source)),
         }
     }
@@ -99,7 +99,7 @@ impl Store {
 }
 
 impl Locked<'_> {
-    pub(super) fn read(&self) -> Result<Found, LedgerError> {
+    pub(super) fn read(&self) -> Result<Stored, LedgerError> {
         read(&self.dir).map_err(|source| self.store.error(source))
     }
 
@@ -178,18 +178,18 @@ impl Locked<'_> {
     }
 }
 
-fn read(dir: &Dir) -> io::Result<Found> {
+fn read(dir: &Dir) -> io::Result<Stored> {
     let key = content(dir, KEY, KEY_BYTES + 1)?.and_then(|content| Key::from_file(&content));
     let ledger = content(dir, LEDGER, MOST_READ + 1)?.unwrap_or_default();
     if line::whole(&ledger) == 0 && ledger.len() <= MOST_READ {
-        return Ok(Found { key, ..Found::default() });
+        return Ok(Stored { key, ..Stored::default() });
     }
     let Some(key) = key else {
-        return Ok(Found { damage: Some(Damage::NoKey), ..Found::default() });
+        return Ok(Stored { damage: Some(Damage::NoKey), ..Stored::default() });
     };
     let (known, damage) = line::parse(&ledger, &key);
     let damage = if ledger.len() > MOST_READ { Some(Damage::TooLong) } else { damage };
-    Ok(Found { key: Some(key), known, damage, bytes: ledger.len() })
+    Ok(Stored { key: Some(key), known, damage, bytes: ledger.len() })
 }
 
 /// A file of ours in the directory, at most so much of it.

@@ -26,7 +26,7 @@ fn values_go_into_the_secret_set_and_nowhere_else() {
     message.secrets = vec![secret("TOKEN", "~/token", b"user-canary"), secret("", "/etc/x", b"\0\xff")];
     let (manifest, secrets) = split(message).unwrap();
 
-    let template: Vec<_> = secrets.template.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
+    let template: Vec<_> = secrets.template.iter().map(|it| (it.name.as_str(), it.value.expose())).collect();
     assert_eq!(template, [("A", b"$B".as_slice()), ("B", b"template-canary")]);
     let first = &secrets.secrets[0];
     assert_eq!((first.env_name.as_deref(), first.file_path.as_deref()), (Some("TOKEN"), Some("~/token")));
@@ -69,7 +69,7 @@ fn a_template_may_set_any_name_that_exec_can_carry() {
     let variables = [("PATH", "/x"), ("LD_PRELOAD", "/x"), ("", "v"), ("A=B", "v"), ("N", "a\0b")];
     message.environment_variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     let (_, secrets) = split(message).unwrap();
-    let kept: Vec<_> = secrets.template.iter().map(|(name, _)| name.as_str()).collect();
+    let kept: Vec<_> = secrets.template.iter().map(|it| it.name.as_str()).collect();
     assert_eq!(kept, ["LD_PRELOAD", "PATH"]);
     let refused: Vec<_> = secrets.refused.iter().map(|refused| refused.name.as_str()).collect();
     assert_eq!(refused, ["", "A=B", "N"]);
@@ -146,4 +146,15 @@ fn an_empty_target_is_no_target() {
     let (_, secrets) = split(message).unwrap();
     assert_eq!((&secrets.secrets[0].env_name, &secrets.secrets[0].file_path), (&None, &None));
     assert!(secrets.refused.is_empty());
+}
+
+#[test]
+fn a_template_says_what_is_sensitive_or_says_nothing() {
+    let mut message = message();
+    message.environment_variables = ["A", "B", "C"].map(|name| (name.to_owned(), "x".to_owned())).into();
+    message.variable_sensitivity =
+        [("A", true), ("B", false), ("GONE", true)].map(|(name, it)| (name.into(), it)).into();
+    let (_, secrets) = split(message).unwrap();
+    let marks: Vec<_> = secrets.template.iter().map(|it| it.sensitivity).collect();
+    assert_eq!(marks, [Sensitivity::Sensitive, Sensitivity::Plain, Sensitivity::Unmarked]);
 }

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use protocol::secret::Secret;
 use zeroize::Zeroizing;
 
-use super::SHORTEST;
+use super::{SHORTEST, quoting};
 
 /// Adds the forms of `value` to `patterns`. `false` where the value or one of its lines is too short to be masked.
 pub(super) fn of(value: &[u8], patterns: &mut Vec<Secret>) -> bool {
@@ -34,6 +34,9 @@ pub(super) fn of(value: &[u8], patterns: &mut Vec<Secret>) -> bool {
     }
     for (lower, plain) in [(false, ""), (true, ""), (false, "/"), (false, "!'()*"), (false, " ")] {
         add(&percent(trimmed, plain, lower));
+    }
+    for quoted in &quoting::all(trimmed) {
+        add(quoted);
     }
     if let Ok(text) = std::str::from_utf8(trimmed) {
         add(&json(text, |_| false));

@@ -4,6 +4,7 @@
 
 mod encodings;
 mod patterns;
+mod quoting;
 mod stream;
 
 pub use stream::MaskedStream;

@@ -138,6 +138,21 @@ fn escaped_forms_are_found() {
 }
 
 #[test]
+fn what_shells_quote_is_found() {
+    for (value, printed) in [
+        ("it's-secret", r"+ echo 'it'\''s-secret'"),
+        ("it's-secret", r#"export X='it'"'"'s-secret'"#),
+        ("pa$word", r#"declare -x X="pa\$word""#),
+        ("one'\ntwo", r"+ echo $'one\'\ntwo'"),
+        ("a secret", r"a\ secret"),
+    ] {
+        let masked = masked(&[value], printed);
+        assert!(masked.contains(REPLACEMENT), "{masked}");
+        assert!(!["secret", "word", "two"].iter().any(|part| masked.contains(part)), "{masked}");
+    }
+}
+
+#[test]
 fn only_what_may_become_a_value_is_held_back() {
     let mut stream = masker(&["hunter2"]).stream();
     assert_eq!(stream.push(b"say hun"), b"say ");

@@ -34,12 +34,12 @@ pub(super) async fn collect(runner: &Runner, item: &Metadata) -> Reading {
 }
 
 /// A script that must not outlive the wish for its output.
-struct Script {
+struct RunningScript {
     child: Child,
     ended: bool,
 }
 
-impl Drop for Script {
+impl Drop for RunningScript {
     fn drop(&mut self) {
         // It only reads, so it has nothing to put in order before its end.
         if !self.ended
@@ -50,7 +50,7 @@ impl Drop for Script {
     }
 }
 
-fn start(runner: &Runner, item: &Metadata) -> Result<(Script, Output), String> {
+fn start(runner: &Runner, item: &Metadata) -> Result<(RunningScript, CollectedOutput), String> {
     let prepared = |error: io::Error| format!("cannot prepare the script: {error}");
     let Some(mask) = runner.mask() else { return Err("values cannot be masked, so nothing is shown".to_owned()) };
     // One pipe for both, so that lines come in the order they were written.
@@ -60,11 +60,11 @@ fn start(runner: &Runner, item: &Metadata) -> Result<(Script, Output), String> {
     launch.stdout = writer.try_clone().map_err(prepared)?.into();
     launch.stderr = writer.into();
     let child = launch.spawn().map_err(|error| chain(&error))?;
-    Ok((Script { child, ended: false }, Output { stream, mask, kept: Vec::new(), total: 0 }))
+    Ok((RunningScript { child, ended: false }, CollectedOutput { stream, mask, kept: Vec::new(), total: 0 }))
 }
 
 /// The value and the error.
-async fn finish(mut script: Script, mut output: Output, item: &Metadata) -> (String, String) {
+async fn finish(mut script: RunningScript, mut output: CollectedOutput, item: &Metadata) -> (String, String) {
     let limit = item.timeout.or(item.interval).unwrap_or(DEFAULT_TIMEOUT);
     let ended = timeout(limit, script.end(&mut output)).await;
     let (value, cut) = output.finish();
@@ -76,8 +76,8 @@ async fn finish(mut script: Script, mut output: Output, item: &Metadata) -> (Str
     (value, error.unwrap_or_default())
 }
 
-impl Script {
-    async fn end(&mut self, output: &mut Output) -> io::Result<ExitStatus> {
+impl RunningScript {
+    async fn end(&mut self, output: &mut CollectedOutput) -> io::Result<ExitStatus> {
         let reading = output.read();
         tokio::pin!(reading);
         let status = tokio::select! {
@@ -103,14 +103,14 @@ fn failure(status: ExitStatus) -> Option<String> {
 }
 
 /// What a script prints, masked before it is cut.
-struct Output {
+struct CollectedOutput {
     stream: Receiver,
     mask: MaskedOutput,
     kept: Vec<u8>,
     total: usize,
 }
 
-impl Output {
+impl CollectedOutput {
     /// To the end, also where it is too long: a script that writes into a closed pipe would fail for that.
     async fn read(&mut self) {
         let mut chunk = vec![0; 4096];

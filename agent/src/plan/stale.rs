@@ -44,6 +44,20 @@ pub enum Reason {
     Failed(std::io::Error),
 }
 
+impl Reason {
+    /// Nothing more will come of the file, so the ledger may forget it.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        !matches!(self, Self::Failed(_) | Self::Drifted(Drift::Unknown(_)))
+    }
+
+    /// People want to hear that the file stayed. A file that is gone is what they wanted.
+    #[must_use]
+    pub fn is_news(&self) -> bool {
+        !matches!(self, Self::Drifted(Drift::Gone))
+    }
+}
+
 impl Fate {
     /// Anything that the user may have had a hand in is left alone.
     #[must_use]

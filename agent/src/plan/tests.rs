@@ -30,10 +30,18 @@ impl Observe for World {
             }
             Some((inode, content, links)) => Observed {
                 place: Some(Place::File(id(*inode))),
-                found: Found::File { same: content.as_bytes() == value.expose(), entry: entry(*inode, *links) },
+                found: Found::File {
+                    same: content.as_bytes() == value.expose(),
+                    entry: entry(*inode, *links),
+                    access: Access { trust: Trust::Private, owner: Owner::Us, is_readable: false },
+                },
             },
             None => Observed { place: None, found: Found::Missing },
         }
+    }
+
+    fn is_within(&self, path: &Path, directories: &[PathBuf]) -> bool {
+        directories.iter().any(|directory| path.starts_with(directory))
     }
 
     fn stand(&self, path: &Path, records: &[Record], key: &Key) -> Standing {
@@ -55,7 +63,7 @@ fn policy() -> Policy {
 }
 
 fn printed(targets: &[(&str, &str)], world: &World, policy: &Policy) -> String {
-    Plan::new(&secrets(targets), world, policy, &Ledger::new(None).unwrap()).to_string()
+    Plan::new(secrets(targets), world, policy, &Ledger::new(None).unwrap()).to_string()
 }
 
 #[test]
@@ -136,12 +144,21 @@ fn a_refetch_leaves_alone_what_was_delivered_and_did_not_change() {
     let delivered = delivered.map(|(path, inode)| (path.into(), record(inode, "1"))).into();
     let policy = Policy { delivered, ..policy() };
     let world = World([("/edited", (1, "by the user", 1)), ("/changed", (2, "1", 1))].into());
+    let reload = Policy { restores_missing: true, delivered: policy.delivered.clone(), ..Policy::default() };
     let targets = [("/edited", "1"), ("/changed", "2"), ("/gone", "1"), ("/new", "1")];
     assert_eq!(
-        Plan::new(&secrets(&targets), &world, &policy, &ledger).to_string(),
+        Plan::new(secrets(&targets), &world, &policy, &ledger).to_string(),
         "keep \"/edited\": the secret did not change since it was written\n\
          replace \"/changed\": its content differs\n\
          keep \"/gone\": the secret did not change since it was written\n\
+         create \"/new\"\n"
+    );
+    // Who asks for a reload gets back what is gone, and keeps the edits.
+    assert_eq!(
+        Plan::new(secrets(&targets), &world, &reload, &ledger).to_string(),
+        "keep \"/edited\": the secret did not change since it was written\n\
+         replace \"/changed\": its content differs\n\
+         create \"/gone\"\n\
          create \"/new\"\n"
     );
 }
@@ -174,8 +191,8 @@ fn of_files_that_no_secret_goes_to_only_those_that_are_ours_are_removed() {
     let world = World(files.into());
     let print = |stale_files, secret: &str| {
         let policy = Policy { stale_files, ..policy() };
-        let plan = Plan::new(&secrets(&[("/wanted", "1"), (secret, "1")]), &world, &policy, &ledger);
-        plan.stale.iter().map(ToString::to_string).collect::<Vec<_>>()
+        let plan = Plan::new(secrets(&[("/wanted", "1"), (secret, "1")]), &world, &policy, &ledger);
+        plan.stale().iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     let left = |path: &str, why: &str| format!("leave {path:?}: no secret goes there any more, and it is {why}");
     let both = [left("/edited", "edited"), "forget \"/gone\": no secret goes there any more".to_owned()];
@@ -187,4 +204,37 @@ fn of_files_that_no_secret_goes_to_only_those_that_are_ours_are_removed() {
     assert_eq!(print(StaleFiles::Keep, ""), [edited, gone, kept("/linked"), kept("/ours")]);
     // With a path that cannot be told, none can be told to be stale.
     assert!(print(StaleFiles::Remove, "no path").is_empty());
+}
+
+#[test]
+fn a_value_is_written_in_place_only_where_nobody_else_reads_it() {
+    let access = |trust, owner, is_readable| Access { trust, owner, is_readable };
+    for (access, expected) in [
+        (access(Trust::Private, Owner::Us, false), Ok(())),
+        (access(Trust::Private, Owner::Us, true), Ok(())),
+        (access(Trust::Private, Owner::Root, false), Ok(())),
+        (access(Trust::Private, Owner::Root, true), Err(NotInPlace::Readable)),
+        (access(Trust::Private, Owner::Other, false), Err(NotInPlace::OtherOwner)),
+        (access(Trust::Shared, Owner::Us, false), Err(NotInPlace::Shared)),
+    ] {
+        let found = |links| Found::File { same: false, entry: entry(1, links), access };
+        assert!(matches!(Action::for_found(found(1)), Action::Replace(in_place) if in_place == expected), "{access:?}");
+        let linked = Action::for_found(found(2));
+        match expected {
+            Ok(()) => assert!(matches!(linked, Action::Rewrite(2)), "{access:?}"),
+            Err(_) => assert!(matches!(linked, Action::Refuse(Refusal::NotInPlace { names: 2, .. })), "{access:?}"),
+        }
+    }
+    let foreign = Action::for_found(Found::Foreign(7));
+    assert!(matches!(foreign, Action::Refuse(Refusal::Foreign(7))));
+}
+
+#[test]
+fn no_secret_goes_into_the_directories_of_the_agent() {
+    let policy = Policy { own_directories: vec!["/home/alice/.local/state/coder-agent".into()], ..policy() };
+    assert_eq!(
+        printed(&[("~/.local/state/coder-agent/key", "1"), ("~/.local/state/other", "1")], &World::default(), &policy),
+        "refuse \"/home/alice/.local/state/coder-agent/key\": it is in a directory of the agent's own configuration or state\n\
+         create \"/home/alice/.local/state/other\"\n"
+    );
 }

@@ -110,9 +110,9 @@ impl Drop for Run {
 
 /// When which script is next.
 #[derive(Default)]
-struct Timetable(Vec<Entry>);
+struct Timetable(Vec<Scheduled>);
 
-struct Entry {
+struct Scheduled {
     script: Script,
     /// `None` where the schedule is none, or has no next time.
     next: Option<(Cron, Zoned)>,
@@ -123,12 +123,12 @@ impl Timetable {
     fn update(&mut self, scripts: &[Script], runner: &Runner) {
         let mut before = std::mem::take(&mut self.0);
         for script in scripts.iter().filter(|script| !script.cron.is_empty()) {
-            let same = |entry: &Entry| entry.script.id == script.id && entry.script.cron == script.cron;
+            let same = |entry: &Scheduled| entry.script.id == script.id && entry.script.cron == script.cron;
             let next = match before.iter().position(same) {
                 Some(index) => before.swap_remove(index).next,
                 None => first_time(script, runner),
             };
-            self.0.push(Entry { script: script.clone(), next });
+            self.0.push(Scheduled { script: script.clone(), next });
         }
     }
 
@@ -228,7 +228,7 @@ mod tests {
         let at = |time: &str| format!("2026-11-21T{time}Z[UTC]").parse::<Zoned>().unwrap();
         let cron = parse("*/10 * * * * *").unwrap();
         let next = cron.find_next_occurrence(&at("12:00:01"), false).unwrap();
-        let mut timetable = Timetable(vec![Entry { script: script("*/10 * * * * *"), next: Some((cron, next)) }]);
+        let mut timetable = Timetable(vec![Scheduled { script: script("*/10 * * * * *"), next: Some((cron, next)) }]);
         for (now, due) in [
             ("12:00:09.999", 0),
             ("12:00:10", 1),

@@ -76,8 +76,13 @@ fn open(path: &Path, predictable: bool) -> io::Result<File> {
     let flags = i32::try_from(flags.bits()).unwrap_or_default();
     let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path)?;
     // In a directory that all may write to, another user may have been there first, to read along.
-    if predictable && file.metadata()?.uid() != rustix::process::geteuid().as_raw() {
+    let metadata = file.metadata()?;
+    if predictable && metadata.uid() != rustix::process::geteuid().as_raw() {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the file belongs to another user"));
+    }
+    // Where the kernel lets everybody link to any file, it may be a file of ours under a second name.
+    if predictable && metadata.nlink() != 1 {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the file has several names"));
     }
     Ok(file)
 }

@@ -20,11 +20,11 @@ const RECENT: usize = 8;
 #[derive(Debug)]
 pub struct Masking {
     agent_token: Guarded,
-    known: Mutex<Known>,
+    known: Mutex<InUse>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct InUse {
     recent: VecDeque<Arc<Environment>>,
     /// Those of scripts that still run.
     older: Vec<Weak<Environment>>,
@@ -76,7 +76,7 @@ impl Masking {
         known.masker.clone().map(|masker| (masker, known.version))
     }
 
-    fn build(&self, known: &mut Known) -> Option<Masker> {
+    fn build(&self, known: &mut InUse) -> Option<Masker> {
         let older = known.older.iter().filter_map(Weak::upgrade);
         let mut values: Vec<_> = older.chain(known.recent.iter().cloned()).flat_map(|it| it.values_to_mask()).collect();
         values.extend(known.coming.iter().map(|(name, value)| (name.clone(), value.copy())));
@@ -97,12 +97,12 @@ impl Masking {
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, InUse> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Known {
+impl InUse {
     fn changed(&mut self) {
         self.masker = None;
         self.version += 1;

@@ -16,14 +16,14 @@ const MAX_LINE: usize = 16 * 1024;
 
 /// Where the output of one script goes, both of its streams together.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(super) struct ScriptOutput {
     /// `None` where it could not be opened, or the disk took no more.
     file: Mutex<Option<File>>,
     reporter: Reporter,
     source: Uuid,
 }
 
-impl Output {
+impl ScriptOutput {
     pub(super) fn new(file: Option<File>, reporter: Reporter, source: Uuid) -> Self {
         Self { file: Mutex::new(file), reporter, source }
     }

@@ -17,7 +17,7 @@ use tracing::{debug, warn};
 use super::MaskedOutput;
 use super::Runner;
 use super::invocation::Invocation;
-use super::output::Output;
+use super::output::ScriptOutput;
 use crate::environment::{Caller, Variables};
 use crate::errors::chain;
 use crate::manifest::Script;
@@ -78,22 +78,22 @@ impl Runner {
         outcome
     }
 
-    fn output(&self, script: &Script) -> Output {
+    fn output(&self, script: &Script) -> ScriptOutput {
         let file = self.places.open(&script.log_path, script.log_source_id);
         let file = file.inspect_err(|error| {
             let text = format!("{}; the script runs without it", chain(error));
             warn!("{text}");
             self.reporter.own_line(Level::Warn, &text);
         });
-        Output::new(file.ok(), self.reporter.clone(), script.log_source_id)
+        ScriptOutput::new(file.ok(), self.reporter.clone(), script.log_source_id)
     }
 
     async fn execute(
         &self,
         script: &Script,
-        output: &Arc<Output>,
+        output: &Arc<ScriptOutput>,
         stop: &CancellationToken,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Outcome, NotStarted> {
         let mut child = self.spawn(script)?;
         let mut pumps = [
             self.pump(output, child.process.stdout.take(), Level::Info),
@@ -121,13 +121,13 @@ impl Runner {
         Ok(Outcome { status, exit_code })
     }
 
-    fn spawn(&self, script: &Script) -> Result<Child, Failure> {
+    fn spawn(&self, script: &Script) -> Result<Child, NotStarted> {
         let mut launch = self
             .launch(&script.script, self.data_variables(script))
-            .map_err(|error| Failure { text: format!("cannot prepare the script: {error}"), exit_code: UNKNOWN })?;
+            .map_err(|error| NotStarted { text: format!("cannot prepare the script: {error}"), exit_code: UNKNOWN })?;
         launch.stdout = Stdio::piped();
         launch.stderr = Stdio::piped();
-        launch.spawn().map_err(|error| Failure { text: chain(&error), exit_code: error.exit_code().into() })
+        launch.spawn().map_err(|error| NotStarted { text: chain(&error), exit_code: error.exit_code().into() })
     }
 
     /// What runs `text` as a script of this workspace, with `own` variables on top.
@@ -168,7 +168,7 @@ impl Runner {
     /// rather than killed by writing into a closed pipe.
     fn pump(
         &self,
-        output: &Arc<Output>,
+        output: &Arc<ScriptOutput>,
         stream: Option<impl AsyncRead + Unpin + Send + 'static>,
         level: Level,
     ) -> JoinHandle<()> {
@@ -184,12 +184,12 @@ impl Runner {
 
 /// A script that did not begin.
 #[derive(Debug)]
-struct Failure {
+struct NotStarted {
     text: String,
     exit_code: i32,
 }
 
-impl std::fmt::Display for Failure {
+impl std::fmt::Display for NotStarted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.text)
     }

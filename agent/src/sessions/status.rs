@@ -84,6 +84,8 @@ pub enum TargetKind {
     File,
     /// A file that no secret goes to any more.
     Stale,
+    /// What was in a file before its secret.
+    Replaced,
 }
 
 /// One script of the template.
@@ -98,9 +100,10 @@ pub struct Script {
 }
 
 impl Status {
-    /// Whether a launch gets all it should.
+    /// Whether a launch gets all it should: every secret was delivered, and no file of one is gone.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.state == State::Ready && self.targets.iter().all(|target| target.delivered)
+        let is_gone = |target: &Target| target.drift.as_ref().is_some_and(|drift| drift.kind == "gone");
+        self.state == State::Ready && self.targets.iter().all(|target| target.delivered && !is_gone(target))
     }
 }

@@ -15,6 +15,7 @@
 pub mod core_dumps;
 pub mod exec;
 pub mod fs;
+mod groups;
 pub mod memory;
 pub mod orphans;
 pub mod peer;

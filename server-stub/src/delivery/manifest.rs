@@ -111,7 +111,7 @@ fn script(script: Script) -> WorkspaceAgentScript {
 }
 
 fn description(item: Metadata) -> Description {
-    // The wire counts these seconds in nanoseconds: 10 s travels as 10 ns (trap 9).
+    // The wire counts these seconds in nanoseconds: 10 s travels as 10 ns.
     let seconds_as_nanos = |seconds: i64| {
         Some(prost_types::Duration {
             seconds: seconds / 1_000_000_000,
@@ -132,7 +132,6 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::store::Generation;
 
     fn identity() -> AgentIdentity {
         AgentIdentity {
@@ -153,7 +152,6 @@ mod tests {
 
     fn sources(secrets: Vec<DeliveredSecret>) -> ManifestSources {
         ManifestSources {
-            generation: Generation { epoch: 1, number: 1 },
             directory: "~/project".into(),
             motd_path: "/etc/motd".into(),
             env: vec![("A".into(), Ok(Secret::new(b"$B".to_vec())))],

@@ -10,7 +10,7 @@ use protocol::agent_api::log::Level;
 use protocol::problem::Problem;
 use protocol::rest::{PostLogSourceRequest, WorkspaceAgentLogSource};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{JsonBody, LargeJsonBody, Target, workspaces};
@@ -18,7 +18,7 @@ use crate::api_error::ApiError;
 use crate::auth::{Agent, User};
 use crate::state::AppState;
 use crate::store::workspaces::{self as stored, LogError, NewLine};
-use crate::workspace_json as json;
+use crate::workspace_json as shapes;
 
 /// The name and icon of a log source are shown beside every line.
 const MAX_LABEL_BYTES: usize = 256;
@@ -31,16 +31,38 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/workspaceagents/me/reinit", get(reinit))
         .route("/workspaceagents/{agent}", get(by_id))
         .route("/workspaceagents/{agent}/logs", get(logs))
+        .route("/workspaceagents/{agent}/listening-ports", get(listening_ports))
+        .route("/workspaceagents/{agent}/containers", get(containers))
 }
 
 async fn own_agent(user: &User, state: &AppState, id: Uuid) -> Result<stored::Agent, ApiError> {
-    let workspace = workspaces::own(user, state.store.workspaces().of_agent(id).await?)?;
+    let workspace = workspaces::own(user, state.store.workspace_of_agent(id).await?)?;
     workspace.agents.into_iter().find(|agent| agent.id == id).ok_or_else(ApiError::not_found)
 }
 
 async fn by_id(user: User, State(state): State<AppState>, Target(id): Target<Uuid>) -> Result<Json<Value>, ApiError> {
     let agent = own_agent(&user, &state, id).await?;
-    Ok(Json(json::agent(&state.store, &agent).await?))
+    Ok(Json(shapes::agent(&state.store, &agent).await?))
+}
+
+/// Nobody looks for ports: agents of this server forward none. `coder show` asks for them.
+async fn listening_ports(
+    user: User,
+    State(state): State<AppState>,
+    Target(id): Target<Uuid>,
+) -> Result<Json<Value>, ApiError> {
+    own_agent(&user, &state, id).await?;
+    Ok(Json(json!({ "ports": [] })))
+}
+
+/// Nobody looks for containers either.
+async fn containers(
+    user: User,
+    State(state): State<AppState>,
+    Target(id): Target<Uuid>,
+) -> Result<Json<Value>, ApiError> {
+    own_agent(&user, &state, id).await?;
+    Ok(Json(json!({ "devcontainers": [], "containers": [], "warnings": [] })))
 }
 
 #[derive(Debug, Deserialize)]
@@ -58,7 +80,7 @@ async fn logs(
     let wanted = |_| ApiError::new(StatusCode::BAD_REQUEST, "Query parameter \"after\" must be the id of a log line.");
     let Query(After { after }) = after.map_err(wanted)?;
     own_agent(&user, &state, id).await?;
-    Ok(Json(state.store.logs().lines(id, after).await?.iter().map(json::line).collect()))
+    Ok(Json(state.store.logs(id, after).await?.iter().map(shapes::line).collect()))
 }
 
 async fn post_log_source(
@@ -70,7 +92,7 @@ async fn post_log_source(
         let detail = format!("An id, and at most {MAX_LABEL_BYTES} bytes of display_name and of icon.");
         return Err(ApiError::with(StatusCode::BAD_REQUEST, Problem::new("Not a log source.").detail(detail)));
     }
-    let source = state.store.logs().post_source(agent.identity.id, request).await.map_err(refused)?;
+    let source = state.store.post_log_source(agent.identity.id, request).await.map_err(refused)?;
     Ok((StatusCode::CREATED, Json(source)))
 }
 
@@ -124,7 +146,7 @@ async fn patch_logs(
         output: line.output,
     };
     let lines = request.logs.into_iter().map(line).collect();
-    if state.store.logs().append(agent.identity.id, request.log_source_id, lines).await.map_err(refused)? {
+    if state.store.append_logs(agent.identity.id, request.log_source_id, lines).await.map_err(refused)? {
         return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "Logs limit exceeded"));
     }
     Ok(Json(Problem::new("Agent logs sent successfully.")))

@@ -3,16 +3,17 @@
 use protocol::agent_api::{Manifest, log::Level};
 use protocol::drpc::Status;
 
+use crate::api_error::DISK_FULL;
 use crate::auth::Agent;
 use crate::delivery::manifest::{self, LeftOut};
 use crate::state::AppState;
 use crate::store::audit::Record;
 use crate::store::workspaces::NewLine;
-use crate::store::{StoreError, now};
+use crate::store::{StoreError, is_disk_full, now};
 
 /// The manifest of an agent, whose delivery is being audited.
 pub(super) async fn manifest(state: &AppState, agent: &Agent) -> Result<Manifest, Status> {
-    let sources = state.store.agents().manifest_sources(&agent.identity).await.map_err(|error| failed(&error))?;
+    let sources = state.store.manifest_sources(&agent.identity).await.map_err(|error| failed(&error))?;
     let Some(sources) = sources else {
         return Err(Status::new("the agent or its token does not exist any more"));
     };
@@ -22,7 +23,8 @@ pub(super) async fn manifest(state: &AppState, agent: &Agent) -> Result<Manifest
     })?;
     tell_left_out(state, agent, &built.left_out).await.map_err(|error| failed(&error))?;
     let delivered = built.manifest.secrets.len();
-    tracing::info!(agent = %agent.identity.path(), secrets = delivered, "delivering the manifest");
+    let address = agent.actor.address().map(tracing::field::display);
+    tracing::info!(agent = %agent.identity.path(), address, secrets = delivered, "delivering the manifest");
     if delivered > 0 {
         let record = record(agent).diff(serde_json::json!({ "delivered": delivered }));
         // A stop of the server waits for what the tracker knows.
@@ -44,15 +46,16 @@ async fn tell_left_out(state: &AppState, agent: &Agent, left_out: &[LeftOut]) ->
     for LeftOut { what, reason } in left_out {
         tracing::error!(agent = %agent.identity.path(), %what, %reason, "a value was not delivered");
         let diff = serde_json::json!({ "left_out": what, "reason": reason });
-        state.store.audit().write(record(agent).status(500).diff(diff)).await?;
-        let output = format!("{what} was not delivered, ask the administrator: {reason}");
+        state.store.audit(record(agent).status(500).diff(diff)).await?;
+        // The reason names keys and tables, which are for the administrator.
+        let output = format!("{what} was not delivered: the server cannot decrypt it; ask your administrator");
         lines.push(NewLine { created_at: now(), level: Level::Error.into(), output });
     }
-    state.store.logs().append_from_server(agent.identity.id, lines).await
+    state.store.append_server_log(agent.identity.id, lines).await
 }
 
-/// What an agent is told of a failure of ours; its log and ours have the operation.
+/// What an agent is told of a failure of the server. The log of the server has the whole chain.
 pub(super) fn failed(error: &(dyn std::error::Error + 'static)) -> Status {
-    tracing::error!(error, "a call failed");
-    Status::new(format!("internal error: {error}"))
+    tracing::error!(error, "a call of an agent failed");
+    Status::new(if is_disk_full(error) { DISK_FULL } else { "internal error; the log of the server says why" })
 }

@@ -89,11 +89,17 @@ async fn run(socket: WebSocket, agent: Agent, api_version: String, is_agent: boo
     let session = Session::start(Messages(socket), Role::Server, Options::new(Role::Server));
     let pulse = session.pulse();
     let watch = state.fleet.watch(&agent.identity, is_agent, pulse.clone());
-    tracing::info!(agent = %agent.identity.path(), %api_version, "agent connected");
+    let address = agent.actor.address();
+    tracing::info!(
+        agent = %agent.identity.path(),
+        address = address.map(tracing::field::display),
+        %api_version,
+        "agent connected"
+    );
     let connected = async {
         // A session that ends sooner is written down at once: whoever waits for its end looks next.
         let _ = timeout(SETTLING, pulse.closed()).await;
-        if is_agent && let Err(error) = state.store.presence().connected(id, api_version).await {
+        if is_agent && let Err(error) = state.store.agent_connected(id, api_version).await {
             tracing::error!(error = &error as &dyn std::error::Error, "cannot record a connection");
         }
     };
@@ -102,17 +108,17 @@ async fn run(socket: WebSocket, agent: Agent, api_version: String, is_agent: boo
     tokio::select! {
         // Calls are answered while the connection is being recorded, not after it.
         _ = async { tokio::join!(connected, drpc::serve(session, service)) } => {}
-        () = watch.revoked() => tracing::info!(agent = %path, "token revoked, closing the session"),
+        () = watch.revoked() => tracing::info!(agent = %path, "agent token revoked; closing the session"),
         () = state.shutdown.cancelled() => {}
     }
     // Dropping the session has told its driver to close it properly; this waits for that, within the driver's limit.
     pulse.closed().await;
     if watch.leave()
-        && let Err(error) = state.store.presence().disconnected(id).await
+        && let Err(error) = state.store.agent_disconnected(id).await
     {
         tracing::error!(error = &error as &dyn std::error::Error, "cannot record a disconnection");
     }
-    tracing::info!(agent = %path, "agent disconnected");
+    tracing::info!(agent = %path, address = address.map(tracing::field::display), "agent disconnected");
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::store::now;
 use crate::store::workspaces::{MetadataReport, NewLine, StartupReport, Timing, TimingReport};
 use protocol::workspace::definition::MAX_METADATA_KEY_BYTES;
 
-/// A value or an error of metadata is cut here, as in the reference.
+/// A value or an error of metadata is cut here, as in Coder.
 const MAX_METADATA_BYTES: usize = 2048;
 /// What an agent tells of itself, and the reason of a disconnection, are kept up to here.
 const MAX_TEXT_BYTES: usize = 4096;

@@ -20,7 +20,7 @@ use crate::store::workspaces::{LogError, ReportError};
 
 /// How often agents report statistics.
 const STATS_INTERVAL: Duration = Duration::from_mins(5);
-/// Samples of resource use that an agent gathers for a report, and the seconds between them; as in the reference.
+/// Samples of resource use that an agent gathers for a report, and the seconds between them; as in Coder.
 const MONITORED_DATAPOINTS: i32 = 20;
 const MONITORED_SECONDS: i32 = 10;
 
@@ -45,6 +45,12 @@ impl Service for AgentService {
             path::GET_ANNOUNCEMENT_BANNERS => announcements(call).await,
             path::GET_SERVICE_BANNER => service_banner(call).await,
             path::GET_RESOURCES_MONITORING_CONFIGURATION => monitoring(call).await,
+            path::BATCH_UPDATE_APP_HEALTHS
+            | path::PUSH_RESOURCES_MONITORING_USAGE
+            | path::PUSH_CONTEXT_STATE
+            | path::LIST_SUB_AGENTS
+            | path::REPORT_BOUNDARY_LOGS
+            | path::POST_TELEMETRY => nothing(call).await,
             path::COORDINATE => coordinate(call).await,
             path::STREAM_DERP_MAPS => derp_maps(call).await,
             _ => Err(Status::unimplemented()),
@@ -65,20 +71,20 @@ impl AgentService {
 
     async fn startup(&self, call: &mut Call) -> Result<(), Status> {
         let (echo, report): (Startup, _) = reports::startup(call.request().await?)?;
-        self.state.store.reports().startup(self.agent.identity.id, report).await.map_err(|error| failed(&error))?;
+        self.state.store.report_startup(self.agent.identity.id, report).await.map_err(|error| failed(&error))?;
         call.answer(&echo)
     }
 
     async fn lifecycle(&self, call: &mut Call) -> Result<(), Status> {
         let (echo, state, changed_at): (Lifecycle, _, _) = reports::lifecycle(call.request().await?)?;
         let id = self.agent.identity.id;
-        self.state.store.reports().lifecycle(id, state, changed_at).await.map_err(|error| failed(&error))?;
+        self.state.store.report_lifecycle(id, state, changed_at).await.map_err(|error| failed(&error))?;
         call.answer(&echo)
     }
 
     async fn logs(&self, call: &mut Call) -> Result<(), Status> {
         let (source, lines) = reports::logs(call.request().await?)?;
-        let kept = self.state.store.logs().append(self.agent.identity.id, source, lines).await;
+        let kept = self.state.store.append_logs(self.agent.identity.id, source, lines).await;
         let log_limit_exceeded = kept.map_err(|error| match error {
             LogError::Store(error) => failed(&error),
             refused => Status::new(refused.to_string()),
@@ -88,7 +94,7 @@ impl AgentService {
 
     async fn script_completed(&self, call: &mut Call) -> Result<(), Status> {
         let report = reports::timing(call.request().await?)?;
-        let kept = self.state.store.reports().timing(self.agent.identity.id, report).await;
+        let kept = self.state.store.report_timing(self.agent.identity.id, report).await;
         kept.map_err(|error| match error {
             ReportError::Store(error) => failed(&error),
             refused @ ReportError::UnknownScript(_) => Status::new(refused.to_string()),
@@ -98,18 +104,18 @@ impl AgentService {
 
     async fn metadata(&self, call: &mut Call) -> Result<(), Status> {
         let reports = reports::metadata(call.request().await?)?;
-        self.state.store.reports().metadata(self.agent.identity.id, reports).await.map_err(|error| failed(&error))?;
+        self.state.store.report_metadata(self.agent.identity.id, reports).await.map_err(|error| failed(&error))?;
         call.answer(&BatchUpdateMetadataResponse {})
     }
 
     async fn connection(&self, call: &mut Call) -> Result<(), Status> {
         let record = reports::connection(call.request().await?, &self.agent)?;
-        self.state.store.audit().write(record).await.map_err(|error| failed(&error))?;
+        self.state.store.audit(record).await.map_err(|error| failed(&error))?;
         call.answer(&Empty {})
     }
 }
 
-/// Statistics are for dashboards, which we have not; the agent needs the interval.
+/// Statistics are for dashboards, which this server does not have; the agent needs the interval.
 async fn stats(call: &mut Call) -> Result<(), Status> {
     call.request::<UpdateStatsRequest>().await?;
     call.answer(&UpdateStatsResponse { report_interval: STATS_INTERVAL.try_into().ok() })
@@ -130,6 +136,13 @@ async fn monitoring(call: &mut Call) -> Result<(), Status> {
     call.request::<GetResourcesMonitoringConfigurationRequest>().await?;
     let config = Config { num_datapoints: MONITORED_DATAPOINTS, collection_interval_seconds: MONITORED_SECONDS };
     call.answer(&GetResourcesMonitoringConfigurationResponse { config: Some(config) })
+}
+
+/// What a Coder agent calls by itself and this server has no use for. The answer of each has only optional fields, whose absence means
+/// none: no sub-agents, not accepted. An error instead would fill the agent's log, every ten seconds for as long as it runs.
+async fn nothing(call: &mut Call) -> Result<(), Status> {
+    call.request::<Empty>().await?;
+    call.answer(&Empty {})
 }
 
 /// There is no network to coordinate. A Go agent dials again and again unless this stays open until it says goodbye.

@@ -9,7 +9,7 @@ pub(super) const DEFAULT: &str = "2.0";
 /// The newest version whose calls were looked at; only messages name it.
 const SERVER: &str = "2.10";
 
-/// Checks `MAJOR.MINOR`; the texts are the reference's.
+/// Checks `MAJOR.MINOR`; the texts are Coder's.
 pub(super) fn check(version: &str) -> Result<(), Problem> {
     let detail = match parse(version) {
         None => format!("invalid version string: {version}"),
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_refused_in_the_words_of_the_reference() {
+    fn others_are_refused_in_the_words_of_coder() {
         let cases = [
             ("3.0", "server is at version 2.10, behind requested major version 3.0"),
             ("1.9", "version 1.9 is no longer supported"),

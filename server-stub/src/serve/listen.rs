@@ -9,20 +9,22 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{HeaderValue, Request, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use crate::auth::Peer;
+use super::places::{Handle, Place, Places};
+use crate::auth::{Admitted, Peer};
+use crate::config::TrustedProxies;
 
 /// Longest TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -45,7 +47,8 @@ const STOP: Duration = Duration::from_secs(10);
 /// A bound socket.
 pub(super) struct Listener {
     pub(super) tcp: TcpListener,
-    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) tls: Option<watch::Receiver<TlsAcceptor>>,
+    pub(super) proxies: TrustedProxies,
     pub(super) max_connections: usize,
 }
 
@@ -53,21 +56,32 @@ impl Listener {
     /// Serves until `stop` is cancelled; requests in progress are finished, within bounds.
     pub(super) async fn serve(self, app: Router, stop: CancellationToken) {
         // Where all places are taken, further connections wait in the kernel.
-        let places = Arc::new(Semaphore::new(self.max_connections));
+        let places = Places::new(self.max_connections);
         let connections = TaskTracker::new();
         loop {
             let accepted = async {
-                let place = Arc::clone(&places).acquire_owned().await.ok();
-                (place, self.tcp.accept().await)
+                let permit = places.free().await;
+                (permit, self.tcp.accept().await)
             };
-            let (place, accepted) = tokio::select! {
+            let (permit, accepted) = tokio::select! {
                 accepted = accepted => accepted,
                 () = stop.cancelled() => break,
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let connection = Connection { peer, app: app.clone(), stop: stop.clone() };
-                    connections.spawn(connection.run(Counted { stream, _place: place }, self.tls.clone()));
+                    let Some(permit) = permit else { break };
+                    let address = Some(peer.ip()).filter(|address| !self.proxies.trusts(*address));
+                    let place = places.enter(permit, address);
+                    let connection = Connection {
+                        peer,
+                        app: app.clone(),
+                        proxies: self.proxies.clone(),
+                        place: place.handle(),
+                        stop: stop.clone(),
+                    };
+                    // A certificate that was reloaded counts from the next connection on.
+                    let tls = self.tls.as_ref().map(|tls| tls.borrow().clone());
+                    connections.spawn(connection.run(Counted { stream, _place: place }, tls));
                 }
                 // The client gave up while it waited for us.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -94,6 +108,8 @@ pub(super) fn lengthen_queue(tcp: &TcpListener) -> io::Result<()> {
 struct Connection {
     peer: SocketAddr,
     app: Router,
+    proxies: TrustedProxies,
+    place: Handle,
     stop: CancellationToken,
 }
 
@@ -103,6 +119,14 @@ impl Connection {
         drop(counted.stream.set_nodelay(true));
         // A client that takes no answer would otherwise hold its place for ever.
         let _ = rustix::net::sockopt::set_tcp_user_timeout(&counted.stream, UNREAD_MS);
+        let (peer, place) = (self.peer, self.place.clone());
+        tokio::select! {
+            () = self.serve(counted, tls) => {}
+            () = place.lost() => tracing::debug!(%peer, "closed a connection that sent no request"),
+        }
+    }
+
+    async fn serve(self, counted: Counted, tls: Option<TlsAcceptor>) {
         let peer = self.peer;
         match tls {
             None => self.http(counted).await,
@@ -115,16 +139,28 @@ impl Connection {
     }
 
     async fn http(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let Self { peer, app, stop } = self;
+        let Self { peer, app, proxies, place, stop } = self;
         let requests = Arc::new(());
         let in_progress = Arc::clone(&requests);
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
-            request.extensions_mut().insert(Peer(peer.ip()));
+            place.heard();
+            let client = proxies.client(peer.ip(), request.headers());
+            request.extensions_mut().insert(Peer(client));
+            let admitted = Admitted::default();
+            request.extensions_mut().insert(admitted.clone());
             let (answer, in_progress) = (app.clone().oneshot(request), Arc::clone(&in_progress));
+            let place = place.clone();
             async move {
-                let answer = answer.await;
+                let mut answer = answer.await;
                 drop(in_progress);
+                // Who has a token may stay; others make room when places run short.
+                if let Ok(answer) = &mut answer
+                    && admitted.actor().is_none()
+                    && place.is_scarce()
+                {
+                    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
                 answer
             }
         });
@@ -163,7 +199,7 @@ async fn no_request_within(time: Duration, requests: &Arc<()>) {
 /// A connection with its place among the allowed ones. It keeps the place when a WebSocket session takes it over.
 struct Counted {
     stream: TcpStream,
-    _place: Option<OwnedSemaphorePermit>,
+    _place: Place,
 }
 
 impl AsyncRead for Counted {

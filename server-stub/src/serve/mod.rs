@@ -2,18 +2,21 @@
 
 mod listen;
 mod observe;
+mod places;
 pub(crate) mod process;
+mod readiness;
 mod router;
+mod signals;
 #[cfg(test)]
 mod tests;
 mod tls;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 pub use tls::TlsError;
@@ -60,13 +63,16 @@ pub enum ServeError {
     /// The runtime would not hand out signals.
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
+    /// A second signal while the server was stopping.
+    #[error("stopped by a second signal, before all requests and sessions had ended")]
+    Interrupted,
 }
 
 impl ServeError {
     /// Whether nothing was served yet.
     #[must_use]
     pub fn is_before_the_first_request(&self) -> bool {
-        !matches!(self, Self::Signals(_) | Self::StoreEnded)
+        !matches!(self, Self::Signals(_) | Self::StoreEnded | Self::Interrupted)
     }
 }
 
@@ -79,27 +85,17 @@ impl From<OpenError> for ServeError {
     }
 }
 
-/// Runs the server until SIGTERM or SIGINT.
+/// Runs the server until SIGTERM or SIGINT; SIGHUP reloads its certificate and keys.
 pub async fn serve(config: ServeConfig, store: &StoreArgs, environment: Environment<'_>) -> Result<(), ServeError> {
     let data_dir = store.data_dir()?;
     let source = store.key_source(&data_dir, environment)?;
     let server = Server::bind(config, &data_dir, source).await?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+    let signals = signals::Signals::catch()?;
     server.welcome(&data_dir).await?;
     tracing::info!("listening on {}", server.url());
     // Fails where no service manager asked to be told.
     drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
-    server
-        .run(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            tracing::info!("stopping");
-            drop(sd_notify::notify(&[sd_notify::NotifyState::Stopping]));
-        })
-        .await
+    signals.govern(server).await
 }
 
 /// A server that is bound and can be run.
@@ -107,6 +103,7 @@ pub struct Server {
     listener: listen::Listener,
     url: String,
     state: AppState,
+    identity: Option<Arc<tls::Identity>>,
     retention: Option<Duration>,
     // One server for a data directory: two would each believe that the other's agents are gone.
     _lock: std::fs::File,
@@ -119,16 +116,17 @@ impl Server {
             .serve()
             .map_err(ConfigError::from)?
             .map_err(|pid| ServeError::Served { dir: data_dir.clone(), pid })?;
-        let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
+        let identity = config.tls.map(tls::Identity::read).transpose()?.map(Arc::new);
         let listening = |source| ServeError::Listen { address: config.listen.clone(), source };
         let tcp = TcpListener::bind(&config.listen).await.map_err(listening)?;
         listen::lengthen_queue(&tcp).map_err(listening)?;
         let address = tcp.local_addr().map_err(listening)?;
         let allowed = process::raise_open_files();
-        let url = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });
-        if tls.is_none() && !address.ip().is_loopback() {
+        let url = format!("{}://{address}", if identity.is_some() { "https" } else { "http" });
+        if identity.is_none() && !address.ip().is_loopback() {
             tracing::warn!(
-                "{address} can be reached from other machines without TLS: tokens and values cross in clear"
+                %address,
+                "listening without TLS on an address that other machines reach: tokens and values cross in clear"
             );
         }
         let store = Store::open(data_dir, keys).await?;
@@ -139,7 +137,13 @@ impl Server {
             git_keys: config.git_keys,
         };
         Ok(Self {
-            listener: listen::Listener { tcp, tls, max_connections: config.max_connections.unwrap_or(allowed).max(1) },
+            listener: listen::Listener {
+                tcp,
+                tls: identity.as_ref().map(|identity| identity.acceptors()),
+                proxies: config.proxies,
+                max_connections: config.max_connections.unwrap_or(allowed).max(1),
+            },
+            identity,
             state: AppState::new(store, settings).await?,
             url,
             retention: config.audit_retention,
@@ -191,7 +195,7 @@ impl Server {
 
     /// For whoever starts it for the first time: where things are, and what comes next.
     async fn welcome(&self, data_dir: &DataDir) -> Result<(), ServeError> {
-        if self.state.store.users().any().await? {
+        if self.state.store.has_users().await? {
             return Ok(());
         }
         let text = format!(

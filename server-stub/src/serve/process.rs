@@ -10,6 +10,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
+use crate::config::LogFormat;
+
 /// Below this, a fleet's morning does not fit.
 const FEW_FILES: u64 = 4096;
 /// Files that are no connections: database, logs, listener.
@@ -47,12 +49,19 @@ pub(super) fn raise_open_files() -> usize {
     usize::try_from(files.saturating_sub(RESERVED_FILES).clamp(16, MAX_CONNECTIONS)).unwrap_or(usize::MAX)
 }
 
-/// Log lines on standard error, from INFO on.
-pub(crate) fn log_as_server() {
+/// Log lines on standard error, from INFO on: the event first, then its fields.
+pub(crate) fn log_as_server(format: LogFormat) {
     let ansi = io::IsTerminal::is_terminal(&io::stderr());
-    let lines = fmt::layer().with_writer(io::stderr).with_ansi(ansi).with_filter(filter(LevelFilter::INFO));
-    // Set already where a test runs several servers in one process.
-    drop(tracing_subscriber::registry().with(lines).try_init());
+    let lines = fmt::layer().with_writer(io::stderr).with_target(false);
+    let filter = filter(LevelFilter::INFO);
+    // Fails where a test runs several servers in one process and the first has set it.
+    drop(match format {
+        LogFormat::Text => tracing_subscriber::registry().with(lines.with_ansi(ansi).with_filter(filter)).try_init(),
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true).with_current_span(false).with_span_list(false);
+            tracing_subscriber::registry().with(lines.with_filter(filter)).try_init()
+        }
+    });
 }
 
 /// For a command that ends: warnings only, and without the time.

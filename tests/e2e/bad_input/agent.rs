@@ -6,13 +6,14 @@ use tests::{Env, Need, Proxy, Run, requires};
 
 const TOKEN: &str = "9f0e6f2a-5f0c-4a57-9b1f-0d4c9b9f1a11";
 
-struct World {
+/// An agent whose server is not there.
+struct NoServer {
     env: Env,
     /// Before no server; it counts who calls.
     proxy: Proxy,
 }
 
-impl World {
+impl NoServer {
     fn new() -> Self {
         Self { env: Env::new(), proxy: Proxy::new("http://127.0.0.1:1") }
     }
@@ -38,7 +39,7 @@ impl World {
 
 #[test]
 fn address_and_token() {
-    let world = World::new();
+    let world = NoServer::new();
     world.refused(world.bare(), "error: CODER_AGENT_URL must be set");
     world.refused(world.agent().env("CODER_AGENT_URL", ""), "error: CODER_AGENT_URL must be set");
     let no_token = "error: Either CODER_AGENT_TOKEN or CODER_AGENT_TOKEN_FILE must be set";
@@ -57,7 +58,7 @@ fn address_and_token() {
 
 #[test]
 fn token_files() {
-    let world = World::new();
+    let world = NoServer::new();
     let from = |path: &str| world.agent().args(["--agent-token-file", path]);
     let missing = world.env.home().join("missing");
     let missing = missing.to_str().unwrap();
@@ -76,7 +77,7 @@ fn token_files() {
 
 #[test]
 fn configuration_files() {
-    let world = World::new();
+    let world = NoServer::new();
     let with = |text: &str| {
         let file = world.env.home().join("agent.toml");
         fs::write(&file, text).unwrap();
@@ -94,7 +95,7 @@ fn configuration_files() {
 
 #[test]
 fn flags() {
-    let world = World::new();
+    let world = NoServer::new();
     world.refused(world.agent().args(["--ready-after", "soon"]), "not a length of time such as 30s or 5m");
     world.refused(world.agent().args(["--strict=perhaps"]), "--strict");
     world.refused(world.agent().args(["--no-such-flag"]), "--no-such-flag");
@@ -108,7 +109,7 @@ fn root_and_other_users() {
     if !requires("root_and_other_users", &[Need::Root]) {
         return;
     }
-    let world = World::new();
+    let world = NoServer::new();
     let denied = world.agent().args(["--allow-root=false"]);
     world.refused(denied, "the agent would run everything as root: name the workspace's user with --user");
     world.refused(world.agent().args(["--user", "nobody-of-that-name"]), "no user nobody-of-that-name in the passwd");

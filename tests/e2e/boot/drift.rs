@@ -9,7 +9,7 @@ use tests::Agent;
 use super::World;
 
 fn targets(agent: &Agent) -> Vec<Value> {
-    let status = agent.coder(["status", "-o", "json"]).run().success();
+    let status = agent.coder(["status", "-o", "json"]).run();
     let status: Value = serde_json::from_str(&status.stdout).unwrap();
     status["targets"].as_array().unwrap().clone()
 }
@@ -45,13 +45,16 @@ fn status_shows_what_was_done_to_files_since_they_were_delivered() {
         Value::Null,
     ];
     assert_eq!(seen, expected);
-    let table = agent.coder(["status"]).run().success();
+    // A file that is gone is no workspace to rely on.
+    let table = agent.coder(["status"]).run().exits(1);
     let _ = table.says("created; since then: chmodded from 0600 to 0644").says("created; since then: gone");
 
-    // A refetch leaves what the user did, and goes on to tell.
+    // A reload leaves what the user did, and goes on to tell; only what is gone is written again.
     let _ = agent.coder(["agent", "reload"]).run().success();
     let seen: Vec<_> = targets(&agent).iter().map(|target| target["drift"].clone()).collect();
-    assert_eq!(seen, expected);
+    let [chmodded, edited, _, _, replaced, same] = expected;
+    assert_eq!(seen, [chmodded, edited, Value::Null, Value::Null, replaced, same]);
+    assert!(agent.home().join("gone").is_file() && agent.home().join("nowhere").is_file());
     let _ = agent.coder(["status"]).run().success().says("delivered before; since then: edited");
     assert_eq!(agent.read("edited"), "by hand");
     // The next start delivers everything again.

@@ -17,64 +17,14 @@ mod scripts;
 mod scripts_ended;
 mod spine;
 mod stale;
+mod surroundings;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use tests::{Agent, AgentBuilder, Env, LONG, Server, User, Workspace, wait_until};
-
-/// A server, and a user who has a workspace.
-struct World {
-    env: Env,
-    server: Server,
-    alice: User,
-}
-
-impl World {
-    fn new() -> Self {
-        Self::with_server::<&str>([])
-    }
-
-    fn with_server<A: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = A>) -> Self {
-        let env = Env::new();
-        let server = env.server_with(args);
-        let alice = env.user("alice");
-        Self { env, server, alice }
-    }
-
-    /// Applies `alice/dev` with an agent of these settings.
-    #[track_caller]
-    fn workspace(&self, agent: Value) -> Workspace {
-        self.workspace_with(agent, &json!([]))
-    }
-
-    /// The same with `coder_env` resources.
-    #[track_caller]
-    fn workspace_with(&self, mut agent: Value, env: &Value) -> Workspace {
-        agent["name"] = "main".into();
-        // JSON is YAML, and needs no thought about quotes in scripts.
-        self.env.workspace(&json!({ "owner": "alice", "name": "dev", "agent": agent, "env": env }).to_string())
-    }
-
-    fn agent(&self, workspace: &Workspace) -> AgentBuilder {
-        self.env.agent(&self.server, workspace)
-    }
-
-    /// Boots an agent in `home` to the point where the files are settled, and ends it.
-    #[track_caller]
-    fn boot_in(&self, workspace: &Workspace, home: &Path) -> Agent {
-        let mut agent = self.agent(workspace).home(home).command(["true"]).start();
-        assert_eq!(agent.exit().code, Some(0), "{}", agent.stderr());
-        agent
-    }
-
-    /// Makes a home before its agent starts.
-    fn home(&self) -> PathBuf {
-        self.env.new_home("homes/prepared")
-    }
-}
+use tests::{Agent, LONG, Workspace, World, wait_until};
 
 /// A startup script.
 fn on_start(name: &str, script: &str) -> Value {

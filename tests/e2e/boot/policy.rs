@@ -20,11 +20,11 @@ fn without_file_delivery_variables_arrive_and_files_do_not() {
     let address = server.address().to_owned();
     assert_eq!(server.terminate().code, Some(0));
     let server = env.server_with(["--listen", &address, "--disable-user-secret-file-path"]);
-    let world = World { env, server, alice };
+    let world = World { env, server, alice, workspace: () };
 
     let workspace = world.workspace(json!({}));
     let home = world.home();
-    let boot = |world: &World| {
+    let boot = |world: &World<()>| {
         let main = "printf '<%s> <%s>' \"$BOTH\" \"$VARIABLE\" > ~/saw";
         let mut agent = world.agent(&workspace).home(&home).command(["sh", "-c", main]).start();
         assert_eq!(agent.exit().code, Some(0), "{}", agent.stderr());
@@ -35,10 +35,10 @@ fn without_file_delivery_variables_arrive_and_files_do_not() {
     // One with a file alone is not even sent.
     assert_eq!(workspace.show_agent()["last_delivery"]["secrets"], 2);
 
-    let World { env, mut server, alice } = world;
+    let World { env, mut server, alice, workspace: () } = world;
     assert_eq!(server.terminate().code, Some(0));
     let server = env.server_with(["--listen", &address]);
-    let world = World { env, server, alice };
+    let world = World { env, server, alice, workspace: () };
     assert_eq!(boot(&world), format!("<{both}> <{variable}>"));
     assert_eq!(fs::read_to_string(home.join("file-only")).unwrap(), file);
     assert_eq!(fs::read_to_string(home.join("both")).unwrap(), both);
@@ -51,7 +51,7 @@ fn a_policy_that_changes_under_a_running_agent() {
     let both = world.alice.secret("both", &["--file", "~/both", "--env", "BOTH"]);
     let workspace = world.workspace(json!({}));
     let address = world.server.address().to_owned();
-    let World { env, mut server, alice } = world;
+    let World { env, mut server, alice, workspace: () } = world;
     let mut agent = env.agent(&server, &workspace).start();
     workspace.wait_lifecycle("ready");
 

@@ -107,7 +107,7 @@ fn a_server_that_is_restarted_hears_what_happened_meanwhile() {
     let workspace = world.workspace(json!({ "scripts": [
         on_start("Start", "touch ~/up; until [ -e ~/go ]; do sleep 0.02; done; echo while it was away; touch ~/done"),
     ] }));
-    let World { env, mut server, alice } = world;
+    let World { env, mut server, alice, workspace: () } = world;
     let mut agent = env.agent(&server, &workspace).start();
     agent.wait_read("up");
     super::wait_deliveries(&agent, 1);

@@ -142,18 +142,18 @@ fn strict_starts_the_workspace_with_the_first_complete_delivery() {
     let workspace = world.workspace(json!({ "scripts": [on_start("Start", "echo ran >> ~/ran")] }));
     let agent = world.agent(&workspace).home(&home).args(["--strict"]).start();
     workspace.wait_lifecycle("start_error");
-    let reload = || agent.coder(["agent", "reload"]).run().success();
+    let reload = || agent.coder(["agent", "reload"]).run();
     let state = || agent.coder(["status", "-o", "json"]).run().json()["state"].clone();
-    let _ = reload().complains("1 problem");
+    let _ = reload().exits(1).complains("1 problem");
     assert_eq!((state(), home.join("ran").exists()), ("degraded".into(), false));
     std::fs::remove_dir(home.join("directory")).unwrap();
-    let _ = reload();
+    let _ = reload().success();
     workspace.wait_lifecycle("ready");
     // Not held to it any more: what runs is not taken away.
     std::fs::remove_file(home.join("directory")).unwrap();
     std::fs::create_dir(home.join("directory")).unwrap();
     world.alice.secret("worse", &["--file", "~/directory/.."]);
-    let _ = reload();
+    let _ = reload().exits(1);
     assert_eq!(state(), "ready");
     assert_eq!((agent.read("ran").as_str(), result(&workspace, "Start").as_str()), ("ran\n", "ok 0"));
     assert_eq!(states(&workspace), ["starting", "start_error", "ready"]);

@@ -3,7 +3,7 @@
 use tests::{LONG, SHORT, wait_until};
 
 use super::machine::Machine;
-use super::world::{SERVER, World, agent_of};
+use super::world::{Booted, SERVER, agent_of};
 
 /// Fails where the session has no secrets.
 const HAS_SECRETS: &str = "test -n \"$QUOTES\"";
@@ -17,7 +17,7 @@ fn wait_restarted(machine: &Machine, unit: &str, before: &str) {
     });
 }
 
-pub(super) fn killed(world: &World) {
+pub(super) fn killed(world: &Booted) {
     let (machine, unit) = (&world.machine, agent_of("alice"));
     let restarts = machine.property(&unit, "NRestarts");
     let script = format!("echo up; until test -e ~/go; do sleep 0.1; done; {HAS_SECRETS} && echo alive");
@@ -32,7 +32,7 @@ pub(super) fn killed(world: &World) {
 }
 
 /// The minute of the unit is shortened, nothing else.
-pub(super) fn watchdog(world: &World) {
+pub(super) fn watchdog(world: &Booted) {
     let (machine, unit) = (&world.machine, agent_of("alice"));
     let drop_in = format!("/run/systemd/system/{unit}.d/watchdog.conf");
     machine.write(&drop_in, "0644", "[Service]\nWatchdogSec=5\n");
@@ -46,7 +46,7 @@ pub(super) fn watchdog(world: &World) {
     machine.sh(&format!("rm {drop_in} && systemctl daemon-reload && systemctl restart {unit}"));
 }
 
-pub(super) fn stop(world: &World) {
+pub(super) fn stop(world: &Booted) {
     let (machine, unit) = (&world.machine, agent_of("alice"));
     machine.sh(&format!("rm -f /home/alice/stopped; systemctl stop {unit}"));
     assert_eq!(machine.read("/home/alice/stopped"), b"stopped\n");
@@ -57,7 +57,7 @@ pub(super) fn stop(world: &World) {
 }
 
 /// With a session and services of the user running, and with the server on the same machine.
-pub(super) fn power_off(world: &mut World) {
+pub(super) fn power_off(world: &mut Booted) {
     let mut session = world.ssh("alice").arg("echo up; sleep 1000").spawn("session");
     let _ = session.line_with("up", SHORT);
     world.machine.sh("rm -f /home/alice/stopped; loginctl enable-linger alice");
@@ -81,7 +81,7 @@ pub(super) fn power_off(world: &mut World) {
     }
 }
 
-pub(super) fn boot_without_server(world: &mut World) {
+pub(super) fn boot_without_server(world: &mut Booted) {
     world.machine.boot_again();
     let (machine, unit) = (&world.machine, agent_of("alice"));
     machine.wait_property(&unit, "ActiveState", "activating");

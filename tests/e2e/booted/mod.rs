@@ -12,20 +12,20 @@ mod world;
 use tests::{Env, Need, requires};
 
 use machine::Machine;
-use world::World;
+use world::Booted;
 
-type Check = fn(&World);
+type Check = fn(&Booted);
 
 /// One boot serves many checks; the one that was named last is the one that failed.
 #[track_caller]
-fn check(world: &World, checks: &[(&str, Check)]) {
+fn check(world: &Booted, checks: &[(&str, Check)]) {
     for (name, check) in checks {
         eprintln!("check: {name}");
         check(world);
     }
 }
 
-fn world(test: &str) -> Option<World> {
+fn world(test: &str) -> Option<Booted> {
     let programs = [
         ("systemd-nspawn", "systemd-container"),
         ("debootstrap", "debootstrap"),
@@ -40,7 +40,7 @@ fn world(test: &str) -> Option<World> {
     }
     let env = Env::new();
     let machine = Machine::installed(&env);
-    Some(World::set_up(env, machine))
+    Some(Booted::set_up(env, machine))
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use tests::{LONG, wait_until};
 
-use super::world::{SERVER, World};
+use super::world::{Booted, SERVER};
 
-pub(super) fn lives(world: &World) {
+pub(super) fn lives(world: &Booted) {
     let machine = &world.machine;
     assert_eq!(machine.property(SERVER, "ActiveState"), "active");
     let pid = machine.property(SERVER, "MainPID");

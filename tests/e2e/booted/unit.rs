@@ -2,12 +2,12 @@
 
 use tests::{LONG, wait_until};
 
-use super::world::{SERVER, World, agent_of};
+use super::world::{Booted, SERVER, agent_of};
 
 const FILE: &str = "/home/alice/secrets/file";
 
 /// The server is there and says nothing, so the boot cannot settle.
-pub(super) fn active_when_settled(world: &World) {
+pub(super) fn active_when_settled(world: &Booted) {
     let (machine, unit) = (&world.machine, agent_of("alice"));
     machine.sh(&format!("systemctl kill --kill-whom=main --signal=STOP {SERVER}"));
     machine.sh(&format!("systemctl enable --now --no-block {unit}"));
@@ -24,7 +24,7 @@ pub(super) fn active_when_settled(world: &World) {
     assert_eq!(machine.property(&unit, "WatchdogUSec"), "1min");
 }
 
-pub(super) fn runs_as_its_user(world: &World) {
+pub(super) fn runs_as_its_user(world: &Booted) {
     let (machine, pid) = (&world.machine, world.machine.property(&agent_of("alice"), "MainPID"));
     let owner = |path: &str| machine.sh(&format!("stat -c '%U %a' {path}"));
     assert_eq!(owner("/run/coder-agent/alice"), "alice 700\n");
@@ -40,7 +40,7 @@ pub(super) fn runs_as_its_user(world: &World) {
     }
 }
 
-pub(super) fn not_ordered_with_sshd(world: &World) {
+pub(super) fn not_ordered_with_sshd(world: &Booted) {
     let related = |unit: &str, other: &str| {
         let before_and_after = world.machine.property(unit, "Before") + " " + &world.machine.property(unit, "After");
         assert!(!before_and_after.contains(other), "{unit}: {before_and_after}");
@@ -49,7 +49,7 @@ pub(super) fn not_ordered_with_sshd(world: &World) {
     related("ssh.service", "coder-agent");
 }
 
-pub(super) fn reload(world: &World) {
+pub(super) fn reload(world: &Booted) {
     let (machine, unit) = (&world.machine, agent_of("alice"));
     let value = world.env.canary("new-quotes");
     let _ = world.alice.coder(["secret", "update", "quotes"]).stdin(&value).run().success();

@@ -3,7 +3,7 @@
 use tests::nasty::{self, Seen};
 use tests::{LONG, SHORT, wait_until};
 
-use super::world::{World, agent_of};
+use super::world::{Booted, agent_of};
 
 const OF_THE_USER: &str = "USER LOGNAME HOME PATH SHELL LANG PWD OLDPWD SHLVL _ CODER_AGENT_URL";
 const OF_A_SESSION: &str = "XDG_SESSION_ID XDG_SESSION_TYPE XDG_SESSION_CLASS XDG_RUNTIME_DIR DBUS_SESSION_BUS_ADDRESS \
@@ -15,7 +15,7 @@ const OF_A_SCRIPT: &str = "CODER_SCRIPT_DATA_DIR CODER_SCRIPT_BIN_DIR INVOCATION
 /// As the README has it, but for what it runs and where this package is.
 const JOB: &str = "* * * * *  /usr/bin/coder exec -- sh -c 'env -0 > ~/cron.part && mv ~/cron.part ~/cron'\n";
 
-pub(super) fn start(world: &World) {
+pub(super) fn start(world: &Booted) {
     for user in ["alice", "bob"] {
         world.start(user);
         let _ = world.machine.run(["crontab", "-u", user, "-"]).stdin(JOB).run().success();
@@ -30,7 +30,7 @@ fn users() -> [(&'static str, Vec<(&'static str, String)>); 2] {
     [("alice", nasty.to_vec()), ("bob", vec![("LARGEST", nasty::largest())])]
 }
 
-pub(super) fn the_same_bytes(world: &World) {
+pub(super) fn the_same_bytes(world: &Booted) {
     for (user, values) in &users() {
         for (way, block) in ways(world, user) {
             has(&block, &format!("{way} of {user}"), values);
@@ -39,7 +39,7 @@ pub(super) fn the_same_bytes(world: &World) {
 }
 
 /// What each way shows, as `env -0` prints it.
-fn ways(world: &World, user: &str) -> Vec<(&'static str, Vec<u8>)> {
+fn ways(world: &Booted, user: &str) -> Vec<(&'static str, Vec<u8>)> {
     let home = |file: &str| world.machine.read(&format!("/home/{user}/{file}"));
     let printed = |run: tests::Run| run.reveals().run().success().stdout_bytes;
     let command = printed(world.ssh(user).arg("env -0"));
@@ -79,7 +79,7 @@ fn has(block: &[u8], way: &str, values: &[(&str, String)]) {
     }
 }
 
-pub(super) fn root_is_untouched(world: &World) {
+pub(super) fn root_is_untouched(world: &Booted) {
     let command = world.ssh("root").arg("env").run().success();
     let _ = world.ssh("root").arg("-tt").terminal("env > ~/shell; exit\n").run().success();
     let su = world.machine.run(["su", "-", "-c", "env"]).run().success();
@@ -89,7 +89,7 @@ pub(super) fn root_is_untouched(world: &World) {
     }
 }
 
-pub(super) fn services_follow(world: &World) {
+pub(super) fn services_follow(world: &Booted) {
     // The user's service manager lives as long as there is a session.
     let mut session = world.ssh("alice").arg("echo up; sleep 1000").spawn("session");
     let _ = session.line_with("up", SHORT);
@@ -110,7 +110,7 @@ pub(super) fn services_follow(world: &World) {
     }
 }
 
-pub(super) fn cron(world: &World) {
+pub(super) fn cron(world: &Booted) {
     for (user, values) in &users() {
         let file = format!("/home/{user}/cron");
         wait_until(&format!("a job of {user}"), 2 * LONG, || world.machine.exists(&file));

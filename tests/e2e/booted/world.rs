@@ -12,7 +12,7 @@ pub(super) const SERVER: &str = "coder-server.service";
 const URL: &str = "http://127.0.0.1:7080";
 
 /// What the tests of this theme have in common. alice has the nasty values and a file, bob one value of the largest size.
-pub(super) struct World {
+pub(super) struct Booted {
     pub(super) env: Env,
     pub(super) machine: Machine,
     pub(super) alice: User,
@@ -24,7 +24,7 @@ pub(super) fn agent_of(user: &str) -> String {
     format!("coder-agent@{user}.service")
 }
 
-impl World {
+impl Booted {
     pub(super) fn set_up(env: Env, machine: Machine) -> Self {
         machine.sh("systemd-sysusers && systemd-tmpfiles --create");
         machine.sh("systemctl enable --now coder-server");

@@ -2,14 +2,14 @@
 
 use tests::Env;
 
-use super::{Recorder, World};
+use super::{World, recorder};
 
 #[test]
 fn missing_value() {
     let none = "secret value must be provided by exactly one of --value or non-interactive stdin (pipe or redirect)";
-    let recorder = Recorder::new();
+    let recorder = recorder();
     let env = Env::new();
-    let create = || env.coder(["--url", &recorder.url, "secret", "create", "x", "--env", "X"]);
+    let create = || env.coder(["--url", recorder.url(), "secret", "create", "x", "--env", "X"]);
     let _ = create().run().exits(2).complains(none);
     // EmptyStdinIsNotProvided
     let empty = "error: standard input was empty: is the variable set, does the file exist?";
@@ -23,11 +23,11 @@ fn missing_value() {
 
 #[test]
 fn a_value_is_typed_unseen_on_a_terminal() {
-    let recorder = Recorder::new();
+    let recorder = recorder();
     let env = Env::new();
     let value = env.canary("typed");
     let on_terminal =
-        |args: &[&str]| env.coder(["--url", &recorder.url, "secret"]).args(args).terminal(format!("{value}\r"));
+        |args: &[&str]| env.coder(["--url", recorder.url(), "secret"]).args(args).terminal(format!("{value}\r"));
     let out = on_terminal(&["create", "x", "--env", "X"]).run().success();
     assert_eq!(out.stdout, "Created secret x.\n");
     assert_eq!(out.stderr, "Value of x (not shown; for several lines use < FILE): \n");
@@ -78,10 +78,10 @@ fn targets_that_shells_keep_or_run_are_warned_about() {
 
 #[test]
 fn value_flag_conflicts_with_stdin() {
-    let recorder = Recorder::new();
+    let recorder = recorder();
     let env = Env::new();
     for command in ["create", "update"] {
-        let run = env.coder(["--url", &recorder.url, "secret", command, "x", "--value", "one"]).stdin("two").run();
+        let run = env.coder(["--url", recorder.url(), "secret", command, "x", "--value", "one"]).stdin("two").run();
         let _ = run.exits(2).complains("secret value may be provided by only one source, got --value, stdin");
     }
     recorder.saw_nothing();
@@ -93,7 +93,7 @@ fn success_with_value_flag() {
     let flags = ["--value", "one", "--description", "For tools", "--env", "API_KEY", "--file", "~/.key"];
     let out = world.alice.coder(["secret", "create", "api-key"]).args(flags).run().success();
     assert_eq!((out.stdout.as_str(), out.stderr.as_str()), ("Created secret api-key.\n", ""));
-    let stored = world.secret("api-key");
+    let stored = world.alice.stored("api-key");
     assert_eq!(stored["description"], "For tools");
     assert_eq!(stored["env_name"], "API_KEY");
     assert_eq!(stored["file_path"], "~/.key");
@@ -102,11 +102,11 @@ fn success_with_value_flag() {
 
 #[test]
 fn success_with_stdin_byte_for_byte() {
-    let recorder = Recorder::new();
+    let recorder = recorder();
     let env = Env::new();
     let longest = "x".repeat(24_576);
     for value in ["one", " two\twords ", "-----BEGIN-----\nx\n-----END-----\n", "é\r\nb", &longest] {
-        let run = env.coder(["--url", &recorder.url, "secret", "create", "x", "--env", "X"]).stdin(value).run();
+        let run = env.coder(["--url", recorder.url(), "secret", "create", "x", "--env", "X"]).stdin(value).run();
         assert_eq!(run.success().stderr, "");
         let body = recorder.body();
         assert_eq!(body["value"], value);
@@ -117,10 +117,10 @@ fn success_with_stdin_byte_for_byte() {
 
 #[test]
 fn stdin_trailing_newline_warns_and_preserves_value() {
-    let recorder = Recorder::new();
+    let recorder = recorder();
     let env = Env::new();
     for value in ["one\n", "one\r\n", "one\r"] {
-        let run = env.coder(["--url", &recorder.url, "secret", "create", "x", "--env", "X"]).stdin(value).run();
+        let run = env.coder(["--url", recorder.url(), "secret", "create", "x", "--env", "X"]).stdin(value).run();
         let _ = run.success().complains("secret value from stdin ends with a trailing newline");
         assert_eq!(recorder.body()["value"], value);
     }
@@ -128,7 +128,7 @@ fn stdin_trailing_newline_warns_and_preserves_value() {
 
 #[test]
 fn a_value_that_no_server_takes_is_not_sent() {
-    let recorder = Recorder::new();
+    let recorder = recorder();
     let env = Env::new();
     let over = "x".repeat(24_577);
     for (value, complaint) in [
@@ -136,7 +136,7 @@ fn a_value_that_no_server_takes_is_not_sent() {
         (b"a\0b", "secret value must not contain null bytes"),
         (b"\xff\xfe", "secret value must be valid UTF-8"),
     ] {
-        let run = env.coder(["--url", &recorder.url, "secret", "create", "x", "--env", "X"]).stdin(value).run();
+        let run = env.coder(["--url", recorder.url(), "secret", "create", "x", "--env", "X"]).stdin(value).run();
         let _ = run.exits(2).complains(complaint);
     }
     recorder.saw_nothing();
@@ -150,7 +150,7 @@ fn enabled_is_sent_as_given() {
     {
         let env_name = name.to_uppercase();
         let _ = world.alice.coder(["secret", "create", name, flag, "--env", &env_name]).stdin("v").run().success();
-        assert_eq!(world.secret(name)["enabled"], enabled);
+        assert_eq!(world.alice.stored(name)["enabled"], enabled);
     }
 }
 
@@ -159,7 +159,7 @@ fn without_a_target_it_is_stored_and_not_injected() {
     let world = World::new();
     let out = world.alice.coder(["secret", "create", "bare"]).stdin("v").run().success();
     let _ = out.says("Created secret bare.").complains("stored, and not injected");
-    assert_eq!(world.secret("bare")["enabled"], true);
+    assert_eq!(world.alice.stored("bare")["enabled"], true);
 }
 
 #[test]

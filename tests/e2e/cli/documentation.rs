@@ -51,11 +51,11 @@ fn every_command_works_as_typed() {
         .env("NEW_API_KEY", world.env.canary("new api key"))
         .env("TOKEN", world.env.canary("token"));
     let _ = run.run().success().says("Created secret tool-config.").says("Updated secret service-token.");
-    assert_eq!(world.names(), ["api-key", "service-token", "tool-config"]);
-    assert_eq!(world.secret("api-key")["env_name"], "NEW_API_KEY");
-    assert_eq!(world.secret("service-token")["file_path"], "");
+    assert_eq!(world.alice.names(), ["api-key", "service-token", "tool-config"]);
+    assert_eq!(world.alice.stored("api-key")["env_name"], "NEW_API_KEY");
+    assert_eq!(world.alice.stored("service-token")["file_path"], "");
     let expanded = world.env.home().join(".config/tool/config.json");
-    assert_eq!(world.secret("tool-config")["file_path"], expanded.to_str().unwrap());
+    assert_eq!(world.alice.stored("tool-config")["file_path"], expanded.to_str().unwrap());
     let deleted = world.alice.coder(["secret", "delete", "api-key"]).terminal("yes\n").run().success();
     let _ = deleted.says("Deleted secret api-key at ");
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use tests::Env;
 
-use super::{Recorder, World};
+use super::{World, recorder};
 
 #[test]
 fn infers_format_from_extension() {
@@ -20,8 +20,8 @@ fn infers_format_from_extension() {
         let out = world.alice.coder(["secret", "import", file]).run().success();
         assert_eq!((out.stdout.as_str(), out.stderr.as_str()), ("Imported 2 secrets.\n", ""));
     }
-    assert_eq!(world.names().len(), 10);
-    assert_eq!(world.secret("YML_B")["env_name"], "YML_B");
+    assert_eq!(world.alice.names().len(), 10);
+    assert_eq!(world.alice.stored("YML_B")["env_name"], "YML_B");
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn input_format_overrides_extension_and_stdin_needs_it() {
     let out = world.alice.coder(["secret", "import", "x.json", "--input-format", "ENV"]).run().success();
     assert_eq!(out.stdout, "Imported 1 secret.\n");
     let _ = world.alice.coder(["secret", "import", "-", "--input-format", "env"]).stdin("B=1\n").run().success();
-    assert_eq!(world.names(), ["A", "B"]);
+    assert_eq!(world.alice.names(), ["A", "B"]);
     // UnknownExtension
     let infer = |file: &str| {
         let run = world.alice.coder(["secret", "import", file]).stdin("C=1").run().exits(2);
@@ -46,7 +46,7 @@ fn input_format_overrides_extension_and_stdin_needs_it() {
 
 #[test]
 fn rejects_local_errors_before_sending() {
-    let recorder = Recorder::new();
+    let recorder = recorder();
     let env = Env::new();
     let big = format!("A={}", "x".repeat(1_048_576));
     let many = (0..51).map(|n| format!("K{n}=v")).collect::<Vec<_>>().join("\n");
@@ -59,13 +59,13 @@ fn rejects_local_errors_before_sending() {
         (many.as_bytes(), "secrets file holds more than 50 secrets"),
     ] {
         env.write("x.env", content);
-        let _ = env.coder(["--url", &recorder.url, "secret", "import", "x.env"]).run().exits(2).complains(complaint);
+        let _ = env.coder(["--url", recorder.url(), "secret", "import", "x.env"]).run().exits(2).complains(complaint);
     }
     let _ =
-        env.coder(["--url", &recorder.url, "secret", "import", "absent.env"]).run().exits(2).complains("absent.env");
+        env.coder(["--url", recorder.url(), "secret", "import", "absent.env"]).run().exits(2).complains("absent.env");
     // RejectsTTYStdin
     let _ = env
-        .coder(["--url", &recorder.url, "secret", "import", "-", "--input-format", "env"])
+        .coder(["--url", recorder.url(), "secret", "import", "-", "--input-format", "env"])
         .terminal("A=1\n")
         .run()
         .exits(2)
@@ -109,8 +109,8 @@ fn warns_about_keys_without_env_names() {
         .complains("2 secrets imported without an environment variable name: \"PATH\", \"MY-TOKEN\"")
         .complains("\"PATH\": PATH is a reserved environment variable name")
         .complains("coder secret update <name> --env <ENV_NAME>");
-    assert_eq!(world.secret("PATH")["env_name"], "");
-    assert_eq!(world.secret("PATH")["enabled"], true);
+    assert_eq!(world.alice.stored("PATH")["env_name"], "");
+    assert_eq!(world.alice.stored("PATH")["enabled"], true);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn an_existing_secret_is_never_overwritten() {
     let _ = world.alice.coder(["secret", "import", "x.env"]).run().success();
     world.env.write("y.env", "C=1\nB=2\n");
     let _ = world.alice.coder(["secret", "import", "y.env"]).run().exits(1).complains("import secrets: ");
-    assert_eq!(world.names(), ["A", "B"]);
+    assert_eq!(world.alice.names(), ["A", "B"]);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn empty_values_are_left_out_on_request() {
     let _ = refused.complains("Value is required.").complains("--skip-empty");
     let out = world.alice.coder(["secret", "import", "x.env", "--skip-empty"]).run().success();
     let _ = out.says("Imported 2 secrets.").complains("Left out 1 secret without a value: \"EMPTY\"");
-    assert_eq!(world.names(), ["A", "B"]);
+    assert_eq!(world.alice.names(), ["A", "B"]);
     world.env.write("y.env", "C=\n");
     let _ = world.alice.coder(["secret", "import", "y.env", "--skip-empty"]).run().exits(2).complains("no secrets");
 }
@@ -171,8 +171,8 @@ fn a_second_import_can_update_and_a_dry_run_changes_nothing() {
 
     let done = import(&["--update"]).success().says("Imported 2 secrets.\nUpdated 1 secret.\n");
     let _ = done.complains("Left out 1 secret without a value: \"D\"");
-    assert_eq!(world.names(), ["A", "B", "C-C"]);
-    let updated = world.secret("A");
+    assert_eq!(world.alice.names(), ["A", "B", "C-C"]);
+    let updated = world.alice.stored("A");
     assert_eq!((&updated["env_name"], &updated["description"]), (&"ALPHA".into(), &"kept".into()));
     assert!(updated["updated_at"].as_str() > updated["created_at"].as_str(), "{updated}");
     // And once more, with nothing new.

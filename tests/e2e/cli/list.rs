@@ -46,7 +46,7 @@ fn json_output() {
     assert!(!fields.contains(&"value".to_owned()), "{fields:?}");
     // SingleSecretJSONOutput
     let one = world.alice.coder(["secret", "list", "b", "--output", "json"]).run().success().json();
-    assert_eq!(one, serde_json::json!([world.secret("b")]));
+    assert_eq!(one, serde_json::json!([world.alice.stored("b")]));
 }
 
 #[test]

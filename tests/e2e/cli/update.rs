@@ -1,6 +1,6 @@
 //! `coder secret update`, `enable` and `disable`, and names that are hard to reach.
 
-use super::{Recorder, World};
+use super::{World, recorder};
 use tests::Env;
 
 #[test]
@@ -17,7 +17,7 @@ fn allows_clearing_fields() {
     world.alice.secret("api-key", &["--env", "API_KEY", "--file", "~/.key", "--description", "For tools"]);
     let out = world.alice.coder(["secret", "update", "api-key", "--file", "", "--description", ""]).run().success();
     assert_eq!((out.stdout.as_str(), out.stderr.as_str()), ("Updated secret api-key.\n", ""));
-    let stored = world.secret("api-key");
+    let stored = world.alice.stored("api-key");
     assert_eq!((&stored["file_path"], &stored["description"]), (&"".into(), &"".into()));
     assert_eq!(stored["env_name"], "API_KEY");
 }
@@ -28,14 +28,14 @@ fn clearing_both_targets_keeps_the_secret() {
     let world = World::new();
     world.alice.secret("api-key", &["--env", "API_KEY"]);
     let _ = world.alice.coder(["secret", "update", "api-key", "--env", ""]).run().success();
-    assert_eq!(world.secret("api-key")["enabled"], true);
+    assert_eq!(world.alice.stored("api-key")["enabled"], true);
 }
 
 #[test]
 fn updates_value_from_empty_flag_and_from_stdin() {
-    let recorder = Recorder::new();
+    let recorder = recorder();
     let env = Env::new();
-    let update = || env.coder(["--url", &recorder.url, "secret", "update", "x"]);
+    let update = || env.coder(["--url", recorder.url(), "secret", "update", "x"]);
     let _ = update().args(["--value", ""]).run().success();
     assert_eq!(recorder.body(), serde_json::json!({ "value": "" }));
     let _ = update().stdin("new").run().success();
@@ -54,7 +54,7 @@ fn enable_and_disable() {
     for (command, said, enabled) in [("disable", "Disabled", false), ("enable", "Enabled", true)] {
         let out = world.alice.coder(["secret", command, "api-key"]).run().success();
         assert_eq!(out.stdout, format!("{said} secret api-key.\n"));
-        assert_eq!(world.secret("api-key")["enabled"], enabled);
+        assert_eq!(world.alice.stored("api-key")["enabled"], enabled);
         let _ = world.alice.coder(["secret", command, "nope"]).run().exits(1).complains("secret \"nope\"");
     }
 }
@@ -68,7 +68,7 @@ fn a_name_that_would_be_another_route_reaches_none() {
     }
     // The URL library would drop the tab.
     let _ = world.alice.coder(["secret", "delete", "--yes", "a\tb"]).run().exits(1);
-    assert_eq!(world.names(), ["ab"]);
+    assert_eq!(world.alice.names(), ["ab"]);
 }
 
 #[test]
@@ -81,5 +81,5 @@ fn names_with_anything_legal_are_reached() {
         assert_eq!((&listed[0]["name"], &listed[0]["description"]), (&name.into(), &"found".into()));
         let _ = world.alice.coder(["secret", "delete", "-y", name]).run().success();
     }
-    assert_eq!(world.names(), [""; 0]);
+    assert_eq!(world.alice.names(), [""; 0]);
 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use tests::{Agent, DEV, Fault, LONG, SHORT, wait_until};
 
-use super::World;
+use super::Proxied;
 
 const DIAL: &str = "/workspaceagents/me/rpc";
 
 /// The agent says `text`, is not ready, and is not gone.
 #[track_caller]
-fn complains(world: &World, agent: &mut Agent, text: &str) {
+fn complains(world: &Proxied, agent: &mut Agent, text: &str) {
     let line = agent.line_with(text, SHORT);
     assert!(line.contains("trying again until it works"), "{line}");
     assert_eq!(world.workspace.show_agent()["lifecycle_state"], "created");
@@ -22,7 +22,7 @@ fn complains(world: &World, agent: &mut Agent, text: &str) {
 
 /// What must be so when the fault is over.
 #[track_caller]
-fn recovers(world: &World, agent: &mut Agent) {
+fn recovers(world: &Proxied, agent: &mut Agent) {
     world.workspace.wait_lifecycle("ready");
     assert!(agent.read(".config/tool") == world.value);
     assert_eq!(agent.terminate().code, Some(0), "{}", agent.stderr());
@@ -30,7 +30,7 @@ fn recovers(world: &World, agent: &mut Agent) {
 
 #[test]
 fn a_server_that_is_absent_at_boot() {
-    let world = World::new(DEV);
+    let world = Proxied::new(DEV);
     world.proxy.set(Fault::Refuse);
     let mut agent = world.env.agent(&world.proxy, &world.workspace).start();
     let port = world.proxy.url().rsplit(':').next().unwrap();
@@ -45,7 +45,7 @@ fn a_server_that_is_absent_at_boot() {
 
 #[test]
 fn a_refused_token_is_told_and_a_new_one_in_its_file_taken() {
-    let world = World::new(DEV);
+    let world = Proxied::new(DEV);
     let file = world.env.home().join("agent-token");
     fs::write(&file, "00000000-0000-4000-8000-000000000000\n").unwrap();
     let agent = world.env.agent(&world.proxy, &world.workspace).without("CODER_AGENT_TOKEN");
@@ -58,7 +58,7 @@ fn a_refused_token_is_told_and_a_new_one_in_its_file_taken() {
 
 #[test]
 fn a_server_that_answers_500() {
-    let world = World::new(DEV);
+    let world = Proxied::new(DEV);
     world.proxy.set_for(DIAL, Fault::Answer(500));
     let mut agent = world.env.agent(&world.proxy, &world.workspace).start();
     complains(&world, &mut agent, "the server answers 500 Internal Server Error (injected 500)");
@@ -71,7 +71,7 @@ fn a_server_that_answers_500() {
 
 #[test]
 fn garbage_a_reset_and_silence() {
-    let world = World::new(DEV);
+    let world = Proxied::new(DEV);
     world.proxy.set_for(DIAL, Fault::Garbage);
     let mut agent = world.env.agent(&world.proxy, &world.workspace).start();
     complains(&world, &mut agent, "the server does not speak HTTP as it should");
@@ -90,19 +90,29 @@ fn garbage_a_reset_and_silence() {
 /// What somebody gets who types the address of a web page, or of a proxy that asks to log in.
 #[test]
 fn a_server_that_is_no_control_plane() {
-    let world = World::new(DEV);
+    let world = Proxied::new(DEV);
     let mut agent = None;
     for (head, said) in [
-        ("200 OK", "the server answers 200 OK; is CODER_AGENT_URL the address of a Coder server?"),
+        (
+            "200 OK",
+            "a web page answers in place of the server: 200 OK; is CODER_AGENT_URL the address of a Coder server?",
+        ),
         (
             "302 Found\r\nLocation: https://login.example/?next=1",
-            "the server redirects to https://login.example/?next=1; set CODER_AGENT_URL to where the server is",
+            "the server sends us to a login page: https://login.example/; an access proxy wants a login",
+        ),
+        (
+            "307 Moved\r\nLocation: https://new.example/api/v2/workspaceagents/me/rpc",
+            "the server redirects to https://new.example/api/v2/workspaceagents/me/rpc; set CODER_AGENT_URL to where",
         ),
         (
             "101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: upgrade",
             "the server does not speak HTTP as it should",
         ),
-        ("502 Bad Gateway", "the server answers 502 Bad Gateway; the server's own log tells more"),
+        (
+            "502 Bad Gateway",
+            "a web page answers in place of the server: 502 Bad Gateway; a proxy in front of the server cannot reach it",
+        ),
     ] {
         world.proxy.point_to(page(head));
         let agent = agent.get_or_insert_with(|| world.env.agent(&world.proxy, &world.workspace).start());
@@ -130,7 +140,7 @@ fn page(head: &str) -> String {
 /// In the handshake, at its end, and at several places of the manifest.
 #[test]
 fn a_connection_that_ends_mid_call() {
-    let world = World::new(DEV);
+    let world = Proxied::new(DEV);
     let cuts = [40, 400, 12_000];
     world.proxy.set_for(DIAL, Fault::CloseAfter(cuts[0]));
     let mut agent = world.env.agent(&world.proxy, &world.workspace).start();
@@ -150,7 +160,7 @@ fn a_connection_that_ends_mid_call() {
 /// Bits that TCP's checksum did not catch, or a middlebox that injects a page.
 #[test]
 fn a_connection_that_turns_to_garbage_mid_call() {
-    let world = World::new(DEV);
+    let world = Proxied::new(DEV);
     world.proxy.set_for(DIAL, Fault::GarbageAfter(2_000));
     let mut agent = world.env.agent(&world.proxy, &world.workspace).start();
     wait_until("three dials", LONG, || world.proxy.times(DIAL).len() >= 3);
@@ -169,7 +179,7 @@ fn a_connection_that_turns_to_garbage_mid_call() {
 #[test]
 fn pauses_between_dials_grow() {
     for fault in [Fault::Answer(503), Fault::CloseAfter(2_000)] {
-        let world = World::new(DEV);
+        let world = Proxied::new(DEV);
         world.proxy.set_for(DIAL, fault.clone());
         let mut agent = world.env.agent(&world.proxy, &world.workspace).start();
         wait_until("six dials", LONG, || world.proxy.times(DIAL).len() >= 6);

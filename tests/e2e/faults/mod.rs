@@ -6,30 +6,39 @@ mod server_end;
 mod storm;
 pub mod writes;
 
-use tests::{Env, Proxy, Server, User, Workspace};
+use std::ops::{Deref, DerefMut};
 
-/// A server behind a proxy, and a workspace with a secret.
-struct World {
-    env: Env,
-    server: Server,
+use tests::{Proxy, World};
+
+/// A world whose server is behind a proxy, and a secret.
+struct Proxied {
+    world: World,
     proxy: Proxy,
-    alice: User,
-    workspace: Workspace,
     /// In `~/.config/tool` and long enough to be cut within.
     value: String,
 }
 
-impl World {
+impl Deref for Proxied {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
+impl DerefMut for Proxied {
+    fn deref_mut(&mut self) -> &mut World {
+        &mut self.world
+    }
+}
+
+impl Proxied {
     fn new(definition: &str) -> Self {
-        let env = Env::new();
-        let server = env.server();
-        let proxy = Proxy::new(&server);
-        let alice = env.user("alice");
-        let value = format!("{}{}", env.canary("tool"), "x".repeat(20_000));
+        let world = World::with(definition);
+        let value = format!("{}{}", world.env.canary("tool"), "x".repeat(20_000));
         // Not watched as a whole: the hunt finds its beginning, and would take seconds over all of it.
-        let create = alice.coder(["secret", "create", "tool", "--file", "~/.config/tool"]);
+        let create = world.alice.coder(["secret", "create", "tool", "--file", "~/.config/tool"]);
         let _ = create.stdin(&value).run().success();
-        let workspace = env.workspace(definition);
-        Self { env, server, proxy, alice, workspace, value }
+        Self { proxy: Proxy::new(&world.server), world, value }
     }
 }

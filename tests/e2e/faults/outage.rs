@@ -4,7 +4,7 @@ use std::fs;
 
 use tests::{Agent, DEV, Fault, LONG, Workspace, wait_until};
 
-use super::World;
+use super::Proxied;
 
 /// Waits for the test between its steps.
 const CHATTY: &str = r#"
@@ -38,7 +38,7 @@ fn touch(agent: &Agent, name: &str) {
 
 #[test]
 fn reports_of_an_outage_arrive_after_it_in_order_and_once() {
-    let world = World::new(CHATTY);
+    let world = Proxied::new(CHATTY);
     let mut agent = world.env.agent(&world.proxy, &world.workspace).start();
     wait_until("the first line", LONG, || lines(&world.workspace) == ["line-0"]);
     world.workspace.wait_lifecycle("starting");
@@ -71,7 +71,7 @@ fn reports_of_an_outage_arrive_after_it_in_order_and_once() {
 /// The main process neither ends nor starts again, and its successor's server is another process.
 #[test]
 fn the_main_process_outlives_its_server() {
-    let mut world = World::new(DEV);
+    let mut world = Proxied::new(DEV);
     let main = "echo started >> ~/starts; until [ -e ~/end ]; do sleep 0.02; done; exit 5";
     let mut agent = world.env.agent(&world.proxy, &world.workspace).command(["sh", "-c", main]).start();
     let _ = agent.wait_read("starts");
@@ -90,7 +90,7 @@ fn the_main_process_outlives_its_server() {
 /// A token that was rotated ends the session it opened.
 #[test]
 fn a_rotated_token_ends_the_session_and_the_new_one_opens_another() {
-    let world = World::new(DEV);
+    let world = Proxied::new(DEV);
     let file = world.env.home().join("agent-token");
     fs::write(&file, world.workspace.token()).unwrap();
     let agent = world.env.agent(&world.proxy, &world.workspace).without("CODER_AGENT_TOKEN");
@@ -110,7 +110,7 @@ fn a_rotated_token_ends_the_session_and_the_new_one_opens_another() {
 
 #[test]
 fn a_killed_agent_converges_when_it_starts_again() {
-    let world = World::new(DEV);
+    let world = Proxied::new(DEV);
     let mut agent = world.env.agent(&world.proxy, &world.workspace).start();
     world.workspace.wait_lifecycle("ready");
     let home = agent.home().to_owned();
@@ -129,7 +129,7 @@ fn a_killed_agent_converges_when_it_starts_again() {
 #[test]
 #[ignore = "waits for the agent to give up a silent server; make test-long"]
 fn a_silent_server_is_given_up() {
-    let world = World::new(DEV);
+    let world = Proxied::new(DEV);
     let mut agent = world.env.agent(&world.proxy, &world.workspace).start();
     world.workspace.wait_lifecycle("ready");
     world.proxy.set(Fault::Stall);

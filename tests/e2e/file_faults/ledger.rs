@@ -5,10 +5,11 @@
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use tests::{Env, Output, Rest, Run, Server, Workspace, requires};
+use tests::{DEV, Env, Output, Rest, Run, World, requires};
 
 use super::{NEEDS, random};
 
@@ -35,10 +36,8 @@ struct Case {
 }
 
 /// A user with three secrets, one of which stays.
-struct World {
-    env: Env,
-    server: Server,
-    workspace: Workspace,
+struct Ledgers {
+    world: World,
     rest: Rest,
     canary: String,
 }
@@ -53,13 +52,18 @@ struct Home {
 
 const SECRETS: [&str; 3] = ["kept", "stale", "edited"];
 
-impl World {
+impl Deref for Ledgers {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
+impl Ledgers {
     fn new() -> Self {
-        let env = Env::quiet();
-        let server = env.server_with(["--rate-limit", "0"]);
-        let alice = env.user("alice");
-        let workspace = env.workspace("owner: alice\nname: dev\nagent: { name: main }\n");
-        let world = Self { rest: alice.rest(), canary: env.canary("secret"), env, server, workspace };
+        let world = World::builder().within(Env::quiet()).server(["--rate-limit", "0"]).with(DEV);
+        let world = Self { rest: world.alice.rest(), canary: world.env.canary("secret"), world };
         for name in SECRETS {
             let body = json!({ "name": name, "file_path": format!("~/{name}"), "value": world.canary });
             let _ = world.rest.post("/users/me/secrets", &body).expect(201);
@@ -223,7 +227,7 @@ fn names(dir: &Path) -> Vec<String> {
     fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-fn all_survive(world: &World, cases: &[Case]) {
+fn all_survive(world: &Ledgers, cases: &[Case]) {
     let met = cases.iter().enumerate().filter(|(number, case)| world.survives(&format!("case-{number}"), case)).count();
     // Some errors, as of a look that is made twice, are nobody's concern.
     assert!(met * 2 >= cases.len(), "only {met} of {} faults were met", cases.len());
@@ -234,7 +238,7 @@ fn a_fault_while_the_ledger_is_written_anew_costs_no_file() {
     if !requires("a_fault_while_the_ledger_is_written_anew_costs_no_file", &NEEDS) {
         return;
     }
-    let world = World::new();
+    let world = Ledgers::new();
     let mut cases = world.cases();
     random().shuffle(&mut cases);
     all_survive(&world, &cases[..25]);
@@ -246,7 +250,7 @@ fn every_fault_while_the_ledger_is_written_anew_costs_no_file() {
     if !requires("every_fault_while_the_ledger_is_written_anew_costs_no_file", &NEEDS) {
         return;
     }
-    let world = World::new();
+    let world = Ledgers::new();
     let cases = world.cases();
     eprintln!("{} cases", cases.len());
     all_survive(&world, &cases);

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 
 use tests::{Agent, Fault, Proxy, Run, Workspace};
 
-use super::world::World;
+use super::fixture::Git;
 
 /// Repositories with something to fetch, and a clone of all of them in one.
 const SUBMODULES: &str = "set -e
@@ -31,7 +31,7 @@ for part in 0 1 2 3 4 5 6 7; do
   git -C part$part push -q origin HEAD:main
 done";
 
-impl World {
+impl Git {
     /// An agent whose workspace has an ssh that knows the git host.
     pub(super) fn agent(&self, server: &impl AsRef<str>, workspace: &Workspace) -> Agent {
         let agent = self.env.agent(server, workspace).env("PATH", self.path()).start().listening();
@@ -66,7 +66,7 @@ fn key_requests(proxy: &Proxy) -> usize {
 
 #[test]
 fn a_fetch_of_many_submodules_costs_one_request() {
-    let Some(world) = World::new("a_fetch_of_many_submodules_costs_one_request") else { return };
+    let Some(world) = Git::new("a_fetch_of_many_submodules_costs_one_request") else { return };
     world.authorize();
     let repositories = world.env.path("repositories");
     let set_up = world.env.program("/bin/sh").args(["-c", SUBMODULES]).env("REPOSITORIES", &repositories);
@@ -85,9 +85,9 @@ fn a_fetch_of_many_submodules_costs_one_request() {
 
 #[test]
 fn scripts_and_exec_have_what_git_needs() {
-    let Some(world) = World::new("scripts_and_exec_have_what_git_needs") else { return };
+    let Some(world) = Git::new("scripts_and_exec_have_what_git_needs") else { return };
     for algorithm in ["ed25519", "ecdsa"] {
-        let world = if algorithm == "ed25519" { &world } else { &World::start(algorithm) };
+        let world = if algorithm == "ed25519" { &world } else { &Git::start(algorithm) };
         world.authorize();
         world.repository("tool.git");
         let url = world.url("tool.git");
@@ -114,7 +114,7 @@ fn scripts_and_exec_have_what_git_needs() {
 
 #[test]
 fn a_key_that_is_replaced_is_used_from_the_next_login_on() {
-    let Some(world) = World::new("a_key_that_is_replaced_is_used_from_the_next_login_on") else { return };
+    let Some(world) = Git::new("a_key_that_is_replaced_is_used_from_the_next_login_on") else { return };
     world.authorize();
     let agent = world.agent(&world.server, &world.workspace);
     let login = || world.exec(&agent, ["coder-ssh"]).run();
@@ -134,7 +134,7 @@ fn a_key_that_is_replaced_is_used_from_the_next_login_on() {
 
 #[test]
 fn a_server_that_refuses_the_agent_is_no_obstacle_and_is_named() {
-    let Some(world) = World::new("a_server_that_refuses_the_agent_is_no_obstacle_and_is_named") else { return };
+    let Some(world) = Git::new("a_server_that_refuses_the_agent_is_no_obstacle_and_is_named") else { return };
     let own = world.own_key("own");
     world.authorize_only(&own.public);
     let proxy = Proxy::new(&world.server);
@@ -150,7 +150,7 @@ fn a_server_that_refuses_the_agent_is_no_obstacle_and_is_named() {
 /// Whoever runs as the user may have things signed while the agent runs, and nothing more.
 #[test]
 fn the_agents_socket_signs_and_does_not_give_the_key_away() {
-    let Some(world) = World::new("the_agents_socket_signs_and_does_not_give_the_key_away") else { return };
+    let Some(world) = Git::new("the_agents_socket_signs_and_does_not_give_the_key_away") else { return };
     let agent = world.agent(&world.server, &world.workspace);
     // A question for the key, that it may have meant before.
     let mut answers = Vec::new();

@@ -2,12 +2,12 @@
 
 use tests::{Fault, Proxy, SHORT};
 
-use super::world::World;
+use super::fixture::Git;
 
 /// ssh logs in without us wherever it can, and says why it did not where it cannot.
 #[test]
 fn without_a_key_ssh_does_what_it_always_did_and_we_say_why() {
-    let Some(world) = World::new("without_a_key_ssh_does_what_it_always_did_and_we_say_why") else { return };
+    let Some(world) = Git::new("without_a_key_ssh_does_what_it_always_did_and_we_say_why") else { return };
     world.authorize();
     let proxy = Proxy::new(&world.server);
     let through = |token: &str| {
@@ -41,7 +41,7 @@ fn without_a_key_ssh_does_what_it_always_did_and_we_say_why() {
 
 #[test]
 fn a_host_that_does_not_know_the_key_is_told_apart_from_one_that_is_away() {
-    let Some(world) = World::new("a_host_that_does_not_know_the_key_is_told_apart_from_one_that_is_away") else {
+    let Some(world) = Git::new("a_host_that_does_not_know_the_key_is_told_apart_from_one_that_is_away") else {
         return;
     };
     let denied = world.ssh(["git-host", "true"]).run().exits(255);
@@ -55,14 +55,14 @@ fn a_host_that_does_not_know_the_key_is_told_apart_from_one_that_is_away() {
 
 #[test]
 fn ssh_that_is_not_there_is_named() {
-    let Some(world) = World::new("ssh_that_is_not_there_is_named") else { return };
+    let Some(world) = Git::new("ssh_that_is_not_there_is_named") else { return };
     let missing = world.ssh(["git-host"]).env("PATH", "/nonexistent").run().exits(127);
     let _ = missing.complains("cannot run ssh").complains("openssh-client");
 }
 
 #[test]
 fn off_is_off() {
-    let Some(world) = World::new("off_is_off") else { return };
+    let Some(world) = Git::new("off_is_off") else { return };
     world.authorize();
     let proxy = Proxy::new(&world.server);
     let run = world.ssh(["git-host", "true"]).env("CODER_AGENT_URL", proxy.url()).env("CODER_GITSSH", "off");

@@ -5,11 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 
 use tests::Proxy;
 
-use super::world::World;
+use super::fixture::Git;
 
 #[test]
 fn an_identity_file_of_the_users_choice_is_used_and_ours_is_not_fetched() {
-    let Some(world) = World::new("an_identity_file_of_the_users_choice_is_used_and_ours_is_not_fetched") else {
+    let Some(world) = Git::new("an_identity_file_of_the_users_choice_is_used_and_ours_is_not_fetched") else {
         return;
     };
     let own = world.own_key("own");
@@ -28,7 +28,7 @@ fn an_identity_file_of_the_users_choice_is_used_and_ours_is_not_fetched() {
 
 #[test]
 fn an_agent_of_the_users_choice_is_honoured() {
-    let Some(world) = World::new("an_agent_of_the_users_choice_is_honoured") else { return };
+    let Some(world) = Git::new("an_agent_of_the_users_choice_is_honoured") else { return };
     let agent = world.own_agent();
     let own = world.own_key("own");
     agent.add(&world, &own);
@@ -43,7 +43,7 @@ fn an_agent_of_the_users_choice_is_honoured() {
 
 #[test]
 fn keys_of_the_users_own_agent_come_first() {
-    let Some(world) = World::new("keys_of_the_users_own_agent_come_first") else { return };
+    let Some(world) = Git::new("keys_of_the_users_own_agent_come_first") else { return };
     let agent = world.own_agent();
     let own = world.own_key("own");
     agent.add(&world, &own);
@@ -68,7 +68,7 @@ fn keys_of_the_users_own_agent_come_first() {
 /// `IdentityFile` with the public part alone is how a key of an agent is picked.
 #[test]
 fn our_key_is_offered_where_it_is_picked_by_its_public_part() {
-    let Some(world) = World::new("our_key_is_offered_where_it_is_picked_by_its_public_part") else { return };
+    let Some(world) = Git::new("our_key_is_offered_where_it_is_picked_by_its_public_part") else { return };
     world.authorize();
     let own = world.own_key("own");
     let picked = world.env.path("work/picked");
@@ -87,7 +87,7 @@ fn our_key_is_offered_where_it_is_picked_by_its_public_part() {
 
 #[test]
 fn the_users_own_ssh_command_of_git_is_not_overruled() {
-    let Some(world) = World::new("the_users_own_ssh_command_of_git_is_not_overruled") else { return };
+    let Some(world) = Git::new("the_users_own_ssh_command_of_git_is_not_overruled") else { return };
     world.repository("tool.git");
     let own = world.own_key("own");
     world.authorize_only(&own.public);
@@ -104,7 +104,7 @@ fn the_users_own_ssh_command_of_git_is_not_overruled() {
 }
 
 /// A program in ssh's place. git asks it first whether it is OpenSSH, which it is not.
-fn mine(world: &World) -> String {
+fn mine(world: &Git) -> String {
     let path = world.env.path("work/mine");
     fs::write(&path, "#!/bin/sh\necho \"mine: $*\" >&2\nexit 1\n").unwrap();
     fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
@@ -116,7 +116,7 @@ const CALLED: &str = "mine: git-host git-upload-pack '/nowhere.git'";
 
 #[test]
 fn whatever_git_is_told_to_run_is_run_as_git_would() {
-    let Some(world) = World::new("whatever_git_is_told_to_run_is_run_as_git_would") else { return };
+    let Some(world) = Git::new("whatever_git_is_told_to_run_is_run_as_git_would") else { return };
     let mine = mine(&world);
     let setting = format!("core.sshCommand={mine}");
     world.git_succeeds(["init", "-q", "plain"]);
@@ -149,7 +149,7 @@ fn whatever_git_is_told_to_run_is_run_as_git_would() {
 
 #[test]
 fn a_template_may_choose_and_a_variant_of_ssh_is_honoured() {
-    let Some(world) = World::new("a_template_may_choose_and_a_variant_of_ssh_is_honoured") else { return };
+    let Some(world) = Git::new("a_template_may_choose_and_a_variant_of_ssh_is_honoured") else { return };
     let mine = mine(&world);
     let list = ["git", "ls-remote", "git-host:/nowhere.git"];
     for name in ["GIT_SSH", "GIT_SSH_COMMAND"] {

@@ -11,10 +11,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tests::{Agent, Need, Output, Run, SHORT, requires, wait_until};
 
-use super::world::{self, World};
+use super::fixture::{self, Git};
 
 /// Runs `ssh-add -L` on a socket as another process, perhaps of another user.
-fn list(world: &World, socket: &str, prefix: &[&str]) -> Output {
+fn list(world: &Git, socket: &str, prefix: &[&str]) -> Output {
     let (program, args) = match prefix {
         [] => ("/usr/bin/ssh-add", &[][..]),
         [program, args @ ..] => (*program, args),
@@ -26,7 +26,7 @@ fn list(world: &World, socket: &str, prefix: &[&str]) -> Output {
 
 #[test]
 fn only_ssh_and_its_descendants_can_use_the_key() {
-    let Some(world) = World::new("only_ssh_and_its_descendants_can_use_the_key") else { return };
+    let Some(world) = Git::new("only_ssh_and_its_descendants_can_use_the_key") else { return };
     world.authorize();
     let seen = world.env.path("work/seen");
     world.configure(&format!("PermitLocalCommand yes\n LocalCommand ssh-add -L > '{}'", seen.display()));
@@ -34,8 +34,8 @@ fn only_ssh_and_its_descendants_can_use_the_key() {
     let _ = running.line_with("up", SHORT);
     assert!(world.public_key().starts_with(fs::read_to_string(&seen).unwrap().trim().trim_end_matches(" Coder")));
 
-    let ssh = world::child_of(running.pid());
-    let socket = world::variable_of(ssh, "SSH_AUTH_SOCK").unwrap();
+    let ssh = fixture::child_of(running.pid());
+    let socket = fixture::variable_of(ssh, "SSH_AUTH_SOCK").unwrap();
     let directory = Path::new(&socket).parent().unwrap();
     assert_eq!(fs::metadata(directory).unwrap().permissions().mode() & 0o7777, 0o700);
     // A process of the same user that has found the socket, while that ssh runs.
@@ -43,7 +43,7 @@ fn only_ssh_and_its_descendants_can_use_the_key() {
     assert_ne!(refused.exit.code, Some(0));
     assert_eq!(refused.stdout, "");
     running.kill();
-    wait_until("the end of ssh", SHORT, || !world::is_running(ssh));
+    wait_until("the end of ssh", SHORT, || !fixture::is_running(ssh));
     assert_ne!(list(&world, &socket, &[]).exit.code, Some(0));
 }
 
@@ -53,11 +53,11 @@ fn another_user_is_refused_even_where_the_directory_lets_them_in() {
     if !requires(name, &[Need::Root, Need::Program("setpriv", "util-linux")]) {
         return;
     }
-    let Some(world) = World::new(name) else { return };
+    let Some(world) = Git::new(name) else { return };
     world.authorize();
     let mut running = world.ssh(["git-host", "echo up; while sleep 1; do echo; done"]).spawn("ssh");
     let _ = running.line_with("up", SHORT);
-    let socket = world::variable_of(world::child_of(running.pid()), "SSH_AUTH_SOCK").unwrap();
+    let socket = fixture::variable_of(fixture::child_of(running.pid()), "SSH_AUTH_SOCK").unwrap();
     let nobody = ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
     let _ = list(&world, &socket, &nobody).complains("Permission denied");
     for path in Path::new(&socket).ancestors().take_while(|path| path.starts_with(world.env.path(""))) {
@@ -70,7 +70,7 @@ fn another_user_is_refused_even_where_the_directory_lets_them_in() {
 
 /// A push under strace, on one way to the key.
 struct Push<'a> {
-    world: &'a World,
+    world: &'a Git,
     /// Where it signs; none where `coder gitssh` has it from the server.
     agent: Option<&'a Agent>,
 }
@@ -120,7 +120,7 @@ fn no_file_ever_holds_the_key() {
     if !requires("no_file_ever_holds_the_key", &[Need::Root, Need::Program("strace", "strace")]) {
         return;
     }
-    let Some(world) = World::new("no_file_ever_holds_the_key") else { return };
+    let Some(world) = Git::new("no_file_ever_holds_the_key") else { return };
     world.authorize();
     world.repository("tool.git");
     world.git_succeeds(["clone", "-q", &world.url("tool.git"), "clone"]);
@@ -137,7 +137,7 @@ fn no_file_ever_holds_the_key() {
         world.git_succeeds(["-C", "clone", "commit", "-q", "--allow-empty", "-m", "next"]);
         let mut running = push.traced("HEAD:main").spawn("push");
         wait_until("the push to arrive", SHORT, || marker.exists());
-        world::kill_now(world::gitssh_below(running.pid()));
+        fixture::kill_now(fixture::gitssh_below(running.pid()));
         assert_ne!(running.exit_within(SHORT).code, Some(0));
         push.search();
         fs::remove_file(&hook).unwrap();
@@ -155,9 +155,9 @@ fn hold_up(hook: &Path, marker: &Path) {
 /// What the hunt of these tests looks for is the key, in each form that it could be written down in.
 #[test]
 fn the_hunt_knows_the_key() {
-    let Some(world) = World::new("the_hunt_knows_the_key") else { return };
+    let Some(world) = Git::new("the_hunt_knows_the_key") else { return };
     for algorithm in ["ed25519", "ecdsa"] {
-        let world = if algorithm == "ed25519" { &world } else { &World::start(algorithm) };
+        let world = if algorithm == "ed25519" { &world } else { &Git::start(algorithm) };
         let pem = world.private_key();
         let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
         let document = STANDARD.decode(&base64).unwrap();
@@ -199,7 +199,7 @@ fn without(text: &[u8], word: &[u8]) -> Vec<u8> {
 
 #[test]
 fn killed_in_the_middle_it_leaves_neither_key_nor_process() {
-    let Some(world) = World::new("killed_in_the_middle_it_leaves_neither_key_nor_process") else { return };
+    let Some(world) = Git::new("killed_in_the_middle_it_leaves_neither_key_nor_process") else { return };
     world.authorize();
     world.repository("tool.git");
     world.git_succeeds(["clone", "-q", &world.url("tool.git"), "clone"]);
@@ -209,10 +209,10 @@ fn killed_in_the_middle_it_leaves_neither_key_nor_process() {
     hold_up(&hook, &marker);
     let mut push = world.git_run(["-C", "clone", "push", "origin", "HEAD:main"]).spawn("push");
     wait_until("the push to arrive", SHORT, || marker.exists());
-    let coder = world::gitssh_below(push.pid());
-    let ssh = world::child_of(coder);
-    world::kill_now(coder);
-    wait_until("the end of ssh", SHORT, || !world::is_running(ssh));
+    let coder = fixture::gitssh_below(push.pid());
+    let ssh = fixture::child_of(coder);
+    fixture::kill_now(coder);
+    wait_until("the end of ssh", SHORT, || !fixture::is_running(ssh));
     assert_ne!(push.exit_within(SHORT).code, Some(0));
     // A socket that nobody answers, in an empty directory; the next start after a minute takes it away.
     for directory in world.sockets() {

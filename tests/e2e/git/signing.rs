@@ -1,12 +1,12 @@
 //! Commits and tags signed with the same key, verified by git itself.
 
-use super::world::World;
+use super::fixture::Git;
 
 #[test]
 fn commits_and_tags_are_signed_by_three_lines_of_configuration() {
-    let Some(world) = World::new("commits_and_tags_are_signed_by_three_lines_of_configuration") else { return };
+    let Some(world) = Git::new("commits_and_tags_are_signed_by_three_lines_of_configuration") else { return };
     for algorithm in ["ed25519", "ecdsa"] {
-        let world = if algorithm == "ed25519" { &world } else { &World::start(algorithm) };
+        let world = if algorithm == "ed25519" { &world } else { &Git::start(algorithm) };
         world.set_up_signing();
         world.git_succeeds(["init", "-q", "repository"]);
         world.git_succeeds(["-C", "repository", "commit", "-q", "-S", "--allow-empty", "-m", "signed"]);
@@ -26,7 +26,7 @@ fn commits_and_tags_are_signed_by_three_lines_of_configuration() {
 
 #[test]
 fn without_a_key_there_is_no_commit_and_a_reason() {
-    let Some(world) = World::new("without_a_key_there_is_no_commit_and_a_reason") else { return };
+    let Some(world) = Git::new("without_a_key_there_is_no_commit_and_a_reason") else { return };
     world.set_up_signing();
     world.git_succeeds(["init", "-q", "repository"]);
     let commit = ["-C", "repository", "commit", "-q", "-S", "--allow-empty", "-m", "signed"];

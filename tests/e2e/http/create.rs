@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn post_user_secret_success() {
-    let world = World::new();
+    let world = Api::new();
     let body = json!({
         "name": "github", "value": "ghp_x", "description": "d", "env_name": "GH", "file_path": "~/.gh", "enabled": true,
     });
@@ -19,7 +19,7 @@ fn post_user_secret_success() {
 
 #[test]
 fn post_user_secret_invalid() {
-    let world = World::new();
+    let world = Api::new();
     let long = "x".repeat(24_577);
     for (body, field, detail) in [
         (json!({ "value": "v" }), "name", "Name is required."),
@@ -50,20 +50,20 @@ fn post_user_secret_invalid() {
         assert_eq!(refused.message(), "Validation failed.");
         assert_eq!(refused.faults(), [(field, detail)]);
     }
-    assert!(world.names().is_empty());
+    assert!(world.alice.names().is_empty());
     world.create(json!({ "name": "n", "value": "x".repeat(24_576), "env_name": "N" })).is(201);
 }
 
 #[test]
 fn post_user_secret_multi_invalid_in_order() {
-    let world = World::new();
+    let world = Api::new();
     let refused = world.create(json!({ "env_name": "1", "file_path": "x" })).is(400);
     assert_eq!(refused.fields(), ["name", "value", "env_name", "file_path"]);
 }
 
 #[test]
 fn post_user_secret_duplicates() {
-    let world = World::new();
+    let world = Api::new();
     world.create(json!({ "name": "a", "value": "v", "env_name": "A", "file_path": "~/a" })).is(201);
     for (body, fault) in [
         (json!({ "name": "a", "value": "v" }), ("name", "name already in use")),
@@ -90,7 +90,7 @@ fn post_user_secret_duplicates() {
 /// Ours: `enabled` is intent, so what has no target yet may be enabled.
 #[test]
 fn post_user_secret_missing_injection_target_is_stored() {
-    let world = World::new();
+    let world = Api::new();
     for (name, enabled) in [("on", true), ("off", false)] {
         let made = world.create(json!({ "name": name, "value": "v", "enabled": enabled })).is(201);
         assert_eq!(made.body["enabled"], enabled);
@@ -100,7 +100,7 @@ fn post_user_secret_missing_injection_target_is_stored() {
 
 #[test]
 fn post_user_secret_forbidden_for_another_user() {
-    let world = World::new();
+    let world = Api::new();
     for user in ["bob", "BOB", "nobody", &uuid::Uuid::new_v4().to_string()] {
         let path = format!("/users/{user}/secrets");
         let body = json!({ "name": "n", "value": "v" });
@@ -111,7 +111,7 @@ fn post_user_secret_forbidden_for_another_user() {
 
 #[test]
 fn a_refusal_is_audited_with_an_empty_diff_and_never_the_value() {
-    let world = World::new();
+    let world = Api::new();
     world.create(json!({ "name": "n", "value": "canary-value", "env_name": "PATH" })).is(400);
     let entry = &world.audited(1)[0];
     assert_eq!((&entry["action"], &entry["target"], &entry["status"]), (&json!("create"), &json!("n"), &json!(400)));

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn import_user_secrets_success() {
-    let world = World::new();
+    let world = Api::new();
     let made = world.import("env", "B=canary1\nA=canary2\nPATH=canary3\n").is(201);
     let names: Vec<_> = made.body.as_array().unwrap().iter().map(|secret| secret["name"].clone()).collect();
     assert_eq!(names, ["B", "A", "PATH"]);
@@ -16,7 +16,7 @@ fn import_user_secrets_success() {
 
 #[test]
 fn import_user_secrets_body_too_large() {
-    let world = World::new();
+    let world = Api::new();
     let content = "x".repeat(8 * 1024 * 1024);
     world.import("env", &content).is(413);
     let refused = world.import("env", &content[..1_048_577]).is(400);
@@ -25,7 +25,7 @@ fn import_user_secrets_body_too_large() {
 
 #[test]
 fn import_user_secrets_parse_errors() {
-    let world = World::new();
+    let world = Api::new();
     for (format, content, detail) in [
         ("", "A=1", "a secrets file format is required"),
         ("toml", "A=1", "unknown secrets file format"),
@@ -41,7 +41,7 @@ fn import_user_secrets_parse_errors() {
 
 #[test]
 fn import_user_secrets_validation_rollback() {
-    let world = World::new();
+    let world = Api::new();
     let long = format!("A=1\nB={}", "x".repeat(24_577));
     for (content, field, detail) in [
         ("A=1\n\nB=", "secrets[1].value", "Secret \"B\" on line 3: Value is required."),
@@ -54,12 +54,12 @@ fn import_user_secrets_validation_rollback() {
     }
     let json = world.import("json", r#"{"A": "1", "B": ""}"#).is(400);
     assert_eq!(json.faults(), [("secrets[1].value", "Secret \"B\": Value is required.")]);
-    assert!(world.names().is_empty());
+    assert!(world.alice.names().is_empty());
 }
 
 #[test]
 fn import_user_secrets_every_conflict_is_listed() {
-    let world = World::new();
+    let world = Api::new();
     world.import("env", "A=1\nB=2\nC=3").is(201);
     world.create(json!({ "name": "other", "value": "v", "env_name": "D" })).is(201);
     let refused = world.import("env", "NEW=0\nA=1\nB=2\nC=3\nD=4").is(409);
@@ -70,12 +70,12 @@ fn import_user_secrets_every_conflict_is_listed() {
         refused.faults()[3].1,
         "Secret \"D\" on line 5: environment variable already in use by secret \"other\""
     );
-    assert_eq!(world.names(), ["A", "B", "C", "other"]);
+    assert_eq!(world.alice.names(), ["A", "B", "C", "other"]);
 }
 
 #[test]
 fn import_user_secrets_independent_dimensions_on_different_secrets() {
-    let world = World::new();
+    let world = Api::new();
     world.create(json!({ "name": "KEY", "value": "v" })).is(201);
     world.create(json!({ "name": "other", "value": "v", "env_name": "KEY" })).is(201);
     let refused = world.import("env", "KEY=1").is(409);
@@ -84,7 +84,7 @@ fn import_user_secrets_independent_dimensions_on_different_secrets() {
 
 #[test]
 fn import_user_secrets_per_entry_error_name_truncated() {
-    let world = World::new();
+    let world = Api::new();
     let lines: Vec<String> = (0..50).map(|n| format!("{n}{}=", "k".repeat(20_000))).collect();
     let refused = world.import("env", &lines.join("\n")).is(400);
     assert!(refused.fields().len() >= 50);
@@ -93,7 +93,7 @@ fn import_user_secrets_per_entry_error_name_truncated() {
 
 #[test]
 fn import_user_secrets_limits() {
-    let world = World::new();
+    let world = Api::new();
     let file = |range: std::ops::Range<usize>| range.map(|n| format!("K{n}=v\n")).collect::<Vec<_>>().concat();
     world.import("env", &file(0..48)).is(201);
     let refused = world.import("env", &file(100..105)).is(400);
@@ -105,16 +105,16 @@ fn import_user_secrets_limits() {
     let conflict_beats_capacity = world.import("env", &file(47..52)).is(409);
     assert_eq!(conflict_beats_capacity.message(), "Some secrets already exist.");
     world.import("env", &file(48..50)).is(201);
-    assert_eq!(world.names().len(), 50);
+    assert_eq!(world.alice.names().len(), 50);
 }
 
 #[test]
 fn import_user_secrets_byte_limits_name_the_entry() {
-    let world = World::new();
+    let world = Api::new();
     let half = "x".repeat(12_288);
     let refused = world.import("env", &format!("A={half}\nB={half}\nC=1")).is(400);
     assert_eq!(refused.message(), "Environment-injected user secrets bytes limit reached.");
     assert!(refused.body["detail"].as_str().unwrap().starts_with("Entry secrets[2] (\"C\"): "));
-    assert!(world.names().is_empty());
+    assert!(world.alice.names().is_empty());
     world.import("env", &format!("A={half}\nB={half}")).is(201);
 }

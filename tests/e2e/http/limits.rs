@@ -8,7 +8,7 @@ fn sized(name: &str, bytes: usize, env_name: &str) -> Value {
 
 #[test]
 fn user_secret_limits_count() {
-    let world = World::new();
+    let world = Api::new();
     for n in 0..50 {
         // Disabled ones count as well.
         world.create(json!({ "name": n.to_string(), "value": "v", "enabled": n % 2 == 0 })).is(201);
@@ -25,7 +25,7 @@ fn user_secret_limits_count() {
 
 #[test]
 fn user_secret_limits_total_bytes() {
-    let world = World::new();
+    let world = Api::new();
     // Eight of the largest and one of 8192 bytes are 204,800 exactly.
     for n in 0..8 {
         world.create(sized(&n.to_string(), 24_576, "")).is(201);
@@ -41,7 +41,7 @@ fn user_secret_limits_total_bytes() {
 
 #[test]
 fn user_secret_limits_env_bytes() {
-    let world = World::new();
+    let world = Api::new();
     world.create(sized("a", 24_000, "A")).is(201);
     let refused = world.create(sized("b", 577, "B")).is(400);
     assert_eq!(refused.message(), "Environment-injected user secrets bytes limit reached.");
@@ -55,12 +55,12 @@ fn user_secret_limits_env_bytes() {
 /// The cap holds when many try at once.
 #[test]
 fn user_secret_limits_hold_under_concurrency() {
-    let world = World::new();
+    let world = Api::new();
     let bodies = (0..120).map(|n| sized(&n.to_string(), 1, ""));
     let made: Vec<u16> = std::thread::scope(|scope| {
         let callers: Vec<_> = bodies.map(|body| scope.spawn(|| world.create(body).status)).collect();
         callers.into_iter().map(|caller| caller.join().unwrap()).collect()
     });
     assert_eq!(made.iter().filter(|status| **status == 201).count(), 50);
-    assert_eq!(world.names().len(), 50);
+    assert_eq!(world.alice.names().len(), 50);
 }

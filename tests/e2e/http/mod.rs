@@ -8,37 +8,46 @@ mod principals;
 mod read;
 mod update;
 
+use std::ops::Deref;
+
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Env, Rest, Server, User};
+use tests::{Env, Rest, User, World};
 
 const SECRETS: &str = "/users/me/secrets";
+/// A test asks more often than a person may.
+const UNLIMITED: [&str; 2] = ["--rate-limit", "0"];
 const NO_FILES: &str = "--disable-user-secret-file-path";
 
-/// A server and two users.
-struct World {
-    server: Server,
-    alice: User,
+/// A world whose routes are asked directly, and a second user.
+struct Api {
+    world: World<()>,
     bob: User,
-    // Last, because it searches what the server has left.
-    env: Env,
 }
 
-impl World {
+impl Deref for Api {
+    type Target = World<()>;
+
+    fn deref(&self) -> &World<()> {
+        &self.world
+    }
+}
+
+impl Api {
     fn new() -> Self {
         Self::with(&[])
     }
 
     fn with(flags: &[&str]) -> Self {
-        let env = Env::quiet();
-        let server = serve(&env, flags);
-        Self { server, alice: env.user("alice"), bob: env.user("bob"), env }
+        let world = World::builder().within(Env::quiet()).server(UNLIMITED).server(flags).start();
+        Self { bob: world.env.user("bob"), world }
     }
 
     /// The same data after a restart under another policy.
     fn policy(mut self, file_paths: bool) -> Self {
-        let _ = self.server.terminate();
-        self.server = serve(&self.env, if file_paths { &[] } else { &[NO_FILES] });
+        let _ = self.world.server.terminate();
+        let flags: &[&str] = if file_paths { &[] } else { &[NO_FILES] };
+        self.world.server = self.env.server_with([&UNLIMITED[..], flags].concat());
         self
     }
 
@@ -68,12 +77,6 @@ impl World {
         self.call(&self.alice, Method::POST, &format!("{SECRETS}/batch"), Some(body))
     }
 
-    /// Names of the stored secrets of alice.
-    fn names(&self) -> Vec<String> {
-        let list = self.get(SECRETS).body;
-        list.as_array().unwrap().iter().map(|secret| secret["name"].as_str().unwrap().to_owned()).collect()
-    }
-
     /// The newest audit records about secrets, as the administrator sees them; the last is the newest.
     fn audited(&self, count: usize) -> Vec<Value> {
         let shown = self.env.admin(["audit", "--json"]).run().success().stdout;
@@ -82,10 +85,6 @@ impl World {
             entries.into_iter().filter(|entry| entry["resource"] == "user_secret").collect();
         about_secrets[about_secrets.len() - count..].to_vec()
     }
-}
-
-fn serve(env: &Env, flags: &[&str]) -> Server {
-    env.server_with([&["--rate-limit", "0"], flags].concat())
 }
 
 struct Answer {

@@ -5,8 +5,8 @@ use super::*;
 const REFUSED: &str = "file paths are disabled by the deployment administrator; clear file_path or use env_name";
 
 /// A file secret from before the administrator turned files off.
-fn legacy() -> World {
-    let world = World::new();
+fn legacy() -> Api {
+    let world = Api::new();
     world.create(json!({ "name": "f", "value": "v", "file_path": "~/f" })).is(201);
     world.create(json!({ "name": "both", "value": "v", "env_name": "B", "file_path": "~/b" })).is(201);
     world.policy(false)
@@ -14,7 +14,7 @@ fn legacy() -> World {
 
 #[test]
 fn post_user_secret_file_path_disabled() {
-    let world = World::with(&[NO_FILES]);
+    let world = Api::with(&[NO_FILES]);
     for enabled in [true, false] {
         let body = json!({ "name": "a", "value": "v", "env_name": "A", "file_path": "~/a", "enabled": enabled });
         assert_eq!(world.create(body).is(400).faults(), [("file_path", REFUSED)]);

@@ -25,7 +25,7 @@ const ROUTES: [(&str, &str, Option<&str>, u16); 16] = [
 ];
 
 struct Everything {
-    world: World,
+    world: Api,
     agent_token: String,
     workspace: String,
     agent: String,
@@ -33,7 +33,7 @@ struct Everything {
 
 impl Everything {
     fn new() -> Self {
-        let world = World::new();
+        let world = Api::new();
         let body = json!({ "name": "a", "value": world.env.canary("a"), "env_name": "A" });
         world.create(body).is(201);
         let workspace = world.env.workspace(DEV);
@@ -65,7 +65,7 @@ fn nobody_reaches_what_is_alices() {
         assert_eq!(everything.ask(route, &everything.agent_token[1..]), 401, "half a token: {route:?}");
     }
     // None of them did anything.
-    assert_eq!(everything.world.names(), ["a"]);
+    assert_eq!(everything.world.alice.names(), ["a"]);
 }
 
 /// It has no account: what its owner may ask for by REST it may not, and the other way round.

@@ -4,18 +4,18 @@ use super::*;
 
 #[test]
 fn get_user_secrets() {
-    let world = World::new();
+    let world = Api::new();
     assert_eq!(world.get(SECRETS).is(200).body, json!([]));
     for name in ["b", "a", "B", "a.b_c d"] {
         world.create(json!({ "name": name, "value": "v" })).is(201);
     }
-    assert_eq!(world.names(), ["B", "a", "a.b_c d", "b"]);
+    assert_eq!(world.alice.names(), ["B", "a", "a.b_c d", "b"]);
     assert!(!world.get(SECRETS).body.to_string().contains("value"));
 }
 
 #[test]
 fn get_user_secret() {
-    let world = World::new();
+    let world = Api::new();
     world.create(json!({ "name": "a b", "value": "v" })).is(201);
     assert_eq!(world.get(&format!("{SECRETS}/a%20b")).is(200).body["name"], "a b");
     let missing = world.get(&format!("{SECRETS}/missing")).is(404);
@@ -25,7 +25,7 @@ fn get_user_secret() {
 
 #[test]
 fn delete_user_secret() {
-    let world = World::new();
+    let world = Api::new();
     world.create(json!({ "name": "a", "value": "v", "env_name": "A" })).is(201);
     assert_eq!(world.delete("a").is(204).length, 0);
     world.get(&format!("{SECRETS}/a")).is(404);
@@ -36,7 +36,7 @@ fn delete_user_secret() {
 /// Ours: the reference answers 500 to the list of another user.
 #[test]
 fn another_users_secrets_are_not_found() {
-    let world = World::new();
+    let world = Api::new();
     let body = json!({ "name": "a", "value": "v" });
     world.call(&world.bob, Method::POST, SECRETS, Some(body)).is(201);
     let other = "/users/bob/secrets";
@@ -51,7 +51,7 @@ fn another_users_secrets_are_not_found() {
 
 #[test]
 fn a_user_is_me_a_name_in_any_case_and_an_id() {
-    let world = World::new();
+    let world = Api::new();
     let me = world.get("/users/me").is(200).body;
     assert_eq!(me["username"], "alice");
     for user in ["alice", "ALICE", me["id"].as_str().unwrap()] {

@@ -2,8 +2,8 @@ use serde_json::json;
 
 use super::*;
 
-fn world() -> World {
-    let world = World::new();
+fn world() -> Api {
+    let world = Api::new();
     world.create(json!({ "name": "a", "value": "v", "description": "d", "env_name": "A" })).is(201);
     world
 }

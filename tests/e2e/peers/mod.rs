@@ -3,13 +3,11 @@
 
 mod agent_side;
 pub mod client;
-pub mod control_plane;
 mod replay;
 mod server_side;
-mod socket;
-pub mod wire;
 
-pub use socket::End;
+pub use tests::control_plane::socket::End;
+pub use tests::control_plane::{self, socket, wire};
 use wire::Proto;
 
 pub const TOKEN: &str = "9f0e6f2a-5f0c-4a57-9b1f-0d4c9b9f1a11";

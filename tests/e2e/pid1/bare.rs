@@ -1,10 +1,10 @@
 //! The static executable, in an image with nothing but busybox.
 
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 
 use nix::sys::signal::Signal;
-use tests::{LONG, Server};
+use tests::{LONG, Server, World};
 
 use super::image::Image;
 use super::name_server::NameServer;
@@ -26,7 +26,7 @@ fn hosts_and_users_are_found_in_the_files_of_the_image() {
         return;
     }
     let name_server = NameServer::knowing("control.dns.test");
-    let (env, server, workspace, key) = world();
+    let (World { env, server, workspace, .. }, key) = world();
     let carol = env.user("carol");
     // `coder whoami` asks over HTTP, the agent over a WebSocket: both have to find the server.
     let script = "printf %s \"$API_KEY\" > ~/saw; echo \"$(id -u) $(id -G) $HOME\"; coder whoami || exit; exit 5";
@@ -58,7 +58,7 @@ fn what_the_image_lacks_is_named() {
         return;
     }
     let name_server = NameServer::knowing("control.dns.test");
-    let (env, server, workspace, _) = world();
+    let (World { env, server, workspace, .. }, _) = world();
     let known = format!("nameserver {}\n", name_server.address);
     for (url, servers, complaint) in [
         (at(&server, "nobody.test"), Some(known.as_str()), "the name servers of /etc/resolv.conf do not know the name"),
@@ -84,11 +84,12 @@ fn a_file_of_roots_is_enough_for_tls() {
     if !needs_image("a_file_of_roots_is_enough_for_tls") {
         return;
     }
-    let (env, server, workspace, key) = world();
+    let (World { env, server, workspace, .. }, key) = world();
     drop(server);
     let identity = rcgen::generate_simple_self_signed(["control.file.test".to_owned()]).unwrap();
     let cert = env.write("server.pem", identity.cert.pem());
     let private = env.write("server.key", identity.signing_key.serialize_pem());
+    fs::set_permissions(&private, fs::Permissions::from_mode(0o600)).unwrap();
     let server = env.server_with(["--tls-cert", cert.to_str().unwrap(), "--tls-key", private.to_str().unwrap()]);
     let image = Image::minimal(&env, &server, &workspace, &["sh", "-c", "printf %s \"$API_KEY\" > ~/saw; exit 5"])
         .env("CODER_AGENT_URL", &at(&server, "control.file.test"))

@@ -1,11 +1,12 @@
 //! The image of the README, built and run by podman.
 
 use std::fs;
+use std::ops::Deref;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
-use tests::{Env, LONG, Need, Process, Proxy, Run, Server, Workspace, requires, static_coder, wait_until};
+use tests::{LONG, Need, Process, Proxy, Run, World, requires, static_coder, wait_until};
 
 use super::image::busybox;
 use super::terminal::Terminal;
@@ -25,18 +26,25 @@ const IMAGE: &str = "workspace";
 const HOME: &str = "/home/alice";
 
 /// An engine with nothing but the README's image, and a server that its containers can reach.
-struct World {
-    env: Env,
-    server: Server,
-    workspace: Workspace,
+struct Engine {
+    world: World,
     key: String,
     podman: Vec<String>,
     home: PathBuf,
 }
 
-impl World {
+impl Deref for Engine {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
+impl Engine {
     fn new() -> Self {
-        let (env, server, workspace, key) = world();
+        let (world, key) = world();
+        let env = &world.env;
         // What an engine knows of its containers, the token included, is for root.
         let engine = env.new_home("engine");
         let home = env.new_home("homes/alice");
@@ -45,9 +53,9 @@ impl World {
         let podman = ["--root", &place("root"), "--runroot", &place("run"), "--storage-driver", "vfs"];
         let podman = [&podman[..], &["--cgroup-manager", "cgroupfs", "--runtime", "runc"]].concat();
         let podman = podman.into_iter().map(str::to_owned).collect();
-        let world = Self { env, server, workspace, key, podman, home };
-        world.build();
-        world
+        let engine = Self { world, key, podman, home };
+        engine.build();
+        engine
     }
 
     /// There is no registry: the image that the README starts from is busybox, under that name.
@@ -105,7 +113,7 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl Drop for Engine {
     /// A container outlives the `podman` that runs it.
     fn drop(&mut self) {
         let _ = self.podman(["rm", "--all", "--force", "--time", "0"]).run();
@@ -124,7 +132,7 @@ fn it_runs_any_command_however_the_container_is_run() {
     if !requires("it_runs_any_command_however_the_container_is_run", &NEEDS) {
         return;
     }
-    let world = World::new();
+    let world = Engine::new();
     let save = "printf %s \"$API_KEY\" > /home/alice/saw; exit 7";
     let alice: &[&str] = &["--user", "0", "--env", "CODER_AGENT_USER=alice"];
     for flags in [
@@ -154,7 +162,7 @@ fn its_own_command_is_there_for_others_until_it_is_stopped() {
     if !requires("its_own_command_is_there_for_others_until_it_is_stopped", &NEEDS) {
         return;
     }
-    let world = World::new();
+    let world = Engine::new();
     let mut container = world.spawn(&[], &[]);
     world.workspace.wait_lifecycle("ready");
     let save = "printf %s \"$API_KEY\" > /home/alice/saw";
@@ -171,7 +179,7 @@ fn signals_arrive_and_orphans_are_reaped_and_end() {
     if !requires("signals_arrive_and_orphans_are_reaped_and_end", &NEEDS) {
         return;
     }
-    let world = World::new();
+    let world = Engine::new();
     let script = "for i in $(seq 20); do setsid sh -c 'sleep 0.01 & :'; done
         setsid sh -c 'trap \"echo asked > ~/asked; exit\" TERM; echo > ~/daemon; while :; do sleep 0.02; done' &
         while ! test -e ~/daemon; do sleep 0.02; done
@@ -194,7 +202,7 @@ fn without_its_server_it_waits_or_starts_without_secrets() {
     if !requires("without_its_server_it_waits_or_starts_without_secrets", &NEEDS) {
         return;
     }
-    let world = World::new();
+    let world = Engine::new();
     let away = Proxy::new("http://127.0.0.1:1");
     let url = format!("CODER_AGENT_URL={}", away.url());
     let say = ["sh", "-c", "printf %s \"${API_KEY-none}\" > ~/saw"];
@@ -215,7 +223,7 @@ fn on_a_terminal_its_shell_has_job_control() {
     if !requires("on_a_terminal_its_shell_has_job_control", &NEEDS) {
         return;
     }
-    let world = World::new();
+    let world = Engine::new();
     let line = [&["exec", "podman"].map(str::to_owned)[..], &world.podman, &world.flags()].concat().join(" ");
     let line = format!("{line} -it {IMAGE} sh");
     let token = world.workspace.token();

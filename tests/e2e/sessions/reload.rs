@@ -77,6 +77,6 @@ fn the_status_names_targets_scripts_and_problems_and_no_value() {
 
     std::fs::create_dir(agent.home().join("taken")).unwrap();
     world.alice.secret("blocked", &["--file", "~/taken"]);
-    let _ = agent.coder(["agent", "reload"]).run().success().complains("1 problem");
+    let _ = agent.coder(["agent", "reload"]).run().exits(1).complains("1 problem");
     let _ = agent.coder(["status"]).run().exits(1).says("taken").says("is a directory");
 }

@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use tests::{Fault, LONG, Proxy};
 
-use super::world::World;
+use super::logins::Logins;
 
 /// Succeeds where the variable is exactly the file in the account's home.
 const COMPARE: &str = "printf %s \"$API_KEY\" | cmp - ~/expected";
@@ -11,7 +11,7 @@ const COMPARE: &str = "printf %s \"$API_KEY\" | cmp - ~/expected";
 #[test]
 fn without_an_agent_the_user_gets_in_and_is_told_at_a_terminal_only() {
     let test = "without_an_agent_the_user_gets_in_and_is_told_at_a_terminal_only";
-    let Some(world) = World::new(test) else { return };
+    let Some(world) = Logins::new(test) else { return };
     let command = world.ssh(["h", "echo in"]).run().success();
     assert_eq!((command.stdout.as_str(), command.stderr.as_str()), ("in\n", ""));
     let shell = world.ssh(["-tt", "h"]).terminal("exit\n").run().success();
@@ -21,7 +21,7 @@ fn without_an_agent_the_user_gets_in_and_is_told_at_a_terminal_only() {
 
 #[test]
 fn an_agent_that_hangs_keeps_nobody_out() {
-    let Some(world) = World::new("an_agent_that_hangs_keeps_nobody_out") else { return };
+    let Some(world) = Logins::new("an_agent_that_hangs_keeps_nobody_out") else { return };
     let agent = world.agent();
     agent.signal(Signal::SIGSTOP);
     let _ = world.ssh(["h", "echo in"]).run().success().says("in");
@@ -30,7 +30,7 @@ fn an_agent_that_hangs_keeps_nobody_out() {
 
 #[test]
 fn a_session_that_comes_early_waits_for_the_workspace() {
-    let Some(world) = World::new("a_session_that_comes_early_waits_for_the_workspace") else { return };
+    let Some(world) = Logins::new("a_session_that_comes_early_waits_for_the_workspace") else { return };
     let value = world.alice.secret("api-key", &["--env", "API_KEY"]);
     world.account.write("expected", &value);
     let proxy = Proxy::new(&world.server);
@@ -45,7 +45,7 @@ fn a_session_that_comes_early_waits_for_the_workspace() {
 #[test]
 fn an_agent_that_is_killed_takes_no_session_with_it_and_its_successor_serves_the_next() {
     let test = "an_agent_that_is_killed_takes_no_session_with_it_and_its_successor_serves_the_next";
-    let Some(world) = World::new(test) else { return };
+    let Some(world) = Logins::new(test) else { return };
     let value = world.alice.secret("api-key", &["--env", "API_KEY"]);
     world.account.write("expected", &value);
     let mut agent = world.agent();

@@ -5,7 +5,7 @@ use std::fs;
 use tests::nasty::{self, NASTY, Seen};
 use tests::{LONG, Run, wait_for};
 
-use super::world::{INTERNAL, World};
+use super::logins::{INTERNAL, Logins};
 
 /// Set by sshd, by bash, or taken over from the agent's start.
 const SURROUNDINGS: &str = "USER LOGNAME HOME PATH SHELL MAIL TZ LANG TERM TMPDIR SSH_CLIENT SSH_CONNECTION SSH_TTY \
@@ -13,7 +13,7 @@ const SURROUNDINGS: &str = "USER LOGNAME HOME PATH SHELL MAIL TZ LANG TERM TMPDI
 
 /// What the sftp-server of an upload sees. It hides its environment from its own user but not from root, who reads it
 /// while the server waits for somebody at the other end of a pipe.
-fn served(world: &World, upload: Run) -> Seen {
+fn served(world: &Logins, upload: Run) -> Seen {
     let pipe = world.account.home.join("project/pipe");
     let _ = world.env.program("/usr/bin/mkfifo").args(["-m", "666"]).arg(&pipe).run().success();
     let mut upload = upload.spawn("upload");
@@ -26,7 +26,7 @@ fn served(world: &World, upload: Run) -> Seen {
 }
 
 /// What a process sees in each channel; a shell writes it down.
-pub(crate) fn channels(world: &World) -> Vec<(&'static str, Seen)> {
+pub(crate) fn channels(world: &Logins) -> Vec<(&'static str, Seen)> {
     let there = |name: &str| world.account.read(&format!("project/{name}"));
     let _ = world.env.program("/bin/sh").args(["-c", "echo up > ~/up"]).run().success();
     let command = world.ssh(["h", "env -0"]).reveals().run().success().stdout_bytes;
@@ -56,7 +56,7 @@ pub(crate) fn channels(world: &World) -> Vec<(&'static str, Seen)> {
 #[test]
 fn with_the_sftp_server_inside_sshd_every_channel_sees_the_same() {
     let test = "with_the_sftp_server_inside_sshd_every_channel_sees_the_same";
-    let Some(world) = World::with(test, INTERNAL, |drop_in| drop_in) else { return };
+    let Some(world) = Logins::with(test, INTERNAL, |drop_in| drop_in) else { return };
     nasty::store(&world.alice);
     let _agent = world.agent();
     for (channel, seen) in channels(&world) {
@@ -66,7 +66,7 @@ fn with_the_sftp_server_inside_sshd_every_channel_sees_the_same() {
 
 #[test]
 fn two_hundred_logins_at_once_all_get_everything() {
-    let Some(world) = World::new("two_hundred_logins_at_once_all_get_everything") else { return };
+    let Some(world) = Logins::new("two_hundred_logins_at_once_all_get_everything") else { return };
     let value = world.alice.secret("api-key", &["--env", "API_KEY"]);
     let _agent = world.agent();
     world.account.write("expected", &value);

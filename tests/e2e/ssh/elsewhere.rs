@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::Signal;
 use tests::shipped;
 
-use super::world::World;
+use super::logins::Logins;
 
 const NASTY: &str = "harmless # $HOME 'quoted' \"twice\" \\\nLD_PRELOAD=/nasty/evil.so\nexport EVIL=1; false\n";
 
@@ -14,14 +14,14 @@ const NASTY: &str = "harmless # $HOME 'quoted' \"twice\" \\\nLD_PRELOAD=/nasty/e
 const COMPARE: &str = "printf %s \"$NASTY\" | cmp - ~/expected";
 
 /// A shipped file, with the executable of the world in it.
-fn installed(world: &World, name: &str) -> PathBuf {
+fn installed(world: &Logins, name: &str) -> PathBuf {
     let here = world.env.path("bin").join(Path::new(name).file_name().unwrap());
     fs::write(&here, shipped(name, &world.env.path("bin/coder"))).unwrap();
     here
 }
 
-fn world(test: &str) -> Option<World> {
-    let world = World::new(test)?;
+fn world(test: &str) -> Option<Logins> {
+    let world = Logins::new(test)?;
     world.alice.secret_with("nasty", NASTY, &["--env", "NASTY"]);
     world.account.write("expected", NASTY);
     Some(world)

@@ -4,7 +4,7 @@ use std::fs;
 
 use tests::{GitHost, LONG, Need, Process, requires};
 
-use super::world::World;
+use super::logins::Logins;
 
 const DEFINITION: &str = "owner: alice\nname: git\nagent:\n  name: main\n  scripts:\n  - { display_name: clone, \
                           run_on_start: true, timeout: 120, script: git clone -q git-host:tool.git ~/by-script }\n";
@@ -18,7 +18,7 @@ git fetch -q
 git log --format=%s origin/main
 eval \"$GIT_SSH_COMMAND git-host git-lfs-authenticate tool.git upload\"";
 
-impl World {
+impl Logins {
     /// A git host that knows alice's key, and an agent whose startup script clones from there.
     fn git_host(&self) -> (GitHost, Process) {
         let host = GitHost::start(&self.env, "git-host");
@@ -40,7 +40,7 @@ impl World {
 #[test]
 fn git_reaches_its_host_with_the_owners_key_from_everywhere() {
     let test = "git_reaches_its_host_with_the_owners_key_from_everywhere";
-    let Some(world) = World::of(test, DEFINITION) else { return };
+    let Some(world) = Logins::of(test, DEFINITION) else { return };
     if !requires(test, &[Need::Program("git", "git"), Need::Program("setpriv", "util-linux")]) {
         return;
     }

@@ -1,11 +1,11 @@
 //! `ForceCommand` makes sshd ignore a key's own command; we do not.
 
-use super::world::{EXTERNAL, World};
+use super::logins::{EXTERNAL, Logins};
 
 #[test]
 fn a_restricted_key_runs_its_command_with_the_environment_and_nothing_else() {
     let test = "a_restricted_key_runs_its_command_with_the_environment_and_nothing_else";
-    let Some(world) = World::new(test) else { return };
+    let Some(world) = Logins::new(test) else { return };
     world.alice.secret_with("api-key", "value-of-the-key", &["--env", "API_KEY"]);
     let _agent = world.agent();
     let (free, backup) = (world.key("free"), world.key("backup"));
@@ -29,7 +29,7 @@ fn a_restricted_key_runs_its_command_with_the_environment_and_nothing_else() {
 fn where_the_key_is_not_known_nobody_gets_past_a_restriction() {
     let test = "where_the_key_is_not_known_nobody_gets_past_a_restriction";
     let without = |drop_in: String| drop_in.replace("ExposeAuthInfo yes", "ExposeAuthInfo no");
-    let Some(world) = World::with(test, EXTERNAL, without) else { return };
+    let Some(world) = Logins::with(test, EXTERNAL, without) else { return };
     let _agent = world.agent();
     let _ = world.ssh(["h", "echo in"]).run().success().says("in");
     let key = world.key("other");
@@ -40,8 +40,8 @@ fn where_the_key_is_not_known_nobody_gets_past_a_restriction() {
 #[test]
 fn a_removed_package_locks_nobody_out_and_sets_no_restricted_key_free() {
     let test = "a_removed_package_locks_nobody_out_and_sets_no_restricted_key_free";
-    for sftp in [EXTERNAL, super::world::INTERNAL] {
-        let Some(world) = World::with(test, sftp, |drop_in| drop_in) else { return };
+    for sftp in [EXTERNAL, super::logins::INTERNAL] {
+        let Some(world) = Logins::with(test, sftp, |drop_in| drop_in) else { return };
         std::fs::remove_file(world.env.path("bin/coder")).unwrap();
         let backup = world.key("backup");
         world.authorize(&format!("command=\"echo backup\" {backup}\n{}", world.account_key()));

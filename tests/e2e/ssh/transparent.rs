@@ -4,11 +4,11 @@ use std::fs;
 
 use tests::{LONG, Need, SHORT, requires};
 
-use super::world::World;
+use super::logins::Logins;
 
 #[test]
 fn exit_codes_signals_and_binary_input_are_those_of_the_command() {
-    let Some(world) = World::new("exit_codes_signals_and_binary_input_are_those_of_the_command") else { return };
+    let Some(world) = Logins::new("exit_codes_signals_and_binary_input_are_those_of_the_command") else { return };
     let _agent = world.agent();
     for code in [0, 1, 7, 126, 254] {
         let _ = world.ssh(["h", &format!("exit {code}")]).run().exits(code);
@@ -28,7 +28,7 @@ fn exit_codes_signals_and_binary_input_are_those_of_the_command() {
 
 #[test]
 fn the_client_and_the_template_say_how_a_session_starts() {
-    let Some(world) = World::new("the_client_and_the_template_say_how_a_session_starts") else { return };
+    let Some(world) = Logins::new("the_client_and_the_template_say_how_a_session_starts") else { return };
     let _agent = world.agent();
     let seen = |args: &[&str]| {
         let run = world.ssh(args).terminal("").env("LC_TIME", "de_DE.UTF-8").env("TERM", "vt220");
@@ -47,7 +47,7 @@ fn the_client_and_the_template_say_how_a_session_starts() {
 
 #[test]
 fn the_message_of_the_day_is_for_people_who_want_it() {
-    let Some(world) = World::new("the_message_of_the_day_is_for_people_who_want_it") else { return };
+    let Some(world) = Logins::new("the_message_of_the_day_is_for_people_who_want_it") else { return };
     let _agent = world.agent();
     world.account.write("motd", "welcome to dev\n");
     let shell = || world.ssh(["-tt", "h"]).terminal("exit\n").run().success().stdout;
@@ -60,7 +60,7 @@ fn the_message_of_the_day_is_for_people_who_want_it() {
 
 #[test]
 fn ports_and_agents_are_forwarded() {
-    let Some(world) = World::new("ports_and_agents_are_forwarded") else { return };
+    let Some(world) = Logins::new("ports_and_agents_are_forwarded") else { return };
     let _agent = world.agent();
     let socket = world.env.home().join("own-agent").display().to_string();
     let _own = world.env.program("/usr/bin/ssh-agent").args(["-D", "-a", &socket]).spawn("ssh-agent");
@@ -87,7 +87,7 @@ fn a_forwarded_display_reaches_the_session() {
     if !requires(test, &[Need::Program("xauth", "xauth")]) {
         return;
     }
-    let Some(world) = World::new(test) else { return };
+    let Some(world) = Logins::new(test) else { return };
     world.alice.secret("api-key", &["--env", "API_KEY"]);
     let _agent = world.agent();
     let script = "echo \"$DISPLAY\"; xauth list \"$DISPLAY\" | wc -l; test -n \"$API_KEY\" && echo same";
@@ -102,7 +102,7 @@ fn a_forwarded_display_reaches_the_session() {
 
 #[test]
 fn a_session_hears_of_a_client_that_is_gone() {
-    let Some(world) = World::new("a_session_hears_of_a_client_that_is_gone") else { return };
+    let Some(world) = Logins::new("a_session_hears_of_a_client_that_is_gone") else { return };
     let _agent = world.agent();
     let script = "trap 'touch hung-up; exit' HUP; echo up; while :; do sleep 0.1; done";
     let mut session = world.ssh(["-tt", "h", script]).terminal("").spawn("session");

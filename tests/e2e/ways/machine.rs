@@ -3,7 +3,7 @@
 use tests::nasty::Seen;
 use tests::{Need, Run, shipped};
 
-use crate::ssh::world::World;
+use crate::ssh::logins::Logins;
 
 pub(super) const NEEDS: [Need; 6] = [
     Need::Root,
@@ -28,17 +28,17 @@ mount -t tmpfs -o mode=1730,gid=crontab none /var/spool/cron/crontabs
 crontab -u "$2" "$3"
 exec cron -f"#;
 
-fn in_namespace(world: &World, script: &str) -> Run {
+fn in_namespace(world: &Logins, script: &str) -> Run {
     world.env.program("/usr/bin/unshare").args(["-m", "sh", "-c", script, "sh"]).cwd("/")
 }
 
-fn profile(world: &World) -> std::path::PathBuf {
+fn profile(world: &Logins) -> std::path::PathBuf {
     let snippet = shipped("profile.d/coder-agent.sh", &world.env.path("bin/coder"));
     world.env.write("coder-agent.sh", snippet)
 }
 
 /// A login shell, without a terminal.
-pub(super) fn su(world: &World) -> Seen {
+pub(super) fn su(world: &Logins) -> Seen {
     let script = format!("{INSTALL_PROFILE} exec su - \"$2\"");
     let run = in_namespace(world, &script).arg(profile(world)).arg(&world.account.name);
     let _ = run.stdin("env -0 > ~/project/su\n").run().success();
@@ -46,7 +46,7 @@ pub(super) fn su(world: &World) -> Seen {
 }
 
 /// A login at a terminal, such as the console.
-pub(super) fn login(world: &World) -> Seen {
+pub(super) fn login(world: &Logins) -> Seen {
     let script = format!("{INSTALL_PROFILE} exec script -qec \"login -f $2\" /dev/null");
     let run = in_namespace(world, &script).arg(profile(world)).arg(&world.account.name);
     let _ = run.env("TERM", "vt100").stdin("env -0 > ~/project/login; exit\n").run().success();
@@ -54,7 +54,7 @@ pub(super) fn login(world: &World) -> Seen {
 }
 
 /// The documented line, at the time that comes soonest.
-pub(super) fn cron(world: &World) -> Seen {
+pub(super) fn cron(world: &Logins) -> Seen {
     let line = super::documented_cron_line();
     let line = line
         .replace("*/5 * * * *", "@reboot")

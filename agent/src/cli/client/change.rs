@@ -91,7 +91,7 @@ impl Client {
 
     /// JSON of somebody in between.
     fn foreign(&self, status: StatusCode) -> ClientError {
-        ClientError::NotCoder { server: self.server(), status, content: "other JSON".into() }
+        ClientError::NotCoder { server: self.server(), proxy: self.proxy(), status, content: "other JSON".into() }
     }
 }
 

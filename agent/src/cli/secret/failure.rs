@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     fn refused(status: StatusCode, problem: Problem) -> ClientError {
-        ClientError::Refused { server: "http://x".into(), status, problem }
+        ClientError::Refused { server: "http://x".into(), status, problem, elsewhere: None }
     }
 
     #[test]

@@ -41,6 +41,7 @@ fn when_all_together_do_not_fit_the_largest_of_template_and_secrets_goes() {
     let environment = World {
         start: vec![("BIG", "inherited inherited")],
         template: vec![("T", "0123456789")],
+        marks: vec![],
         secrets: vec![("S", "0123456789abcdef"), ("U", "1")],
         options,
     }

@@ -52,13 +52,25 @@ fn an_identity_that_we_may_not_give_is_kept_by_writing_in_place() {
         return;
     }
     let home = Home::new();
-    chmod(home.0.path(), 0o777);
     let path = home.write("secret", "old", 0o666);
+    // The user's own, with a group that the user is not in.
+    for path in [home.0.path(), &path] {
+        std::os::unix::fs::chown(path, Some(65_534), Some(54_321)).unwrap();
+    }
     let inode = stamp(&path).0;
     as_user(|| assert_eq!(home.one("secret", "new"), Ok(Settled::Rewritten)));
     let metadata = std::fs::metadata(&path).unwrap();
-    assert_eq!((home.read("secret").as_str(), metadata.ino(), metadata.uid(), mode(&path)), ("new", inode, 0, 0o666));
-    assert_eq!(home.names(), ["secret"]);
+    let identity = (metadata.ino(), metadata.uid(), metadata.gid(), mode(&path));
+    assert_eq!((home.read("secret").as_str(), identity), ("new", (inode, 65_534, 54_321, 0o666)));
+    // Nobody else's file is written in place, and none of root's that others read.
+    for (owner, reason) in [(0, "it belongs to root and others can read it"), (12_345, "it belongs to another user")] {
+        std::os::unix::fs::chown(&path, Some(owner), None).unwrap();
+        as_user(|| {
+            let error = home.one("secret", "newer").unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        });
+    }
+    assert_eq!((home.read("secret").as_str(), home.names()), ("new", vec!["secret".to_owned()]));
 }
 
 #[test]
@@ -195,7 +207,7 @@ fn few_descriptors_make_more_waves_and_no_failure() {
     let plan = home.plan(&targets);
     let few = rustix::process::Rlimit { current: Some(used + 40), maximum: limit.maximum };
     rustix::process::setrlimit(rustix::process::Resource::Nofile, few).unwrap();
-    let applied = apply(plan, &mut home.ledger());
+    let applied = apply(plan, &mut home.ledger()).into_parts().1;
     rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
     assert_eq!(applied.errors().map(|error| chain(error)).collect::<Vec<_>>(), Vec::<String>::new());
     assert_eq!(home.names().len(), 60);

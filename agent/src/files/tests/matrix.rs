@@ -251,7 +251,7 @@ fn what_was_delivered_is_left_alone_by_the_next_plan() {
     let policy = Policy { delivered: before.delivered(), ..home.policy() };
     let after = home.deliver_with(&[targets[0], ("~/changed", b"2")], &policy);
     let settled: Vec<_> = after.outcomes().iter().map(|it| *it.result.as_ref().unwrap()).collect();
-    assert_eq!(settled, [Settled::Delivered, Settled::Replaced]);
+    assert_eq!(settled, [Settled::Delivered(Since::Changed), Settled::Replaced]);
     assert_eq!((home.read("edited").as_str(), home.read("changed").as_str()), ("by the user", "2"));
     // The next boot knows of nothing and writes every target.
     home.deliver(&targets);

@@ -83,7 +83,7 @@ proptest! {
             }
         }
         let again = home.plan(&targets);
-        for (target, outcome) in again.targets.iter().zip(applied.outcomes()) {
+        for (target, outcome) in again.targets().iter().zip(applied.outcomes()) {
             prop_assert!(!target.action.is_step() || outcome.result.is_err(), "{target} after {outcome:?}");
         }
         // Nothing but the wanted was made, and what was there is what it was.

@@ -167,7 +167,7 @@ fn secrets_of_others_with_the_same_home_are_left_alone() {
     let mut other = Ledger::new(Some(place.path().into())).unwrap();
     other.begin("bob http://c".into());
     let policy = Policy { stale_files: StaleFiles::Remove, ..home.policy() };
-    let applied = apply(Plan::new(&secrets(&[]), &Disk, &policy, &other), &mut other);
+    let applied = apply(Plan::new(secrets(&[]), &Disk, &policy, &other), &mut other).into_parts().1;
     assert_eq!((applied.stale().len(), home.read("secret").as_str()), (0, "value"));
 }
 
@@ -239,7 +239,7 @@ fn leftovers_beside_former_targets_are_removed_too() {
 #[test]
 fn drift_is_what_happened_to_a_file_since() {
     let (home, _place) = home();
-    let drift = |applied: &FilesApplied| {
+    let drift = |applied: &FileReport| {
         let drifts = drifts(&applied.delivered(), home.ledger().key());
         drifts.first().map(|(_, drift)| drift.to_string())
     };

@@ -145,7 +145,7 @@ impl Model {
         stale.filter(|(_, id, _)| id.is_none_or(|id| !taken.contains(&id))).collect()
     }
 
-    fn write(&mut self, applied: &FilesApplied) {
+    fn write(&mut self, applied: &FileReport) {
         for outcome in applied.outcomes() {
             if let Ok(Settled::Created | Settled::Replaced | Settled::Rewritten) = outcome.result {
                 self.0.entry(outcome.path.clone()).or_default().extend(version(&outcome.path));
@@ -155,7 +155,7 @@ impl Model {
 }
 
 /// One round, and whether it did to the tree what it should.
-fn deliver(home: &Home, model: &mut Model, round: &Round, policy: &Policy) -> Result<FilesApplied, TestCaseError> {
+fn deliver(home: &Home, model: &mut Model, round: &Round, policy: &Policy) -> Result<FileReport, TestCaseError> {
     let wanted: Vec<PathBuf> = round.wanted.iter().map(|(name, _)| home.path(NAMES[*name])).collect();
     let taken: HashSet<_> = wanted.iter().filter_map(|path| id(path)).collect();
     let stale = model.stale(&wanted);
@@ -167,7 +167,7 @@ fn deliver(home: &Home, model: &mut Model, round: &Round, policy: &Policy) -> Re
     let after = tree(home);
 
     // What was delivered before is where it was seen, in `taken`.
-    let written = applied.outcomes().iter().filter(|outcome| !matches!(outcome.result, Ok(Settled::Delivered)));
+    let written = applied.outcomes().iter().filter(|outcome| !matches!(outcome.result, Ok(Settled::Delivered(_))));
     let records = written.filter_map(|outcome| outcome.record);
     let held: HashSet<Id> = records.map(|record| (record.id.device, record.id.inode)).collect();
     let is_held = |id: Option<Id>| id.is_some_and(|id| held.contains(&id));
@@ -195,12 +195,14 @@ fn deliver(home: &Home, model: &mut Model, round: &Round, policy: &Policy) -> Re
         prop_assert!(path.is_dir() || is_held(id(path)), "{path:?} was made");
     }
     model.write(&applied);
-    let again =
-        home.plan_with(&targets, &Policy { delivered: applied.delivered(), home: policy.home.clone(), ..*policy });
-    for (target, outcome) in again.targets.iter().zip(applied.outcomes()) {
+    let again = home.plan_with(
+        &targets,
+        &Policy { delivered: applied.delivered(), stale_files: policy.stale_files, ..home.policy() },
+    );
+    for (target, outcome) in again.targets().iter().zip(applied.outcomes()) {
         prop_assert!(!target.action.is_step() || outcome.result.is_err(), "{target} after {outcome:?}");
     }
-    for stale in &again.stale {
+    for stale in again.stale() {
         let is_done = match &stale.fate {
             Fate::Remove => is_held(id(&stale.path)),
             Fate::Leave => policy.stale_files == StaleFiles::Keep,

@@ -1,54 +1,37 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::{Entry, FileId, Kind, lock};
+use super::{Entry, FileId, Kind, Trust, lock};
 
 /// An open directory. It stays the same one when its path is renamed or replaced by a link.
 #[derive(Debug)]
 pub struct Dir {
-    fd: OwnedFd,
-    entry: Entry,
+    pub(super) fd: OwnedFd,
+    pub(super) entry: Entry,
     /// One that may only be searched can be worked in, but neither listed nor flushed.
-    readable: bool,
+    pub(super) readable: bool,
+    /// What others can do about its entries.
+    pub(super) trust: Trust,
+    /// The same of those entries that belong to us or to root: a sticky bit protects them.
+    pub(super) above: Trust,
 }
 
 impl Dir {
-    /// Opens a directory by its path, following links: how a user arranges the parents is the user's business.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        Self::open_at(CWD, path.as_os_str(), OFlags::empty())
-    }
-
-    /// Opens a directory by a path that a link in this one holds.
-    pub fn open_from(&self, path: &Path) -> io::Result<Self> {
-        let path = if path.as_os_str().is_empty() { OsStr::new(".") } else { path.as_os_str() };
-        Self::open_at(&self.fd, path, OFlags::empty())
-    }
-
     /// Opens a directory by an absolute path and makes what is missing of it, 0700. Also returns the directories that
     /// got a new entry by that, which are to be flushed.
     pub fn make(path: &Path) -> io::Result<(Self, Vec<Self>)> {
-        // No recursion: two thousand components fit into a path, and more than fits on the stack of a thread.
-        let (mut rest, mut missing) = (path, Vec::new());
-        let mut dir = loop {
-            match (Self::open(rest), rest.parent().zip(rest.file_name())) {
-                (Err(error), Some((parent, name))) if error.kind() == io::ErrorKind::NotFound => {
-                    missing.push(name);
-                    rest = parent;
-                }
-                (opened, _) => break opened?,
-            }
-        };
+        let (mut dir, missing) = Self::open_deepest(path)?;
         let mut changed = Vec::new();
-        for name in missing.into_iter().rev() {
-            let (next, made) = dir.make_one(name)?;
+        for name in missing {
+            let (next, made) = dir.make_one(&name)?;
             let parent = std::mem::replace(&mut dir, next);
             if made {
                 changed.push(parent);
@@ -65,20 +48,8 @@ impl Dir {
             Err(error) => return Err(error.into()),
         };
         // What we made ourselves is no link; if it is one now, it was planted in between.
-        let flags = if made { OFlags::NOFOLLOW } else { OFlags::empty() };
-        Ok((Self::open_at(&self.fd, name, flags)?, made))
-    }
-
-    /// One descriptor for everything, so that flushing at the end cannot fail for want of another.
-    fn open_at(base: impl AsFd + Copy, path: &OsStr, flags: OFlags) -> io::Result<Self> {
-        let open = |access| {
-            rustix::fs::openat(base, path, flags | access | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        };
-        let (fd, readable) = match open(OFlags::RDONLY) {
-            Err(Errno::ACCESS) => (open(OFlags::PATH)?, false),
-            opened => (opened?, true),
-        };
-        Ok(Self { entry: Entry::of(&fd)?, fd, readable })
+        let dir = if made { self.step(name)? } else { self.open_from(Path::new(name))? };
+        Ok((dir, made))
     }
 
     /// What it is, as it was when it was opened.
@@ -102,20 +73,19 @@ impl Dir {
         }
     }
 
-    /// Whether an entry may have been planted for us: it lies where everybody may create files (`/tmp`) and belongs to
-    /// neither us nor the owner of that directory. The kernel asks the same (`fs.protected_symlinks` and `_regular`), but
-    /// only of what it opens by path.
+    /// What other users can do about it.
     #[must_use]
-    pub fn is_planted(&self, entry: &Entry) -> bool {
-        const STICKY_AND_OPEN: u32 = 0o1002;
-        let open = self.entry.mode & STICKY_AND_OPEN == STICKY_AND_OPEN;
-        open && entry.uid != self.entry.uid && entry.uid != rustix::process::geteuid().as_raw()
+    pub fn trust(&self) -> Trust {
+        self.trust
     }
 
-    /// Where the link `name` points.
-    pub fn read_link(&self, name: &OsStr) -> io::Result<PathBuf> {
-        let target = rustix::fs::readlinkat(&self.fd, name, Vec::new())?;
-        Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
+    /// Whether another user may have planted an entry for us: others may create files here (`/tmp`), and it belongs to
+    /// neither us, root, nor the owner of this directory. The kernel asks the same (`fs.protected_symlinks` and
+    /// `_regular`), but only of what it opens by path, and only where the sticky bit is set.
+    #[must_use]
+    pub fn is_planted(&self, entry: &Entry) -> bool {
+        let trusted = [self.entry.uid, rustix::process::geteuid().as_raw(), 0];
+        self.trust != Trust::Private && !trusted.contains(&entry.uid)
     }
 
     /// Opens the file that `entry` describes, for reading; an error where it is another one by now.
@@ -220,6 +190,8 @@ impl Dir {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
+use protocol::agent_api::log::Level;
 use protocol::agent_api::timing::{Stage, Status as Outcome};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -15,6 +16,10 @@ use crate::workspace_json::{self as shapes, level_word, lifecycle_word};
 
 /// Lines of log that people are shown; `--json` has all.
 const SHOWN_LINES: usize = 40;
+/// Failed deliveries that people are shown.
+const SHOWN_FAILURES: usize = 10;
+/// The server builds the manifest, and says what it cannot deliver, shortly before the agent says that it starts.
+const BEFORE_THE_START: SignedDuration = SignedDuration::from_secs(30);
 
 /// What an agent told beside its own rows.
 struct Reports {
@@ -25,16 +30,16 @@ struct Reports {
 
 impl Reports {
     async fn read(store: &Store, agent: Uuid) -> Result<Self, StoreError> {
-        let sources = store.logs().sources(agent).await?;
+        let sources = store.log_sources(agent).await?;
         let (mut lines, mut after) = (Vec::new(), 0);
         loop {
-            let more = store.logs().lines(agent, after).await?;
+            let more = store.logs(agent, after).await?;
             let Some(last) = more.last() else { break };
             after = last.id;
             lines.extend(more);
         }
         Ok(Self {
-            scripts: store.agents().scripts(agent).await?,
+            scripts: store.scripts(agent).await?,
             sources: sources.into_iter().map(|source| (source.id, source.display_name)).collect(),
             lines,
         })
@@ -44,7 +49,15 @@ impl Reports {
         self.sources.get(&line.source_id).map_or("", String::as_str)
     }
 
-    /// What no script said: how the targets of secrets fared is told there, by the agent or by us.
+    /// Failed deliveries since the last start. The agent and the server report them in sources of their own, as warnings and errors.
+    fn failures(&self, started_at: Option<Timestamp>) -> impl Iterator<Item = &Line> {
+        let failed = |line: &&Line| matches!(Level::try_from(line.level), Ok(Level::Warn | Level::Error));
+        let since = started_at.map(|start| start - BEFORE_THE_START);
+        let since = move |line: &&Line| since.is_none_or(|since| line.created_at >= since);
+        self.outcomes().filter(failed).filter(since)
+    }
+
+    /// The lines of no script.
     fn outcomes(&self) -> impl Iterator<Item = &Line> {
         let of_script = |line: &&Line| self.scripts.iter().any(|script| script.log_source_id == line.source_id);
         self.lines.iter().filter(move |line| !of_script(line))
@@ -71,13 +84,12 @@ async fn agent_json(store: &Store, agent: &Agent) -> Result<Value, AdminError> {
         shown
     };
     let mut shown = shapes::agent(store, agent).await?;
-    let lifecycle = store.agents().lifecycle(agent.id).await?;
+    let lifecycle = store.lifecycle(agent.id).await?;
     shown["lifecycle"] =
         lifecycle.iter().map(|(state, at)| json!({ "state": lifecycle_word(*state), "changed_at": at })).collect();
     shown["script_results"] = reports.scripts.iter().filter_map(script_json).collect();
     shown["metadata"] = metadata_json(store, agent.id).await?;
     shown["last_delivery"] = store
-        .agents()
         .last_delivery(agent.id)
         .await?
         .map(|delivery| json!({ "time": delivery.time, "address": delivery.address, "secrets": delivery.secrets }))
@@ -101,7 +113,7 @@ fn script_json(script: &Script) -> Option<Value> {
 }
 
 async fn metadata_json(store: &Store, agent: Uuid) -> Result<Value, AdminError> {
-    let items = store.agents().metadata(agent).await?;
+    let items = store.metadata(agent).await?;
     let item = |item: &crate::store::workspaces::Metadata| {
         json!({
             "key": item.key,
@@ -140,19 +152,26 @@ async fn agent_text(store: &Store, agent: &Agent) -> Result<(), AdminError> {
     if !agent.expanded_directory.is_empty() {
         output::line(&format!("directory  {}", output::printable(&agent.expanded_directory)))?;
     }
-    if let Some(delivery) = store.agents().last_delivery(agent.id).await? {
+    if let Some(delivery) = store.last_delivery(agent.id).await? {
         let (count, at) = (delivery.secrets, output::local(delivery.time));
         output::line(&format!("secrets    {count} delivered {at} to {}", delivery.address))?;
     }
     section("scripts", reports.scripts.iter().map(script_row).collect())?;
-    let metadata = store.agents().metadata(agent.id).await?;
+    let metadata = store.metadata(agent.id).await?;
     let value = |item: &crate::store::workspaces::Metadata| {
         let shown = if item.error.is_empty() { item.value.clone() } else { format!("error: {}", item.error) };
         let at = item.collected_at.map_or_else(|| "never collected".to_owned(), output::local);
         vec![item.display_name.clone(), output::printable(&shown), at]
     };
     section("metadata", metadata.iter().map(value).collect())?;
-    section("targets", reports.outcomes().map(|line| line_row(&reports, line)).collect())?;
+    let failures: Vec<_> = reports.failures(agent.started_at).collect();
+    let more = failures.len().saturating_sub(SHOWN_FAILURES);
+    let title = if more > 0 {
+        format!("delivery failures since the last start ({more} more, --json has all)")
+    } else {
+        "delivery failures since the last start".to_owned()
+    };
+    section(&title, failures.iter().take(SHOWN_FAILURES).map(|line| line_row(&reports, line)).collect())?;
     let skipped = reports.lines.len().saturating_sub(SHOWN_LINES);
     let title = if skipped > 0 { format!("log (last {SHOWN_LINES} lines, --json has all)") } else { "log".to_owned() };
     section(&title, reports.lines.iter().skip(skipped).map(|line| line_row(&reports, line)).collect())
@@ -182,7 +201,7 @@ fn connection_text(agent: &Agent) -> String {
 }
 
 async fn lifecycle_text(store: &Store, agent: &Agent) -> Result<String, AdminError> {
-    let history = store.agents().lifecycle(agent.id).await?;
+    let history = store.lifecycle(agent.id).await?;
     let since = history.last().map(|(_, at)| format!(" since {}", output::local(*at))).unwrap_or_default();
     let took =
         agent.started_at.zip(agent.ready_at).map(|(start, ready)| format!(", start took {}", span(start, ready)));

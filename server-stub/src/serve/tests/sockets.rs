@@ -1,6 +1,7 @@
 //! The server on real sockets, with clients that do not play along.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -145,6 +146,7 @@ async fn tls_is_served_with_the_given_certificate_and_nothing_else() {
         let files = TlsFiles { cert: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
         std::fs::write(&files.cert, cert.pem()).unwrap();
         std::fs::write(&files.key, signing_key.serialize_pem()).unwrap();
+        std::fs::set_permissions(&files.key, std::fs::Permissions::from_mode(0o600)).unwrap();
         config.tls = Some(files);
     })
     .await;

@@ -24,7 +24,7 @@ async fn every_failure_of_authentication_has_the_same_answer() {
     answers.dedup();
     assert_eq!(answers.len(), 1);
     // Nobody known, nothing stored.
-    assert_eq!(world.state.store.audit().newest(100).await.unwrap().len(), 4);
+    assert_eq!(world.state.store.audit_entries(100).await.unwrap().len(), 4);
 }
 
 #[tokio::test]
@@ -63,9 +63,9 @@ async fn a_caller_is_limited_by_who_it_is_and_an_address_by_its_failures() {
     let refused = world.get(SECRETS).await.is(429);
     assert!(refused.headers[header::RETRY_AFTER].to_str().unwrap().parse::<u64>().unwrap() >= 1);
     assert_eq!(refused.headers[header::CONTENT_TYPE], "application/json; charset=utf-8");
-    let stored = world.state.store.audit().newest(100).await.unwrap().len();
+    let stored = world.state.store.audit_entries(100).await.unwrap().len();
     world.get(SECRETS).await.is(429);
-    assert_eq!(world.state.store.audit().newest(100).await.unwrap().len(), stored);
+    assert_eq!(world.state.store.audit_entries(100).await.unwrap().len(), stored);
     let mut last = StatusCode::UNAUTHORIZED;
     for _ in 0..100 {
         last = world.call("wrong", Method::GET, SECRETS, None).await.status;
@@ -121,7 +121,7 @@ async fn a_body_over_the_limit_is_refused_whether_announced_or_not() {
 async fn unknown_routes_and_methods_answer_in_json_with_the_version() {
     let world = World::new().await;
     let unknown = world.get("/nothing/here").await.is(404);
-    assert_eq!(unknown.headers["x-coder-build-version"], concat!("v", env!("CARGO_PKG_VERSION")));
+    assert_eq!(unknown.headers["x-coder-build-version"], concat!("v2.36.0+coder-server.", env!("CARGO_PKG_VERSION")));
     let wrong = world.call(&world.alice, Method::PUT, SECRETS, None).await.is(405);
     assert_eq!(wrong.headers[header::ALLOW], "GET,HEAD,POST");
     assert_eq!(wrong.headers[header::CONTENT_TYPE], "application/json; charset=utf-8");

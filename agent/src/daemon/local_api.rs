@@ -1,0 +1,241 @@
+//! What the agent tells over its local socket.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::agent_api::{Timing, timing};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::boot::Boot;
+use super::delivery::{Delivery, VERSION};
+use super::phase::Phase;
+use super::start::ProcessContext;
+use crate::control::{Connection, Endpoint, Handle};
+use crate::errors::chain;
+use crate::files;
+use crate::gitssh::{FetchError, GitKey, KeyCache};
+use crate::manifest::Script;
+use crate::plan::Drift;
+use crate::sessions::status::{self, Revision, State, Status, Target, TargetKind};
+use crate::sessions::{Host, ListenError, Listener, Sessions, Start, Workspace, place};
+
+/// Listens where the agents of this user do. An error only where another one does.
+pub(super) fn listen(chosen: Option<&OsStr>, process: &ProcessContext) -> Result<Option<Listener>, ListenError> {
+    let place = place::for_agent(chosen, process.account.as_ref());
+    match place.map_err(ListenError::from).and_then(|path| Listener::bind(&path)) {
+        Err(error @ ListenError::Taken { .. }) => Err(error),
+        // A directory that is full, or planted by somebody else, must not keep the workspace from its secrets.
+        Err(error) => {
+            tracing::error!("exec and sessions get no environment from this agent: {}", chain(&error));
+            Ok(None)
+        }
+        Ok(listener) => Ok(Some(listener)),
+    }
+}
+
+/// Serves sessions for ever, where there is a socket.
+pub(super) async fn serve(listener: Option<Listener>, sessions: Arc<Sessions>, api: Arc<LocalApi>) {
+    match listener {
+        None => std::future::pending().await,
+        Some(listener) => {
+            let Err(error) = listener.serve(sessions, api).await;
+            tracing::error!(%error, "cannot wait for sessions");
+        }
+    }
+}
+
+/// Answers for the whole agent.
+pub(super) struct LocalApi {
+    boot: Arc<Boot>,
+    endpoint: Arc<Endpoint>,
+    git_keys: KeyCache<FetchError>,
+    handle: Handle,
+    connection: watch::Receiver<Connection>,
+    /// One look at the files at a time: of those that hang on a disk there must not be more with every question.
+    looking: Arc<Semaphore>,
+}
+
+impl LocalApi {
+    pub(super) fn new(
+        boot: Arc<Boot>,
+        endpoint: Arc<Endpoint>,
+        handle: Handle,
+        connection: watch::Receiver<Connection>,
+    ) -> Self {
+        Self { boot, endpoint, git_keys: KeyCache::default(), handle, connection, looking: Arc::new(Semaphore::new(1)) }
+    }
+
+    async fn key(&self, fresh: bool) -> Result<Arc<GitKey>, String> {
+        let fetch = || async { Ok(GitKey::new(self.endpoint.git_key().await.map_err(FetchError::Server)?)?) };
+        self.git_keys.get(fresh, fetch).await.map_err(|error| chain(&*error))
+    }
+
+    /// Looks at the files, on a thread of its own and not for ever: a disk that hangs must not keep the rest from being told.
+    async fn drifts(&self) -> Result<Vec<(PathBuf, Drift)>, String> {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let latest = self.boot.latest().map(|delivery| (delivery.delivered(), delivery.key.clone()));
+        let Some((delivered, key)) = latest else { return Ok(Vec::new()) };
+        let look = async {
+            let permit = self.looking.clone().acquire_owned().await.ok()?;
+            let look = spawn_blocking(move || (files::drifts(&delivered, &key), permit));
+            Some(look.await.ok()?.0)
+        };
+        match timeout(PATIENCE, look).await {
+            Ok(drifts) => drifts.ok_or_else(|| "the files cannot be looked at".to_owned()),
+            Err(_) => Err(format!("the disk has not answered within {PATIENCE:?}")),
+        }
+    }
+
+    fn status_with(&self, drifts: &Result<Vec<(PathBuf, Drift)>, String>) -> Status {
+        let (state, reason) = match self.boot.sessions.current() {
+            Workspace::Booting => (State::Booting, None),
+            Workspace::Ready(_) => (State::Ready, None),
+            Workspace::Degraded(_, reason) => (State::Degraded, Some(reason)),
+        };
+        let connection = match &*self.connection.borrow() {
+            Connection::Connected => "connected".to_owned(),
+            Connection::Dialing => "connecting".to_owned(),
+            Connection::Failed(reason) => reason.clone(),
+        };
+        let number = self.boot.deliveries.borrow().count;
+        let latest = self.boot.latest();
+        let latest = latest.as_deref();
+        Status {
+            version: VERSION.to_owned(),
+            pid: std::process::id(),
+            workspace: latest.map(|delivery| delivery.names.workspace.clone()),
+            agent: latest.map(|delivery| delivery.names.agent.clone()),
+            state,
+            reason,
+            connection,
+            revision: latest.map(|delivery| Revision { number, fetched_at: delivery.fetched_at }),
+            targets: latest.map(|delivery| targets(delivery, drifts)).unwrap_or_default(),
+            scripts: latest
+                .iter()
+                .flat_map(|it| it.recurring.scripts.iter())
+                .map(|script| self.script(script))
+                .collect(),
+        }
+    }
+
+    fn script(&self, script: &Script) -> status::Script {
+        let result = self.boot.result(script.id);
+        let state = match &result {
+            Some(timing) => ended(timing),
+            None if script.run_on_start && self.boot.life.phase() == Phase::Starting => "running",
+            None => "not run",
+        };
+        let name = if script.display_name.is_empty() { script.id.to_string() } else { script.display_name.clone() };
+        status::Script { name, state: state.to_owned(), exit_code: result.map(|timing| timing.exit_code) }
+    }
+}
+
+impl Host for LocalApi {
+    async fn status(&self) -> Status {
+        let drifts = self.drifts().await;
+        self.status_with(&drifts)
+    }
+
+    fn start(&self) -> Start {
+        self.boot.latest().map_or_else(
+            || Start { directory: self.boot.home(), ..Start::default() },
+            |delivery| {
+                let runner = &delivery.recurring.runner;
+                Start { directory: runner.working_directory(), motd: runner.places.expand(&delivery.motd) }
+            },
+        )
+    }
+
+    async fn reload(&self) -> Result<String, String> {
+        let mut connection = self.connection.clone();
+        let mut deliveries = self.boot.deliveries.subscribe();
+        let mine = self.handle.refetch();
+        let unreachable = async {
+            let failed = connection.wait_for(|state| matches!(state, Connection::Failed(_))).await;
+            match failed.as_deref() {
+                Ok(Connection::Failed(reason)) => reason.clone(),
+                _ => "the agent ends".to_owned(),
+            }
+        };
+        tokio::select! {
+            answered = deliveries.wait_for(|it| it.request >= mine) => {
+                answered.map_or_else(|_| Err("the agent ends".to_owned()), |it| it.outcome.clone())
+            }
+            reason = unreachable => Err(format!("nothing can be fetched now: {reason}")),
+        }
+    }
+
+    async fn git_key(&self, fresh: bool) -> Result<String, String> {
+        Ok(self.key(fresh).await?.public().line().to_owned())
+    }
+
+    async fn git_sign(&self, blob: &[u8], data: &[u8], flags: u32) -> Result<Vec<u8>, String> {
+        let key = self.key(false).await?;
+        if key.public().blob() != blob {
+            return Err("your git key was replaced a moment ago; try again".to_owned());
+        }
+        key.sign(data, flags).map_err(|error| chain(&error))
+    }
+}
+
+fn ended(timing: &Timing) -> &'static str {
+    match timing.status() {
+        timing::Status::Ok => "ok",
+        timing::Status::ExitFailure => "exit failure",
+        timing::Status::TimedOut => "timed out",
+        timing::Status::PipesLeftOpen => "pipes left open",
+    }
+}
+
+/// Variables by name, then what was refused, then files in the order of the secrets.
+fn targets(delivery: &Delivery, drifts: &Result<Vec<(PathBuf, Drift)>, String>) -> Vec<Target> {
+    let variable = |name: &String, problem: Option<String>| Target {
+        kind: TargetKind::Env,
+        name: name.clone(),
+        delivered: problem.is_none(),
+        outcome: problem.unwrap_or_else(|| "set".to_owned()),
+        drift: None,
+    };
+    let too_large = |name: &String| delivery.left_out.iter().find(|it| it.name == **name).map(ToString::to_string);
+    let mut names = delivery.variables.clone();
+    names.sort_unstable();
+    names.dedup();
+    let mut targets: Vec<Target> = names.iter().map(|name| variable(name, too_large(name))).collect();
+    targets.extend(delivery.refused.iter().map(|it| variable(&it.name, Some(it.reason.clone()))));
+    let others = delivery.left_out.iter().filter(|it| !names.iter().any(|name| it.name == **name));
+    targets.extend(others.map(|it| variable(&it.name.to_string_lossy().into_owned(), Some(it.to_string()))));
+    targets.extend(delivery.files.outcomes().iter().map(|file| Target {
+        kind: TargetKind::File,
+        name: file.path.to_string_lossy().into_owned(),
+        delivered: file.result.is_ok(),
+        outcome: file.result.as_ref().map_or_else(|error| chain(&error.failure), ToString::to_string),
+        drift: file.record.and_then(|_| drift(&file.path, drifts)),
+    }));
+    targets.extend(delivery.files.stale().iter().map(|stale| Target {
+        kind: TargetKind::Stale,
+        name: stale.path.to_string_lossy().into_owned(),
+        delivered: true,
+        outcome: stale.kept.as_ref().map_or_else(|| "removed".to_owned(), |reason| format!("left: {reason}")),
+        drift: None,
+    }));
+    targets.extend(delivery.files.kept().iter().map(|(path, copy)| Target {
+        kind: TargetKind::Replaced,
+        name: path.to_string_lossy().into_owned(),
+        delivered: true,
+        outcome: format!("what was there before is kept in {}", copy.display()),
+        drift: None,
+    }));
+    targets
+}
+
+fn drift(path: &Path, drifts: &Result<Vec<(PathBuf, Drift)>, String>) -> Option<status::Drift> {
+    let (kind, detail) = match drifts {
+        Ok(drifts) => drifts.iter().find(|(drifted, _)| drifted == path).map(|(_, it)| (it.word(), it.to_string()))?,
+        Err(reason) => ("unknown", reason.clone()),
+    };
+    Some(status::Drift { kind: kind.to_owned(), detail })
+}

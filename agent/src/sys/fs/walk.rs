@@ -1,0 +1,238 @@
+//! The way to a directory, one component at a time, and what other users can do about it.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{Dir, Entry, Kind};
+use crate::sys::groups;
+
+/// As many links as the kernel follows.
+const MOST_LINKS: usize = 40;
+const STICKY: u32 = 0o1000;
+
+/// What other users can do about the way to a directory, and so about what lies in it. Root can do anything anyway.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trust {
+    /// Nothing: every directory on the way belongs to us or to root, and only they may write to it.
+    Private,
+    /// They may create and replace files in it, or in a directory above it.
+    Shared,
+    /// It, or a directory on the way, belongs to the user with this id, who is neither us nor root.
+    Foreign(u32),
+}
+
+impl Trust {
+    /// Of a directory, and of those in it that others cannot replace. `above`: the latter, of its parent.
+    ///
+    /// Whoever owns the parent counts as owner, too: in a container, `/` may belong to a user that is not mapped.
+    fn judge(entry: &Entry, parent: &Entry, above: Self) -> (Self, Self) {
+        let is_ours = entry.uid == rustix::process::geteuid().as_raw() || entry.uid == 0 || entry.uid == parent.uid;
+        match above {
+            Self::Foreign(_) => (above, above),
+            _ if !is_ours => (Self::Foreign(entry.uid), Self::Foreign(entry.uid)),
+            // With the sticky bit, others may add entries, but neither rename nor remove those of somebody else.
+            _ if others_may_write(entry) && entry.mode & STICKY != 0 => (Self::Shared, above),
+            _ if others_may_write(entry) => (Self::Shared, Self::Shared),
+            _ => (above, above),
+        }
+    }
+}
+
+fn others_may_write(entry: &Entry) -> bool {
+    entry.mode & 0o002 != 0 || (entry.mode & 0o020 != 0 && groups::has_others(entry.gid))
+}
+
+impl Dir {
+    /// Opens a directory by its absolute path. Links on the way are followed, unless another user may have put them there.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let (dir, missing) = Self::open_deepest(path)?;
+        if missing.is_empty() { Ok(dir) } else { Err(Errno::NOENT.into()) }
+    }
+
+    /// Opens a directory by a path that a link in this one holds.
+    pub fn open_from(&self, path: &Path) -> io::Result<Self> {
+        let (dir, missing) = self.again()?.walk(path)?;
+        if missing.is_empty() { Ok(dir) } else { Err(Errno::NOENT.into()) }
+    }
+
+    /// Opens as much of the way to a directory as exists. Also returns the names that are missing, in their order.
+    pub fn open_deepest(path: &Path) -> io::Result<(Self, Vec<OsString>)> {
+        Self::root(Trust::Private)?.walk(path)
+    }
+
+    fn walk(self, path: &Path) -> io::Result<(Self, Vec<OsString>)> {
+        let mut at = if path.is_absolute() { Self::root(self.above)? } else { self };
+        let mut rest = components(path);
+        // So many of the last names are those of `path` itself; what comes before them is of a link.
+        let mut own = rest.len();
+        let mut links = 0;
+        while let Some(name) = rest.pop() {
+            let is_own = rest.len() < own;
+            own = own.min(rest.len());
+            match at.step(&name) {
+                Ok(next) => at = next,
+                // Nothing is made behind a link to nowhere.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && is_own => {
+                    rest.push(name);
+                    rest.reverse();
+                    return Ok((at, rest));
+                }
+                Err(error) if is_no_directory(&error) => {
+                    links += 1;
+                    if links > MOST_LINKS {
+                        return Err(Errno::LOOP.into());
+                    }
+                    let target = at.read_own_link(&name)?;
+                    rest.extend(components(&target));
+                    if target.is_absolute() {
+                        at = Self::root(at.above)?;
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((at, rest))
+    }
+
+    fn root(above: Trust) -> io::Result<Self> {
+        let (fd, readable) = open_one(CWD, OsStr::new("/"))?;
+        let entry = Entry::of(&fd)?;
+        let (trust, above) = Trust::judge(&entry, &entry, above);
+        Ok(Self { fd, entry, readable, trust, above })
+    }
+
+    /// The same directory once more, with a descriptor of its own.
+    pub fn again(&self) -> io::Result<Self> {
+        let (fd, readable) = open_one(&self.fd, OsStr::new("."))?;
+        Ok(Self { fd, readable, ..*self })
+    }
+
+    /// Opens the directory `name` in this one; a link is an error.
+    pub(super) fn step(&self, name: &OsStr) -> io::Result<Self> {
+        let (fd, readable) = open_one(&self.fd, name)?;
+        let entry = Entry::of(&fd)?;
+        let (trust, above) = Trust::judge(&entry, &self.entry, self.above);
+        Ok(Self { fd, entry, readable, trust, above })
+    }
+
+    /// Where the link `name` on the way points; an error where it is no link, or another user may have put it there.
+    pub fn read_own_link(&self, name: &OsStr) -> io::Result<PathBuf> {
+        // By descriptor, so that the link that is judged is the one that is read.
+        let fd = rustix::fs::openat(&self.fd, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        let entry = Entry::of(&fd)?;
+        if entry.kind != Kind::Symlink {
+            return Err(Errno::NOTDIR.into());
+        }
+        if self.is_planted(&entry) {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "a link on the way belongs to another user in a directory where others can create files",
+            ));
+        }
+        let target = rustix::fs::readlinkat(&fd, "", Vec::new())?;
+        Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
+    }
+}
+
+/// The components of a path, the last one first.
+fn components(path: &Path) -> Vec<OsString> {
+    let forward = path.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    });
+    let mut names: Vec<_> = forward.collect();
+    names.reverse();
+    names
+}
+
+/// One descriptor for everything, so that flushing at the end cannot fail for want of another. Opened for reading where
+/// that is allowed, which also mounts what automounts.
+fn open_one(base: impl AsFd + Copy, name: &OsStr) -> io::Result<(OwnedFd, bool)> {
+    let open = |access| {
+        let flags = access | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(base, name, flags, Mode::empty())
+    };
+    match open(OFlags::RDONLY) {
+        Err(Errno::ACCESS) => Ok((open(OFlags::PATH)?, false)),
+        opened => Ok((opened?, true)),
+    }
+}
+
+fn is_no_directory(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOTDIR | Errno::LOOP))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    use super::*;
+
+    fn directory(path: PathBuf, mode: u32) -> PathBuf {
+        std::fs::create_dir(&path).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        path
+    }
+
+    fn trust(path: &Path) -> Trust {
+        Dir::open(path).unwrap().trust()
+    }
+
+    #[test]
+    fn a_directory_that_others_can_write_to_ends_the_trust_unless_it_is_sticky() {
+        let home = tempfile::tempdir().unwrap();
+        let home = directory(home.path().join("home"), 0o755);
+        let open = directory(home.join("open"), 0o777);
+        let sticky = directory(home.join("sticky"), 0o1777);
+        let below = [&home, &open, &sticky].map(|parent| directory(parent.join("below"), 0o700));
+        assert_eq!(below.map(|path| trust(&path)), [Trust::Private, Trust::Shared, Trust::Private]);
+        assert_eq!([&home, &open, &sticky].map(|path| trust(path)), [Trust::Private, Trust::Shared, Trust::Shared]);
+        // Behind a link that lies among others' files, too.
+        symlink(&home, open.join("link")).unwrap();
+        assert_eq!(trust(&open.join("link")), Trust::Shared);
+        symlink(&home, sticky.join("link")).unwrap();
+        assert_eq!(trust(&sticky.join("link/below")), Trust::Private);
+    }
+
+    #[test]
+    fn what_another_user_owns_is_foreign_with_all_that_is_below_and_its_links_are_not_followed() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let home = tempfile::tempdir().unwrap();
+        let foreign = directory(home.path().join("foreign"), 0o755);
+        let below = directory(foreign.join("below"), 0o700);
+        chown(&foreign, Some(12345), None).unwrap();
+        assert_eq!([&foreign, &below].map(|path| trust(path)), [Trust::Foreign(12345); 2]);
+        assert_eq!(Dir::open_deepest(&foreign.join("a/b")).unwrap().0.trust(), Trust::Foreign(12345));
+
+        let sticky = directory(home.path().join("sticky"), 0o1777);
+        symlink(home.path(), sticky.join("link")).unwrap();
+        std::os::unix::fs::lchown(sticky.join("link"), Some(12345), None).unwrap();
+        let error = Dir::open(&sticky.join("link")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}");
+    }
+
+    #[test]
+    fn the_missing_end_of_a_way_is_told_and_nothing_is_made_behind_a_link_to_nowhere() {
+        let home = tempfile::tempdir().unwrap();
+        let (dir, missing) = Dir::open_deepest(&home.path().join("a/b")).unwrap();
+        assert_eq!((dir.id(), missing), (Dir::open(home.path()).unwrap().id(), vec!["a".into(), "b".into()]));
+        symlink("nowhere", home.path().join("link")).unwrap();
+        assert!(Dir::make(&home.path().join("link/x")).is_err());
+        assert!(!home.path().join("nowhere").exists());
+        symlink("loop", home.path().join("loop")).unwrap();
+        assert_eq!(Errno::from_io_error(&Dir::open(&home.path().join("loop")).unwrap_err()), Some(Errno::LOOP));
+        std::fs::write(home.path().join("file"), "").unwrap();
+        let error = Dir::open(&home.path().join("file/x")).unwrap_err();
+        assert_eq!(Errno::from_io_error(&error), Some(Errno::NOTDIR));
+    }
+}

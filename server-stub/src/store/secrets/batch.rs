@@ -1,0 +1,97 @@
+//! Importing a file of secrets: all of them or none.
+
+use protocol::import::{self, Entry, EntryProblem, Format};
+use protocol::problem::{FieldProblem, Problem};
+use protocol::rest::{ImportUserSecretsRequest, UserSecret};
+use protocol::rules::MAX_SECRETS;
+use uuid::Uuid;
+
+use super::super::audit::Actor;
+use super::super::{Store, Writing};
+use super::SecretError;
+use super::holdings::{Held, Holdings, shown};
+use super::write;
+
+impl Store {
+    /// Stores every entry of a secrets file as a new secret, in the file's order. It never overwrites.
+    pub async fn import_secrets(
+        &self,
+        actor: Actor,
+        user: Uuid,
+        request: ImportUserSecretsRequest,
+    ) -> Result<Vec<UserSecret>, SecretError> {
+        let entries = parse(&request)?;
+        drop(request);
+        let problems: Vec<_> = import::check(&entries).iter().map(located).collect();
+        if !problems.is_empty() {
+            return Err(SecretError::Invalid(problems));
+        }
+        self.write(move |writing| Box::pin(insert_all(writing, actor, user, entries))).await
+    }
+}
+
+fn parse(request: &ImportUserSecretsRequest) -> Result<Vec<Entry>, SecretError> {
+    let format: Format = request.format.parse().map_err(SecretError::Format)?;
+    let text = request.content.expose_str().unwrap_or_default();
+    import::parse(format, text).map_err(SecretError::Parse)
+}
+
+async fn insert_all(
+    writing: &mut Writing,
+    actor: Actor,
+    user: Uuid,
+    entries: Vec<Entry>,
+) -> Result<Vec<UserSecret>, SecretError> {
+    let mut holdings = Holdings::read(writing.connection(), user).await?;
+    let new: Vec<Held> = entries.iter().map(held).collect();
+    check(&mut holdings, &entries, &new)?;
+    let mut stored = Vec::with_capacity(entries.len());
+    for (entry, held) in entries.into_iter().zip(new) {
+        stored.push(write::insert(writing, actor.clone(), user, held.id, entry.into_request()).await?);
+    }
+    Ok(stored)
+}
+
+/// Conflicts come before caps: what exists already would not count once it is out of the file.
+fn check(holdings: &mut Holdings, entries: &[Entry], new: &[Held]) -> Result<(), SecretError> {
+    let mut conflicts = Vec::new();
+    for ((index, entry), held) in entries.iter().enumerate().zip(new) {
+        conflicts.extend(holdings.import_conflicts(held).into_iter().map(|problem| {
+            let field = if problem.field == "name" { "name" } else { "env_name" };
+            let (key, line) = (entry.key.clone(), entry.line);
+            located(&EntryProblem { index, key, line, field, detail: problem.detail })
+        }));
+    }
+    if !conflicts.is_empty() {
+        return Err(SecretError::Conflict { message: "Some secrets already exist.", problems: conflicts });
+    }
+    let (have, more) = (holdings.count(), new.len());
+    if have + more > MAX_SECRETS {
+        let detail = format!(
+            "Each user can have at most {MAX_SECRETS} secrets. You have {have} and the file has {more}: remove at least {}.",
+            have + more - MAX_SECRETS
+        );
+        return Err(SecretError::Cap(Problem::new("User secrets limit reached.").detail(detail)));
+    }
+    for (index, held) in new.iter().enumerate() {
+        holdings.add(held.clone()).map_err(|problem| {
+            let detail = format!("Entry secrets[{index}] (\"{}\"): {}", shown(&held.name), problem.detail);
+            SecretError::Cap(problem.detail(detail))
+        })?;
+    }
+    Ok(())
+}
+
+fn located(problem: &EntryProblem) -> FieldProblem {
+    FieldProblem::new(problem.request_field(), problem.located_detail())
+}
+
+fn held(entry: &Entry) -> Held {
+    Held {
+        id: Uuid::new_v4(),
+        name: entry.key.clone(),
+        env_name: entry.env_name().to_owned(),
+        file_path: String::new(),
+        value_bytes: entry.value.len(),
+    }
+}
