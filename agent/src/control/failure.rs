@@ -115,7 +115,10 @@ fn connect_advice(error: &ConnectError) -> String {
     match error {
         ConnectError::Unreachable { .. } => REACHABLE.to_owned(),
         ConnectError::Tls(failure) | ConnectError::ProxyTls { source: failure, .. } => {
-            failure.hint("coder agent --ca-file FILE").trim_end_matches('.').to_owned()
+            // In the middle of a line of the log.
+            let hint = failure.hint("coder agent --ca-file FILE");
+            let (first, rest) = hint.split_at_checked(1).unwrap_or_default();
+            format!("{}{}", first.to_lowercase(), rest.trim_end_matches('.'))
         }
         ConnectError::Setup(_) => "name the roots to trust by --ca-file or SSL_CERT_FILE".to_owned(),
         ConnectError::ProxyLogin { .. } => "give them in its address: http://USER:PASSWORD@HOST:PORT".to_owned(),

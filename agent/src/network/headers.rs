@@ -2,14 +2,18 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::process::Stdio;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+use protocol::secret::Secret;
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::AsyncReadExt;
-use tokio::process::Command;
 use tokio::time::timeout;
+
+use crate::sys::spawn::{Launch, SpawnError};
 
 /// How long a header command may take; requests wait for it.
 const COMMAND_LIMIT: Duration = Duration::from_secs(30);
@@ -30,7 +34,9 @@ pub enum HeaderError {
     #[error("{0} is not NAME=VALUE, or has characters that no header may have")]
     Bad(&'static str),
     #[error("run the header command")]
-    Start(#[source] io::Error),
+    Start(#[source] SpawnError),
+    #[error("read what the header command prints")]
+    Read(#[source] io::Error),
     #[error("the header command {0}")]
     Failed(String),
 }
@@ -96,29 +102,34 @@ fn parse(header: &str) -> Option<(HeaderName, HeaderValue)> {
 }
 
 /// What `command` prints. Like Coder's it gets the address of the server in `CODER_URL`.
+///
+/// By [`Launch`], because an agent that adopts orphans reaps every child that it does not know from there.
 async fn run(command: &str, server: &Url, variables: &[(OsString, OsString)]) -> Result<String, HeaderError> {
-    let mut child = Command::new("/bin/sh")
-        .args(["-c", command])
-        .env_clear()
-        .envs(variables.iter().map(|(name, value)| (name, value)))
-        .env("CODER_URL", server.as_str())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(HeaderError::Start)?;
+    let mut launch = Launch::new("/bin/sh");
+    launch.arguments = vec!["-c".into(), command.into()];
+    let inherited = variables.iter().filter(|(name, _)| name != "CODER_URL");
+    launch.environment =
+        inherited.map(|(name, value)| (name.clone(), Secret::new(value.as_bytes().to_vec()))).collect();
+    launch.environment.push(("CODER_URL".into(), Secret::from(server.to_string())));
+    launch.stdout = Stdio::piped();
+    launch.stderr = Stdio::inherit();
+    let mut child = launch.spawn().map_err(HeaderError::Start)?;
     let mut output = String::new();
     let run = async {
-        if let Some(stdout) = child.stdout.take() {
+        if let Some(stdout) = child.process.stdout.take() {
             stdout.take(COMMAND_BYTES).read_to_string(&mut output).await?;
         }
-        child.wait().await
+        child.process.wait().await
     };
     match timeout(COMMAND_LIMIT, run).await {
         Ok(Ok(status)) if status.success() => Ok(output),
         Ok(Ok(status)) => Err(HeaderError::Failed(format!("failed: {status}"))),
-        Ok(Err(error)) => Err(HeaderError::Start(error)),
-        Err(_) => Err(HeaderError::Failed(format!("took more than {} s", COMMAND_LIMIT.as_secs()))),
+        Ok(Err(error)) => Err(HeaderError::Read(error)),
+        Err(_) => {
+            // One that is gone by now needs no signal.
+            let _ = child.signal(Signal::SIGKILL);
+            Err(HeaderError::Failed(format!("took more than {} s", COMMAND_LIMIT.as_secs())))
+        }
     }
 }
 
