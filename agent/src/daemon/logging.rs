@@ -12,6 +12,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
+use crate::sys::fs::may_be_led_astray;
+
 const FILE_NAME: &str = "coder-agent.log";
 /// As the reference's.
 const MAX_BYTES: u64 = 5 * 1024 * 1024;
@@ -115,6 +117,10 @@ fn open(path: &Path) -> io::Result<File> {
     if file.metadata()?.uid() != rustix::process::geteuid().as_raw() {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to another user"));
     }
+    if may_be_led_astray(&file, path)? {
+        let reason = "it has several names, and others can write to its directory";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+    }
     Ok(file)
 }
 
@@ -196,5 +202,13 @@ mod tests {
         std::os::unix::fs::symlink(dir.path().join("victim"), &path).unwrap();
         assert!(Rotating::open(&path).is_err());
         assert!(!dir.path().join("victim").exists());
+
+        // A second name of a file of ours, where others can give one.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(dir.path().join("victim"), "mine").unwrap();
+        std::fs::hard_link(dir.path().join("victim"), &path).unwrap();
+        assert!(Rotating::open(&path).is_ok());
+        std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        assert!(Rotating::open(&path).is_err());
     }
 }

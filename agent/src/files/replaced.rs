@@ -58,11 +58,13 @@ impl Replaced {
     }
 }
 
-/// The target's own name, so that people recognize it, and a digest of its path, so that no two are the same.
+/// The target's own name without leading dots, so that people find and recognize it, and a digest of its path, so that no
+/// two are the same.
 fn name(path: &Path) -> OsString {
     let digest = Sha256::digest(path.as_os_str().as_bytes());
     let word = digest.iter().take(8).fold(0, |word: u64, byte| word << 8 | u64::from(*byte));
     let own = path.file_name().unwrap_or_default().as_bytes();
+    let own = own.iter().position(|byte| *byte != b'.').and_then(|start| own.get(start..)).unwrap_or_default();
     let mut name = own.get(..RECOGNIZABLE).unwrap_or(own).to_vec();
     name.extend(format!("-{word:016x}").bytes());
     OsString::from_vec(name)

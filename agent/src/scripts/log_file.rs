@@ -9,6 +9,7 @@ use rustix::fs::OFlags;
 use uuid::Uuid;
 
 use crate::expand;
+use crate::sys::fs::may_be_led_astray;
 
 /// Where paths of log files are relative to.
 #[derive(Clone, Debug)]
@@ -76,13 +77,12 @@ fn open(path: &Path, predictable: bool) -> io::Result<File> {
     let flags = i32::try_from(flags.bits()).unwrap_or_default();
     let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path)?;
     // In a directory that all may write to, another user may have been there first, to read along.
-    let metadata = file.metadata()?;
-    if predictable && metadata.uid() != rustix::process::geteuid().as_raw() {
+    if predictable && file.metadata()?.uid() != rustix::process::geteuid().as_raw() {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the file belongs to another user"));
     }
-    // Where the kernel lets everybody link to any file, it may be a file of ours under a second name.
-    if predictable && metadata.nlink() != 1 {
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the file has several names"));
+    if may_be_led_astray(&file, path)? {
+        let reason = "the file has several names, and others can write to its directory";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
     }
     Ok(file)
 }
@@ -153,6 +153,15 @@ mod tests {
         let error = places.open("", Uuid::nil()).unwrap_err();
         assert!(error.to_string().starts_with("cannot open script log /"), "{error}");
         assert!(!dir.path().join("victim").exists());
+
+        // Nor is a second name of a file of ours, which others may give where the kernel does not protect it.
+        let shared = dir.path().join("shared");
+        std::fs::create_dir(&shared).unwrap();
+        std::fs::set_permissions(&shared, std::fs::Permissions::from_mode(0o777)).unwrap();
+        std::fs::write(dir.path().join("victim"), "mine").unwrap();
+        std::fs::hard_link(dir.path().join("victim"), shared.join("s.log")).unwrap();
+        let error = places.open(shared.join("s.log").to_str().unwrap(), Uuid::nil()).unwrap_err();
+        assert_eq!(error.source.to_string(), "the file has several names, and others can write to its directory");
 
         let fifo = dir.path().join("fifo");
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();

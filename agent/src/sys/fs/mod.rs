@@ -4,12 +4,14 @@
 mod data;
 mod dir;
 mod identity;
+mod trust;
 mod walk;
 
 pub use data::{lock, read_bounded, reserve, start_writeback, try_lock};
 pub use dir::Dir;
 pub use identity::Identity;
-pub use walk::Trust;
+pub use trust::Trust;
+pub use walk::may_be_led_astray;
 
 pub use super::groups::has_others as group_has_others;
 

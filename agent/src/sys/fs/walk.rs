@@ -1,6 +1,7 @@
 //! The way to a directory, one component at a time, and what other users can do about it.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -9,45 +10,10 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Dir, Entry, Kind};
-use crate::sys::groups;
+use super::{Dir, Entry, Kind, Trust};
 
 /// As many links as the kernel follows.
 const MOST_LINKS: usize = 40;
-const STICKY: u32 = 0o1000;
-
-/// What other users can do about the way to a directory, and so about what lies in it. Root can do anything anyway.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Trust {
-    /// Nothing: every directory on the way belongs to us or to root, and only they may write to it.
-    Private,
-    /// They may create and replace files in it, or in a directory above it.
-    Shared,
-    /// It, or a directory on the way, belongs to the user with this id, who is neither us nor root.
-    Foreign(u32),
-}
-
-impl Trust {
-    /// Of a directory, and of those in it that others cannot replace. `above`: the latter, of its parent.
-    ///
-    /// Whoever owns the parent counts as owner, too: in a container, `/` may belong to a user that is not mapped.
-    fn judge(entry: &Entry, parent: &Entry, above: Self) -> (Self, Self) {
-        let is_ours = entry.uid == rustix::process::geteuid().as_raw() || entry.uid == 0 || entry.uid == parent.uid;
-        match above {
-            Self::Foreign(_) => (above, above),
-            _ if !is_ours => (Self::Foreign(entry.uid), Self::Foreign(entry.uid)),
-            // With the sticky bit, others may add entries, but neither rename nor remove those of somebody else.
-            _ if others_may_write(entry) && entry.mode & STICKY != 0 => (Self::Shared, above),
-            _ if others_may_write(entry) => (Self::Shared, Self::Shared),
-            _ => (above, above),
-        }
-    }
-}
-
-fn others_may_write(entry: &Entry) -> bool {
-    entry.mode & 0o002 != 0 || (entry.mode & 0o020 != 0 && groups::has_others(entry.gid))
-}
-
 impl Dir {
     /// Opens a directory by its absolute path. Links on the way are followed, unless another user may have put them there.
     pub fn open(path: &Path) -> io::Result<Self> {
@@ -138,6 +104,14 @@ impl Dir {
         let target = rustix::fs::readlinkat(&fd, "", Vec::new())?;
         Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
     }
+}
+
+/// Whether another user may have led the path of a file that we created or opened for appending to a file of ours: in a
+/// directory that others can write to, by a hard link, which the kernel allows with `fs.protected_hardlinks=0`.
+pub fn may_be_led_astray(file: &File, path: &Path) -> io::Result<bool> {
+    let is_shared =
+        || path.parent().is_none_or(|parent| Dir::open(parent).map_or(true, |dir| dir.trust() != Trust::Private));
+    Ok(Entry::of(file)?.links != 1 && is_shared())
 }
 
 /// The components of a path, the last one first.
