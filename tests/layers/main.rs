@@ -34,6 +34,11 @@ fn the_server_uses_lower_floors_only() {
 }
 
 #[test]
+fn the_agent_uses_lower_floors_only() {
+    keeps_its_floors("agent");
+}
+
+#[test]
 fn no_circle_in_the_server() {
     none(&circles(&read("server-stub/src/lib.rs")));
 }

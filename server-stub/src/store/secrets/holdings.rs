@@ -97,14 +97,13 @@ impl Holdings {
         }
         if total + new.value_bytes > MAX_TOTAL_VALUE_BYTES {
             return Err(Problem::new("User secrets value-bytes limit reached.").detail(format!(
-                "The values of all secrets of a user can have at most {MAX_TOTAL_VALUE_BYTES} bytes together."
+                "The per-user budget is {MAX_TOTAL_VALUE_BYTES} bytes for the values of all secrets together."
             )));
         }
         // A secret without the target adds nothing here, and must not be refused for what others use.
         if env_bytes(&new) > 0 && env + env_bytes(&new) > MAX_ENV_VALUE_BYTES {
             return Err(Problem::new("Environment-injected user secrets bytes limit reached.").detail(format!(
-                "The values of all secrets of a user that have an env_name can have at most {MAX_ENV_VALUE_BYTES} \
-                 bytes together."
+                "The env_name budget is {MAX_ENV_VALUE_BYTES} bytes for the values of all secrets with an env_name together."
             )));
         }
         self.0.push(new);
