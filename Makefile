@@ -1,4 +1,4 @@
-# Needs Rust, a C compiler and make. What a test needs beyond that, it installs with apt-get when it runs as root.
+# Needs Rust, a C compiler and make. When run as root, tests install the other tools they need with apt-get.
 
 CARGO      ?= cargo
 PREFIX     ?= /usr/local
@@ -10,46 +10,53 @@ DIST       := dist
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help build lint test test-long demo bench bench-long fuzz package install clean
+.PHONY: help build check lint deny test test-long demo bench bench-long fuzz package install clean
 
-help: ## this list
+help: ## Print this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s'|'
 
-build: ## the executables, for development
-	$(CARGO) build --package agent --package server-stub --bins
+build: ## Build the executables for development
+	$(CARGO) build --locked --package agent --package server-stub --bins
 
-lint: ## formatting, clippy and documentation links; any warning fails
+check: ## Check formatting, clippy and unit tests; takes two minutes with warm caches
+	@CARGO='$(CARGO)' .ci/check
+
+lint: ## Check formatting, clippy and documentation links; any warning fails
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
-	$(CARGO) clippy --package agent --lib --features static --quiet -- -D warnings
-	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' $(CARGO) doc --workspace --no-deps --document-private-items --quiet
+	$(CARGO) clippy --locked --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) clippy --locked --package agent --lib --features static --quiet -- -D warnings
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' $(CARGO) doc --locked --workspace --no-deps --document-private-items --quiet
 
-test: ## everything that fits into 25 minutes on two cores; as root nothing is left out
+deny: ## Check licenses, sources, duplicates and advisories of dependencies; installs cargo-deny into target/tools
+	@CARGO='$(CARGO)' .ci/deny
+
+test: ## Run all tests that fit into 25 minutes on two cores; root runs every one of them
 	@CARGO='$(CARGO)' .ci/test
 
-test-long: ## soak runs, big fleets, fault matrices, fuzzing
+test-long: ## Run soak tests, large fleets, fault matrices and fuzzing
 	@CARGO='$(CARGO)' .ci/test long
 
-demo: build ## a server, a user, three secrets and a workspace on this machine, step by step
+demo: build ## Show a server, a user, three secrets and a workspace on this machine, step by step
 	@BIN_DIR='$(TARGET_DIR)/debug' demo/run
 
-bench: ## measures beside the systems of others, in about twenty minutes after the build, and writes docs/performance.md
+bench: ## Measure ours beside other systems and write docs/performance.md; takes twenty minutes after the build
 	@CARGO='$(CARGO)' bench/run all
 
-bench-long: ## the same with those that have to be built first, and with larger fleets
+bench-long: ## Do the same with systems that must be built first, and with larger fleets
 	@CARGO='$(CARGO)' bench/run long
 
-fuzz: ## each fuzz target for FUZZ_SECONDS (default 60)
+fuzz: ## Run each fuzz target for FUZZ_SECONDS (default 60)
 	@CARGO='$(CARGO)' .ci/fuzz
 
-package: ## stripped executables, a static one for images, man pages and completions into dist/
+package: ## Put stripped executables, a static one for images, man pages, completions and licenses into dist/
 	@CARGO='$(CARGO)' DIST='$(DIST)' .ci/package
 
-install: ## what `make package` made, below DESTDIR, PREFIX and SYSCONFDIR
+install: ## Install what `make package` made below DESTDIR, PREFIX and SYSCONFDIR
 	@test -x $(DIST)/bin/coder || { echo 'run "make package" first' >&2; exit 1; }
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 0755 $(DIST)/bin/* $(DESTDIR)$(PREFIX)/bin/
 	install -m 0644 $(DIST)/share/man/man1/* $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/coder-agent $(DIST)/share/doc/coder-agent/*
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DIST)/share/bash-completion/completions/*
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DIST)/share/zsh/site-functions/*
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d $(DIST)/share/fish/vendor_completions.d/*
@@ -64,6 +71,6 @@ install: ## what `make package` made, below DESTDIR, PREFIX and SYSCONFDIR
 	install -m 0644 systemd/coder-server.sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/coder-server.conf
 	install -m 0644 systemd/coder-server.tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/coder-server.conf
 
-clean: ## what was built
+clean: ## Delete what was built
 	$(CARGO) clean
 	rm -rf $(DIST)

@@ -34,6 +34,7 @@ mod storm;
 mod throughput;
 mod tls;
 mod usage;
+mod versions;
 mod world;
 mod wrappers;
 mod writes;
@@ -63,6 +64,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("throughput", throughput::measure),
     ("storm", storm::measure),
     ("growth", growth::measure),
+    ("versions", versions::measure),
 ];
 
 fn main() -> ExitCode {

@@ -18,21 +18,27 @@ pub struct Binaries {
 
 /// The executables, built by the first caller of a test run.
 ///
-/// `TEST_BIN_DIR` names a directory with executables to test instead, such as the packaged ones.
+/// `TEST_BIN_DIR` names a directory with executables to test instead, such as the packaged ones. `TEST_BIN_DIR_AGENT` and
+/// `TEST_BIN_DIR_SERVER` replace one of the two, for versions that are mixed.
 pub fn binaries() -> &'static Binaries {
     static BINARIES: OnceLock<Binaries> = OnceLock::new();
-    BINARIES.get_or_init(|| match std::env::var_os("TEST_BIN_DIR") {
-        Some(dir) => in_directory(Path::new(&dir)),
-        None => once_a_run(),
+    BINARIES.get_or_init(|| {
+        let both = named("TEST_BIN_DIR", "coder").zip(named("TEST_BIN_DIR", "coder-server"));
+        let mut found = both.map_or_else(once_a_run, |(coder, server)| Binaries { coder, server });
+        if let Some(coder) = named("TEST_BIN_DIR_AGENT", "coder") {
+            found.coder = coder;
+        }
+        if let Some(server) = named("TEST_BIN_DIR_SERVER", "coder-server") {
+            found.server = server;
+        }
+        found
     })
 }
 
-fn in_directory(dir: &Path) -> Binaries {
-    let find = |name| {
-        let path = dir.join(name);
-        fs::canonicalize(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-    };
-    Binaries { coder: find("coder"), server: find("coder-server") }
+/// An executable in the directory that this variable names, where it is set.
+fn named(variable: &str, name: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(std::env::var_os(variable)?).join(name);
+    Some(fs::canonicalize(&path).unwrap_or_else(|error| panic!("{variable}: {}: {error}", path.display())))
 }
 
 /// `coder` as a static executable; `.ci/test` has built it, so that no test's time limit pays for that.

@@ -57,7 +57,7 @@ pub use command::{Output, Run};
 pub use control_plane::ControlPlane;
 pub use env::Env;
 pub use git_host::GitHost;
-pub use needs::{Need, requires};
+pub use needs::{Need, requires, static_program};
 pub use process::{Exit, Process};
 pub use proxy::{Fault, Proxy};
 pub use rest::{Reply, Rest};

@@ -1,8 +1,8 @@
 //! What a test needs from the machine.
 
-use std::fs::OpenOptions;
+use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Something that a bare machine may not have.
@@ -12,6 +12,8 @@ pub enum Need {
     Root,
     /// A program, and the Debian package that has it.
     Program(&'static str, &'static str),
+    /// A program that needs no library, and the Debian package that has such a one; [`static_program`] finds it.
+    Static(&'static str, &'static str),
 }
 
 /// Whether this machine has what the test needs; root installs a missing program with apt-get.
@@ -45,6 +47,9 @@ impl Need {
                 let installed = is_root() && install(package) && is_installed(program);
                 (!installed).then(|| format!("needs {program} (Debian package {package})"))
             }
+            Self::Static(program, package) => static_program(program, package)
+                .is_none()
+                .then(|| format!("needs a static {program} (Debian package {package})")),
         }
     }
 }
@@ -53,23 +58,88 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Where a system keeps its programs.
+const PLACES: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
 fn is_installed(program: &str) -> bool {
-    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
-        .iter()
-        .any(|dir| Path::new(dir).join(program).exists())
+    PLACES.iter().any(|dir| Path::new(dir).join(program).exists())
+}
+
+/// A static executable of this name. The package is unpacked into a directory of its own, never installed: it would remove
+/// the dynamic one that the machine has, and what depends on it.
+pub fn static_program(program: &str, package: &str) -> Option<PathBuf> {
+    let unpacked = std::env::temp_dir().join(format!("coder-e2e-{}-{package}", rustix::process::getuid().as_raw()));
+    let below = |root: &Path| {
+        let candidates = PLACES.map(|place| root.join(place.trim_start_matches('/')).join(program));
+        candidates.into_iter().find(|path| is_static(path))
+    };
+    below(Path::new("/")).or_else(|| {
+        fs::create_dir_all(&unpacked).ok()?;
+        // The first test of a run unpacks it while the others wait.
+        let lock = File::create(unpacked.join("lock")).ok()?;
+        lock.lock().ok()?;
+        below(&unpacked).or_else(|| unpack(package, &unpacked).then(|| below(&unpacked)).flatten())
+    })
+}
+
+/// Whether an ELF file asks for no interpreter, which is what loads libraries.
+fn is_static(path: &Path) -> bool {
+    const PT_INTERP: usize = 3;
+    let Ok(bytes) = fs::read(path) else { return false };
+    let number = |at: usize, size: usize| {
+        let bytes = bytes.get(at..at + size)?;
+        Some(bytes.iter().rev().fold(0, |number: usize, byte| number << 8 | usize::from(*byte)))
+    };
+    // 64 bits, least byte first: the table of program headers, the size of an entry, and how many there are.
+    let table = (|| Some((number(32, 8)?, number(54, 2)?, number(56, 2)?)))();
+    let Some((start, size, count)) = table.filter(|_| bytes.starts_with(b"\x7fELF\x02\x01")) else { return false };
+    (0..count).all(|entry| number(start + entry * size, 4) != Some(PT_INTERP))
+}
+
+fn unpack(package: &str, into: &Path) -> bool {
+    let download = || {
+        let mut apt = Command::new("apt-get");
+        apt.args(["-o", "APT::Sandbox::User=root", "download", package]).current_dir(into);
+        apt.stdin(Stdio::null()).stdout(Stdio::null()).status().is_ok_and(|status| status.success())
+    };
+    let archive = |entry: fs::DirEntry| {
+        let path = entry.path();
+        path.extension().is_some_and(|extension| extension == "deb").then_some(path)
+    };
+    (download() || (is_root() && apt(&["update"]) && download()))
+        && fs::read_dir(into).into_iter().flatten().flatten().find_map(archive).is_some_and(|archive| {
+            Command::new("dpkg").arg("-x").args([&archive, into]).status().is_ok_and(|status| status.success())
+        })
 }
 
 fn install(package: &str) -> bool {
-    let apt = |args: &[&str]| {
-        let done = Command::new("apt-get")
-            .args(["-o", "DPkg::Lock::Timeout=300"])
-            .args(args)
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .status();
-        done.is_ok_and(|status| status.success())
-    };
     let install = ["install", "-y", "--no-install-recommends", package];
     apt(&install) || (apt(&["update"]) && apt(&install))
+}
+
+fn apt(args: &[&str]) -> bool {
+    let done = Command::new("apt-get")
+        .args(["-o", "DPkg::Lock::Timeout=300"])
+        .args(args)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status();
+    done.is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_known_by_what_it_needs_and_not_by_its_name() {
+        assert!(!is_static(Path::new("/bin/sh")), "the shell of a distribution loads libc");
+        assert!(!is_static(Path::new("/etc/passwd")) && !is_static(Path::new("/nonexistent")));
+        let Some(busybox) = static_program("busybox", "busybox-static") else {
+            assert!(!requires("a_program_is_known_by_what_it_needs", &[Need::Static("busybox", "busybox-static")]));
+            return;
+        };
+        assert!(is_static(&busybox));
+    }
 }

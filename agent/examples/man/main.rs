@@ -132,5 +132,5 @@ fn main() -> io::Result<()> {
     let program = args.next().and_then(|name| name.into_string().ok()).map_or(MANUAL.name, |name| name.leak());
     // The manual has what `-h` leaves out.
     let command = agent::cli::command().mut_args(|arg| arg.hide_short_help(false));
-    MANUAL.write(command, &program, &directory)
+    MANUAL.write(command, program, &directory)
 }

@@ -10,26 +10,26 @@ use clap::Command;
 use clap_mangen::Man;
 
 /// A row of a section: a name, and what it means.
-pub type Row = (&'static str, &'static str);
+pub(crate) type Row = (&'static str, &'static str);
 
 /// Rows for the pages of a command and of the commands below it, such as `coder secret`.
-pub type Rows = &'static [(&'static str, &'static [Row])];
+pub(crate) type Rows = &'static [(&'static str, &'static [Row])];
 
 /// What clap does not know about a program.
-pub struct Manual {
+pub(crate) struct Manual {
     /// The name that the texts use.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Variables that no option stands for.
-    pub environment: Rows,
+    pub(crate) environment: Rows,
     /// Exit statuses. The longest matching command has the word.
-    pub exit_status: Rows,
+    pub(crate) exit_status: Rows,
     /// Files.
-    pub files: Rows,
+    pub(crate) files: Rows,
 }
 
 impl Manual {
     /// Writes the pages of `command` and all its subcommands into `directory`, for a program that is called `program`.
-    pub fn write(&self, command: Command, program: &'static str, directory: &Path) -> io::Result<()> {
+    pub(crate) fn write(&self, command: Command, program: &'static str, directory: &Path) -> io::Result<()> {
         std::fs::create_dir_all(directory)?;
         let mut command = command.name(program).bin_name(program).disable_help_subcommand(true);
         command.build();
@@ -104,17 +104,14 @@ fn after_help(page: &mut String, text: &str) {
     let mut heading = "NOTES".to_owned();
     let mut body = String::new();
     for line in text.lines().chain(["End:"]) {
-        match line.strip_suffix(':').filter(|name| !name.starts_with(' ')) {
-            Some(next) => {
-                if !body.trim().is_empty() {
-                    let _ = write!(page, ".SH {}\n.nf\n{}\n.fi\n", heading.to_uppercase(), escaped(body.trim_end()));
-                }
-                (heading, body) = (next.to_owned(), String::new());
+        if let Some(next) = line.strip_suffix(':').filter(|name| !name.starts_with(' ')) {
+            if !body.trim().is_empty() {
+                let _ = write!(page, ".SH {}\n.nf\n{}\n.fi\n", heading.to_uppercase(), escaped(body.trim_end()));
             }
-            None => {
-                body.push_str(line.strip_prefix("  ").unwrap_or(line));
-                body.push('\n');
-            }
+            (heading, body) = (next.to_owned(), String::new());
+        } else {
+            body.push_str(line.strip_prefix("  ").unwrap_or(line));
+            body.push('\n');
         }
     }
 }

@@ -19,6 +19,7 @@ use super::*;
 use crate::manifest::{SecretSet, WorkspaceSecret};
 use crate::plan::{Plan, Policy};
 use crate::sys::memory::{self, Guarded};
+use crate::sys::process::tests::{needs, needs_root};
 
 /// A home directory of its own, and the way of a secret into it.
 struct Home(tempfile::TempDir, Mutex<Ledger>);

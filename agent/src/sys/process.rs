@@ -114,6 +114,27 @@ pub(crate) mod tests {
 
     use super::*;
 
+    /// Whether this is root. Otherwise `make test` names `test` among what was left out, and with `CI=true` it fails.
+    pub(crate) fn needs_root(test: &str) -> bool {
+        needs(test, "root", nix::unistd::geteuid().is_root())
+    }
+
+    /// The same of something else that a machine may not have.
+    pub(crate) fn needs(test: &str, what: &str, is_there: bool) -> bool {
+        if is_there {
+            return true;
+        }
+        let line = format!("{test}: needs {what}\n");
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "CI=true leaves nothing out: {line}");
+        eprint!("left out: {line}");
+        if let Some(path) = std::env::var_os("TEST_LEFT_OUT") {
+            let file = std::fs::OpenOptions::new().append(true).open(path);
+            // One write, because tests of other processes append too.
+            let _ = file.and_then(|mut file| std::io::Write::write_all(&mut file, line.as_bytes()));
+        }
+        false
+    }
+
     /// Runs `test` in a process of its own with a single thread.
     pub(crate) fn alone(test: impl FnOnce()) {
         // SAFETY: libc keeps its allocator usable across a fork, and the child never returns into the harness.

@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn an_account_that_was_taken_on_cannot_be_left() {
-        if !unistd::geteuid().is_root() {
+        if !crate::sys::process::tests::needs_root("an_account_that_was_taken_on_cannot_be_left") {
             return;
         }
         crate::sys::process::tests::alone(|| {

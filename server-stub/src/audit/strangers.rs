@@ -65,6 +65,7 @@ impl Strangers {
 mod tests {
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "callers have an address or none")]
     fn address(n: u32) -> Option<IpAddr> {
         Some(IpAddr::from(n.to_be_bytes()))
     }

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tests::{Env, LONG, Process, Run, SHORT, binaries, wait_for, wait_until};
@@ -16,18 +17,23 @@ pub(super) struct Machine {
     root: PathBuf,
     nspawn: Process,
     leader: u32,
+    _turn: MutexGuard<'static, ()>,
 }
+
+/// All boot the same root file system, so one at a time; `.config/nextest.toml` says so for its processes.
+static TURN: Mutex<()> = Mutex::new(());
 
 impl Machine {
     /// A machine on which nothing was done but `make install`.
     pub(super) fn installed(env: &Env) -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let layer = env.path("machine");
         install(env, &layer);
         // Kept on the disk, for what is said while the machine goes down.
         fs::create_dir_all(layer.join("var/log/journal")).unwrap();
         let root = root(env);
         let (nspawn, leader) = boot(env, &root);
-        let machine = Self { env: env.clone(), root, nspawn, leader };
+        let machine = Self { env: env.clone(), root, nspawn, leader, _turn: turn };
         machine.wait_booted();
         machine
     }

@@ -1,5 +1,7 @@
 //! tinyproxy between the programs and the server, which only the proxy can find by its name.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use tests::{Agent, LONG, SHORT, requires};
 
 use super::world::{NAME, PROXY_NEEDS, Proxy, World, free_port};
@@ -92,7 +94,6 @@ fn a_proxy_for_the_agent_alone_with_a_password() {
     );
 
     // From the configuration file, which must not show the password to everybody.
-    use std::os::unix::fs::PermissionsExt;
     let file = world.env.new_home("configuration").join("config.toml");
     std::fs::write(&file, format!("proxy = '{with_password}'\n")).unwrap();
     let configured = || agent().args(["--config"]).args([&file]).command(script).into_run();

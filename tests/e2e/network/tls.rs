@@ -22,9 +22,12 @@ fn both_say(env: &Env, url: &str, cause: &str, hint: &str) {
     assert_eq!(agent.terminate().code, Some(0));
 }
 
+/// What is odd, how, the names of the certificate, what the agent says, and what the command line says.
+type Case = (&'static str, fn(&mut rcgen::CertificateParams), &'static [&'static str], &'static str, &'static str);
+
 #[test]
 fn names_and_dates() {
-    let cases: [(&str, fn(&mut rcgen::CertificateParams), &[&str], &str, &str); 4] = [
+    let cases: [Case; 4] = [
         (
             "name",
             |_| {},

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
-use tests::{Env, Need, Run, Server, Workspace, binaries, static_coder};
+use tests::{Env, Need, Run, Server, Workspace, binaries, static_coder, static_program};
+
+pub(super) const BUSYBOX: Need = Need::Static("busybox", "busybox-static");
 
 /// What [`Image`] needs from the machine.
-pub(super) const NEEDS: [Need; 3] =
-    [Need::Root, Need::Program("runc", "runc"), Need::Program("busybox", "busybox-static")];
+pub(super) const NEEDS: [Need; 3] = [Need::Root, Need::Program("runc", "runc"), BUSYBOX];
 
 const CAPABILITIES: [&str; 4] = ["CAP_CHOWN", "CAP_KILL", "CAP_SETGID", "CAP_SETUID"];
 
@@ -20,7 +21,7 @@ pub(super) fn busybox(root: &Path) {
         fs::create_dir_all(root.join(directory)).unwrap();
     }
     fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
-    let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists()).unwrap();
+    let busybox = static_program("busybox", "busybox-static").unwrap();
     fs::copy(busybox, root.join("bin/busybox")).unwrap();
     for name in ["sh", "sleep", "cat", "grep", "id", "touch", "kill", "seq", "setsid"] {
         symlink("busybox", root.join("bin").join(name)).unwrap();

@@ -19,10 +19,7 @@ pub(super) struct NameServer {
 impl NameServer {
     /// One that answers 127.0.0.1 for `name`.
     pub(super) fn knowing(name: &'static str) -> Self {
-        // An address for each process, so that tests side by side do not meet.
-        let [_, high, middle, low] = std::process::id().to_be_bytes();
-        let address = Ipv4Addr::new(127, 64 | (high & 63), middle, low);
-        let socket = UdpSocket::bind((address, 53)).unwrap();
+        let (address, socket) = free_address();
         socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
@@ -37,6 +34,15 @@ impl NameServer {
         });
         Self { address, stop, thread: Some(thread) }
     }
+}
+
+/// An address of loopback on which nobody answers: tests side by side, of this process and of others, do not meet.
+fn free_address() -> (Ipv4Addr, UdpSocket) {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    let first = u32::from_be_bytes([127, 64 | (high & 63), middle, low]);
+    let addresses = (0..100).map(|number| Ipv4Addr::from(first + number));
+    let mut free = addresses.filter_map(|address| Some((address, UdpSocket::bind((address, 53)).ok()?)));
+    free.next().expect("root may bind port 53 of an address of loopback")
 }
 
 impl Drop for NameServer {

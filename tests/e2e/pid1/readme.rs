@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::Signal;
 use tests::{LONG, Need, Process, Proxy, Run, World, requires, static_coder, wait_until};
 
-use super::image::busybox;
+use super::image::{BUSYBOX, busybox};
 use super::terminal::Terminal;
 use super::world;
 
@@ -16,7 +16,7 @@ const NEEDS: [Need; 6] = [
     Need::Root,
     Need::Program("podman", "podman"),
     Need::Program("runc", "runc"),
-    Need::Program("busybox", "busybox-static"),
+    BUSYBOX,
     Need::Program("tini-static", "tini"),
     Need::Program("script", "bsdutils"),
 ];

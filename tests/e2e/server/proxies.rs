@@ -96,10 +96,8 @@ fn nginx_as_documented() {
         .replace("/etc/ssl/private/coder.example.com.key", world.key.to_str().unwrap());
     let scratch = world.env.path("nginx");
     fs::create_dir(&scratch).unwrap();
-    let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .iter()
-        .map(|kind| format!("{kind}_temp_path {0}/{kind};\n", scratch.display()))
-        .collect();
+    let temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+    let temp = temp.map(|kind| format!("{kind}_temp_path {0}/{kind};\n", scratch.display())).concat();
     let main = format!(
         "daemon off;\nmaster_process off;\npid {0}/pid;\nerror_log stderr;\nevents {{}}\n\
          http {{\naccess_log off;\n{temp}{site}\n}}\n",

@@ -48,7 +48,7 @@ fn in_a_directory_that_is_not_ours_a_file_of_ours_is_rewritten_in_place() {
 
 #[test]
 fn an_identity_that_we_may_not_give_is_kept_by_writing_in_place() {
-    if !is_root() {
+    if !needs_root("an_identity_that_we_may_not_give_is_kept_by_writing_in_place") {
         return;
     }
     let home = Home::new();
@@ -101,7 +101,7 @@ fn what_we_may_not_write_fails_with_its_path_and_stays() {
 
 #[test]
 fn what_others_planted_in_a_shared_directory_is_refused() {
-    if !is_root() {
+    if !needs_root("what_others_planted_in_a_shared_directory_is_refused") {
         return;
     }
     let home = Home::new();

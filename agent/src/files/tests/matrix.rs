@@ -71,7 +71,7 @@ fn content_is_exact_shorter_longer_empty_and_binary() {
 
 #[test]
 fn owner_and_group_are_kept() {
-    if !is_root() {
+    if !needs_root("owner_and_group_are_kept") {
         return;
     }
     let home = Home::new();

@@ -11,7 +11,11 @@ fn may_mount(name: &str) -> bool {
     if std::env::var_os(INNER).is_some() {
         return true;
     }
-    if !is_root() || !Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success()) {
+    if !needs_root(name) {
+        return false;
+    }
+    let possible = Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success());
+    if !needs(name, "CAP_SYS_ADMIN, to mount", possible) {
         return false;
     }
     let mut inner = Command::new("unshare");

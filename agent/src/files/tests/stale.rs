@@ -173,16 +173,15 @@ fn secrets_of_others_with_the_same_home_are_left_alone() {
 
 #[test]
 fn a_stale_file_that_cannot_be_removed_is_tried_again() {
-    if is_root() {
-        return;
-    }
-    let (home, _place) = home();
-    home.deliver(&[("~/dir/secret", b"value")]);
-    std::fs::set_permissions(home.path("dir"), std::fs::Permissions::from_mode(0o500)).unwrap();
-    let said = home.deliver_and_remove(&[]);
-    assert!(said[0].starts_with("secret: a file that cannot be removed: Permission denied"), "{said:?}");
-    std::fs::set_permissions(home.path("dir"), std::fs::Permissions::from_mode(0o700)).unwrap();
-    assert_eq!(home.deliver_and_remove(&[]), ["secret removed"]);
+    super::faults::as_user(|| {
+        let (home, _place) = home();
+        home.deliver(&[("~/dir/secret", b"value")]);
+        std::fs::set_permissions(home.path("dir"), std::fs::Permissions::from_mode(0o500)).unwrap();
+        let said = home.deliver_and_remove(&[]);
+        assert!(said[0].starts_with("secret: a file that cannot be removed: Permission denied"), "{said:?}");
+        std::fs::set_permissions(home.path("dir"), std::fs::Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(home.deliver_and_remove(&[]), ["secret removed"]);
+    });
 }
 
 /// Killed between taking a stale file's name and removing it: the next start finds it, whatever it is.
