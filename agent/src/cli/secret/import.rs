@@ -121,7 +121,7 @@ impl ImportArgs {
             let request = if skipped.is_empty() { send::as_it_is(format, content) } else { send::as_json(&entries)? };
             return send::import(&client, &request).await;
         }
-        let plan = Plan::new(entries, skipped, &super::list::fetch_all(&client).await?, self.update);
+        let plan = Plan::new(entries, skipped, &super::list::fetch_all(&client, send::OPERATION).await?, self.update);
         if self.dry_run {
             ui::print(plan.to_string().trim_end()).map_err(CliError::output)?;
             return plan.refuse_existing();

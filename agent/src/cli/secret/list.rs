@@ -18,6 +18,9 @@ use crate::cli::ui;
 /// How long the list waits to hear whether files are delivered at all.
 const CAPABILITIES_LIMIT: Duration = Duration::from_secs(1);
 
+/// What the list is for where it is wanted for itself.
+const LIST: &str = "list secrets";
+
 /// List your secrets, or show one
 ///
 /// The list has everything but the values, which no command shows. Where a terminal is too narrow for the table, the
@@ -90,7 +93,7 @@ impl ListArgs {
             Ok((client, vec![secret]))
         } else {
             let client = server.connect().await?;
-            let secrets = fetch_all(&client).await?;
+            let secrets = fetch_all(&client, LIST).await?;
             Ok((client, secrets))
         }
     }
@@ -110,8 +113,8 @@ impl ListArgs {
     }
 }
 
-/// All secrets of the caller.
-pub(super) async fn fetch_all(client: &Client) -> Result<Vec<UserSecret>, CliError> {
+/// All secrets of the caller. `operation` is what they are wanted for, in an error.
+pub(super) async fn fetch_all(client: &Client, operation: &str) -> Result<Vec<UserSecret>, CliError> {
     let without_secrets = |error: ClientError| match error.status() {
         // The list is there for every user, even an empty one.
         Some(StatusCode::NOT_FOUND) if matches!(error, ClientError::Refused { .. }) => {
@@ -119,13 +122,13 @@ pub(super) async fn fetch_all(client: &Client) -> Result<Vec<UserSecret>, CliErr
         }
         _ => error,
     };
-    client.get(&ROUTE).await.map_err(without_secrets).map_err(failure::read("list secrets"))
+    client.get(&ROUTE).await.map_err(without_secrets).map_err(failure::read(operation))
 }
 
 /// The names of all secrets, for completion; none where the user is not signed in or the server does not answer.
 pub(crate) async fn names(server: &ServerArgs) -> Vec<String> {
     let Ok(client) = server.connect().await else { return Vec::new() };
-    let secrets = fetch_all(&client).await.unwrap_or_default();
+    let secrets = fetch_all(&client, LIST).await.unwrap_or_default();
     secrets.into_iter().map(|secret| secret.name).filter(|name| !name.chars().any(char::is_control)).collect()
 }
 

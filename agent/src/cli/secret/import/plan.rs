@@ -37,7 +37,7 @@ impl Plan {
         }
         let existing = names(self.existing.iter().map(|entry| &entry.key));
         let reason = format!("these secrets exist already: {existing}; to change their values: --update");
-        Err(CliError::Unsupported { operation: "import secrets".into(), reason })
+        Err(CliError::Unsupported { operation: super::send::OPERATION.into(), reason })
     }
 }
 

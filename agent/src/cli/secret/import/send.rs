@@ -13,7 +13,7 @@ use crate::cli::error::CliError;
 use crate::cli::secret::{ROUTE, failure, list, report, route};
 use crate::cli::ui;
 
-const OPERATION: &str = "import secrets";
+pub(super) const OPERATION: &str = "import secrets";
 
 /// The file itself.
 pub(super) fn as_it_is(format: Format, content: Secret) -> ImportUserSecretsRequest {
@@ -61,7 +61,7 @@ async fn failed(client: &Client, error: ClientError) -> CliError {
     let operation = OPERATION.to_owned();
     if error.is_no_route() {
         // A server of before the import, or of before all secrets: the list tells.
-        if let Err(unsupported @ CliError::Unsupported { .. }) = list::fetch_all(client).await {
+        if let Err(unsupported @ CliError::Unsupported { .. }) = list::fetch_all(client, OPERATION).await {
             return unsupported;
         }
         let version = client.shown_version();
