@@ -69,9 +69,9 @@ fn a_proxy_for_the_agent_alone_with_a_password() {
     }
     let world = World::http();
     let value = world.alice.secret("tool", &["--file", "~/seen"]);
-    let proxy = Proxy::start(&world.env, "BasicAuth alice hunter%2\n");
-    world.env.watch("password of the proxy", b"hunter%252");
-    let with_password = format!("http://alice:hunter%252@127.0.0.1:{}", proxy.port);
+    let proxy = Proxy::start(&world.env, "BasicAuth alice hunter-2\n");
+    world.env.watch("password of the proxy", b"hunter%2D2");
+    let with_password = format!("http://alice:hunter%2D2@127.0.0.1:{}", proxy.port);
     let url = world.url_as(NAME);
     let agent = || world.env.agent(&url, &world.workspace).env("NO_PROXY", "*").env("HTTP_PROXY", "http://127.0.0.1:1");
 
