@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 
-use agent::environment::{Caller, Environment, Options};
+use agent::environment::{Caller, Environment, Launched, Options};
 use agent::files::{self, disk::Disk};
 use agent::ledger::Ledger;
 use agent::manifest;
@@ -68,7 +68,7 @@ fn preparing(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("prepare");
     group.bench_function("masker", |bencher| bencher.iter(|| Masker::new(black_box(&values)).expect("a masker")));
     group.bench_function("environment", |bencher| {
-        bencher.iter(|| black_box(&environment).resolve(&Caller::Agent(Vec::new())).variables.len());
+        bencher.iter(|| black_box(&environment).resolve(&Caller::Agent(Launched::Main, Vec::new())).variables.len());
     });
     group.finish();
 }

@@ -33,7 +33,7 @@ pub const NASTY: [(&str, &str); 20] = [
 
 /// What the workspace says of itself in each of its processes.
 const OF_THE_WORKSPACE: &str = "CODER CODER_WORKSPACE_NAME CODER_WORKSPACE_AGENT_NAME CODER_WORKSPACE_OWNER_NAME \
-     CODER_WORKSPACE_ID CS_DISABLE_GETTING_STARTED_OVERRIDE GIT_SSH_COMMAND";
+     CODER_WORKSPACE_ID CODER_LAUNCH CS_DISABLE_GETTING_STARTED_OVERRIDE GIT_SSH_COMMAND";
 
 /// A value of the largest size there may be, whose lines are numbered so that none is missed. It takes all that a user
 /// may have in variables.
@@ -87,6 +87,11 @@ impl Seen {
     /// The value of one variable, for messages and for values that are text.
     pub fn get(&self, name: &str) -> Option<String> {
         self.0.get(name).map(|value| String::from_utf8_lossy(value).into_owned())
+    }
+
+    /// All names, with spaces between them.
+    pub fn names(&self) -> String {
+        self.0.keys().map(String::as_str).collect::<Vec<_>>().join(" ")
     }
 
     /// Panics unless `values` are there byte for byte, and beside them nothing but what the workspace says of itself and

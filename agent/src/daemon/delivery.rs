@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 use super::phase::Life;
 use super::start::ProcessContext;
 use crate::config::StaleFiles;
-use crate::environment::{Caller, Environment, LeftOut, Options, Variables};
+use crate::environment::{Caller, Environment, Launched, LeftOut, Options, Variables};
 use crate::errors::chain;
 use crate::files::disk::Disk;
 use crate::files::{self, Counts, FileReport, FilesApplied};
@@ -116,7 +116,7 @@ impl Deliverer {
         debug!(targets = files.outcomes().len(), "files are settled");
         problems.extend(files.errors().map(|error| chain(error)));
         self.masking.add(&environment);
-        let left_out = environment.resolve(&Caller::Agent(Vec::new())).left_out;
+        let left_out = environment.resolve(&Caller::Agent(Launched::Main, Vec::new())).left_out;
         problems.extend(left_out.iter().map(ToString::to_string));
 
         Ok(Delivery {

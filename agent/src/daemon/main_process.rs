@@ -8,7 +8,7 @@ use nix::unistd::{Pid, getpgrp};
 use tracing::{debug, error, info, warn};
 
 use super::signals::{Signals, is_stop};
-use crate::environment::{Caller, Environment};
+use crate::environment::{Caller, Environment, Launched};
 use crate::errors::chain;
 use crate::sessions::Sessions;
 use crate::sys::spawn::{self, Child, Launch};
@@ -65,7 +65,7 @@ fn launch(command: &[OsString], environment: &Environment, foreground: bool) -> 
     let Some((program, arguments)) = command.split_first() else { return Ok(0).and(Err(0)) };
     let mut launch = Launch::new(program);
     launch.arguments = arguments.to_vec();
-    launch.environment = environment.resolve(&Caller::Agent(Vec::new())).into_variables();
+    launch.environment = environment.resolve(&Caller::Agent(Launched::Main, Vec::new())).into_variables();
     launch.stdin = Stdio::inherit();
     launch.stdout = Stdio::inherit();
     launch.stderr = Stdio::inherit();

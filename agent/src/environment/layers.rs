@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use protocol::secret::Secret;
 
-use super::{Block, Caller, Environment, Origin, TOKEN};
+use super::{Block, Caller, Environment, LAUNCH_VARIABLE, Origin, TOKEN, path};
 use crate::expand;
 use crate::manifest::{Sensitivity, TemplateVariable};
 use crate::sys::memory::Guarded;
@@ -32,6 +32,8 @@ const NOT_FOR_OTHERS_PREFIXES: [&str; 3] = ["SSH_", "WATCHDOG_", "LISTEN_"];
 /// Between the service manager and the agent. What the agent starts would speak to the manager in its name: podman, for
 /// one, waits for an answer that only the agent gets.
 const FOR_THE_AGENT: [&str; 4] = ["NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY", "WATCHDOG_PID", "WATCHDOG_USEC"];
+
+const PATH: &str = "PATH";
 
 /// What git runs instead of ssh; it comes before `GIT_SSH`, and both before its configuration.
 const GIT_SSH_COMMAND: &str = "GIT_SSH_COMMAND";
@@ -86,7 +88,7 @@ impl Environment {
         // A process that we started passes ours on; that makes it nobody's choice.
         let ours = self.options.git_ssh_command.as_ref().map(|command| command.as_bytes());
         layers.retain(|layer| !(layer.name == GIT_SSH_COMMAND && Some(layer.value.bytes()) == ours));
-        let template: Vec<_> = self.secrets.template.iter().map(|variable| self.template(variable, &layers)).collect();
+        let template: Vec<_> = self.secrets.template.iter().map(|variable| self.template(variable, caller, &layers)).collect();
         let mut chosen = layers.iter().chain(&template).map(|layer| layer.name);
         let own_ssh = chosen.any(|name| name == GIT_SSH_COMMAND || name == "GIT_SSH");
         layers.extend(self.agent_own(own_ssh));
@@ -101,17 +103,25 @@ impl Environment {
             value: Value::Resting(program.as_bytes()),
         }));
         layers.extend(appended(caller));
+        layers.push(plain(Origin::Ours, OsStr::new(LAUNCH_VARIABLE), OsStr::new(caller.marker())));
         layers
     }
 
     /// A variable of the template for one launch, which inherits `inherited`. A sensitive value is taken as it is: a password
     /// may hold a dollar sign.
-    fn template<'a>(&self, variable: &'a TemplateVariable, inherited: &[Layered<'_>]) -> Layered<'a> {
+    fn template<'a>(
+        &self,
+        variable: &'a TemplateVariable,
+        caller: &Caller,
+        inherited: &[Layered<'_>],
+    ) -> Layered<'a> {
         let TemplateVariable { name, value, sensitivity } = variable;
         let value = match sensitivity {
             Sensitivity::Sensitive => Value::Resting(value.expose()),
             Sensitivity::Unmarked | Sensitivity::Plain => {
-                Value::Made(expand::variable(value.expose(), |name| self.referred(name, inherited)))
+                let expanded = expand::variable(value.expose(), |name| self.referred(name, caller, inherited));
+                let is_joined = matches!(caller, Caller::Session(_)) && name == PATH;
+                Value::Made(if is_joined { path::without_repeats(&expanded) } else { expanded })
             }
         };
         Layered { origin: Origin::Template, name: OsStr::new(name), value }
@@ -121,11 +131,13 @@ impl Environment {
     ///
     /// What describes one process (`HOME`, `USER`, `TERM`) is what the launch inherits. All else is what the agent was
     /// started with: the launch may come from a process of this workspace, whose `PATH` has what the template adds already.
-    fn referred<'a>(&'a self, name: &[u8], inherited: &'a [Layered<'a>]) -> Option<&'a [u8]> {
+    /// Only a session has a `PATH` of its own to begin with.
+    fn referred<'a>(&'a self, name: &[u8], caller: &Caller, inherited: &'a [Layered<'a>]) -> Option<&'a [u8]> {
         if name == TOKEN.as_bytes() {
             return self.options.agent_token.as_ref().map(Guarded::expose);
         }
-        let found = if is_not_for_others(OsStr::from_bytes(name)) {
+        let is_sessions = matches!(caller, Caller::Session(_)) && name == PATH.as_bytes();
+        let found = if is_sessions || is_not_for_others(OsStr::from_bytes(name)) {
             inherited.iter().rfind(|layer| layer.name.as_bytes() == name).map(|layer| layer.value.bytes())
         } else {
             self.start.iter().find(|(it, _)| it.as_bytes() == name).map(|(_, value)| value.expose())
@@ -133,10 +145,20 @@ impl Environment {
         found.filter(|value| !value.is_empty()).or_else(|| default_list(name)).or(found)
     }
 
+    /// What a session inherits as its `PATH`; `None` if that is one side's alone.
+    fn session_path(&self, caller: &Caller) -> Option<Secret> {
+        let Caller::Session(own) = caller else { return None };
+        let of = |variables: &[(OsString, Secret)]| {
+            variables.iter().find(|(name, _)| name == PATH).map(|(_, value)| value.expose().to_vec())
+        };
+        let prefix: Vec<&[u8]> = self.options.path_prefix.iter().map(|path| path.as_os_str().as_bytes()).collect();
+        Some(Secret::new(path::of_session(&of(&self.start)?, &of(own)?, &prefix)))
+    }
+
     /// `PATH` may come from any layer, so its prefix is joined to the one that won. Never an empty element: it would mean
     /// the current directory. Where no layer has a `PATH`, the prefix alone would hide every program.
     pub(super) fn prefix_path<'a>(&'a self, block: &mut Block<'a>) {
-        let name = OsStr::new("PATH");
+        let name = OsStr::new(PATH);
         let prefix: Vec<&[u8]> = self.options.path_prefix.iter().map(|path| path.as_os_str().as_bytes()).collect();
         let elements = block.get(name).map(|(_, value)| value.bytes()).filter(|path| !path.is_empty());
         // A caller that the agent started has it already.
@@ -163,16 +185,18 @@ impl Environment {
 
     fn inherited<'a>(&'a self, caller: &'a Caller) -> Vec<Layered<'a>> {
         match caller {
-            Caller::Agent(_) => {
+            Caller::Agent(..) => {
                 first_of_each(Origin::Inherited, &self.start, |name| !FOR_THE_AGENT.iter().any(|it| name == *it))
                     .collect()
             }
             Caller::Exec(own) => self.for_others().chain(first_of_each(Origin::Caller, own, |_| true)).collect(),
             Caller::Session(own) => {
-                // sshd sets a PATH of its own making; the workspace's is the one of the image, which the agent has.
-                let has_path = self.start.iter().any(|(name, _)| name == "PATH");
-                let own = first_of_each(Origin::Caller, own, move |name| !(has_path && name == "PATH"));
-                self.for_others().chain(own).collect()
+                let joined = self.session_path(caller).map(|joined| Layered {
+                    origin: Origin::Inherited,
+                    name: OsStr::new(PATH),
+                    value: Value::Made(joined),
+                });
+                self.for_others().chain(first_of_each(Origin::Caller, own, |_| true)).chain(joined).collect()
             }
         }
     }
@@ -201,7 +225,7 @@ fn plain<'a>(origin: Origin, name: &'a OsStr, value: &'a OsStr) -> Layered<'a> {
 /// What comes after everything. Of a session only what describes the client's end of it.
 fn appended(caller: &Caller) -> impl Iterator<Item = Layered<'_>> {
     let (variables, keep): (&[_], fn(&OsStr) -> bool) = match caller {
-        Caller::Agent(variables) => (variables, |_| true),
+        Caller::Agent(_, variables) => (variables, |_| true),
         Caller::Exec(_) => (&[], |_| false),
         Caller::Session(variables) => (variables, describes_client),
     };

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod layers;
+mod path;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -30,16 +31,48 @@ const TOKEN: &str = "CODER_AGENT_TOKEN";
 /// Unmarked template values from this length on may be tokens; shorter ones are words like `true`.
 const SHORTEST_UNMARKED_TOKEN: usize = 16;
 
+/// Says in every process of the workspace how it was started; nobody can set it otherwise. Startup files of shells test it,
+/// and it tells from where a process has the values that it holds.
+pub const LAUNCH_VARIABLE: &str = "CODER_LAUNCH";
+
+/// What the agent starts itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Launched {
+    /// A script at the start or the stop of the workspace.
+    Script,
+    /// The main process.
+    Main,
+    /// A script on a schedule, or one that collects metadata.
+    Scheduled,
+}
+
 /// Who asks.
 #[derive(Debug)]
 pub enum Caller {
     /// What the agent starts itself; what it appends wins over everything.
-    Agent(Variables),
+    Agent(Launched, Variables),
     /// `coder exec`, with the variables of its own process.
     Exec(Variables),
     /// A session of sshd, with the variables of its own process.
     Session(Variables),
 }
+
+impl Caller {
+    /// The value of [`LAUNCH_VARIABLE`].
+    #[must_use]
+    pub fn marker(&self) -> &'static str {
+        match self {
+            Self::Agent(Launched::Script, _) => "script",
+            Self::Agent(Launched::Main, _) => "main",
+            Self::Agent(Launched::Scheduled, _) => "scheduled",
+            Self::Exec(_) => "exec",
+            Self::Session(_) => SESSION_MARKER,
+        }
+    }
+}
+
+/// The value of [`LAUNCH_VARIABLE`] in a session, which has it without an agent as well.
+pub const SESSION_MARKER: &str = "session";
 
 /// Where a variable of a launch comes from.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

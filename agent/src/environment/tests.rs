@@ -68,7 +68,7 @@ fn resolve(environment: &Environment, caller: &Caller) -> HashMap<String, String
 }
 
 fn agent() -> Caller {
-    Caller::Agent(Vec::new())
+    Caller::Agent(Launched::Script, Vec::new())
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn of_each_pair_of_layers_the_higher_wins() {
         (
             "A",
             World { secrets: vec![("A", "secret")], ..world() },
-            Caller::Agent(variables(&[("A", "appended")])),
+            Caller::Agent(Launched::Script, variables(&[("A", "appended")])),
             "appended",
         ),
         (
@@ -133,6 +133,7 @@ fn the_workspace_is_described() {
         ("CODER_WORKSPACE_OWNER_NAME", "alice"),
         ("CODER_WORKSPACE_ID", "02020202-0202-0202-0202-020202020202"),
         ("CS_DISABLE_GETTING_STARTED_OVERRIDE", "true"),
+        ("CODER_LAUNCH", "script"),
     ];
     assert_eq!(resolved, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
 }

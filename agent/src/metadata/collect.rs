@@ -10,6 +10,7 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::time::timeout;
 use tracing::warn;
 
+use crate::environment::Launched;
 use crate::errors::chain;
 use crate::manifest::Metadata;
 use crate::report::Reading;
@@ -56,7 +57,7 @@ fn start(runner: &Runner, item: &Metadata) -> Result<(RunningScript, CollectedOu
     // One pipe for both, so that lines come in the order they were written.
     let (reader, writer) = pipe().map_err(prepared)?;
     let stream = Receiver::from_owned_fd(OwnedFd::from(reader)).map_err(prepared)?;
-    let mut launch = runner.launch(&item.script, Vec::new()).map_err(prepared)?;
+    let mut launch = runner.launch(Launched::Scheduled, &item.script, Vec::new()).map_err(prepared)?;
     launch.stdout = writer.try_clone().map_err(prepared)?.into();
     launch.stderr = writer.into();
     let child = launch.spawn().map_err(|error| chain(&error))?;

@@ -18,7 +18,7 @@ use super::MaskedOutput;
 use super::Runner;
 use super::invocation::Invocation;
 use super::output::ScriptOutput;
-use crate::environment::{Caller, Variables};
+use crate::environment::{Caller, Launched, Variables};
 use crate::errors::chain;
 use crate::manifest::Script;
 use crate::report::Level;
@@ -60,7 +60,7 @@ impl Runner {
     pub(super) async fn run(&self, script: &Script, stage: Stage, stop: &CancellationToken) -> Outcome {
         let (wall, start) = (SystemTime::now(), Instant::now());
         let output = Arc::new(self.output(script));
-        let outcome = self.execute(script, &output, stop).await.unwrap_or_else(|failure| {
+        let outcome = self.execute(script, stage, &output, stop).await.unwrap_or_else(|failure| {
             warn!(script = %script.id, name = script.display_name, "{failure}");
             output.note(&failure.text);
             Outcome { status: Status::ExitFailure, exit_code: failure.exit_code }
@@ -91,10 +91,11 @@ impl Runner {
     async fn execute(
         &self,
         script: &Script,
+        stage: Stage,
         output: &Arc<ScriptOutput>,
         stop: &CancellationToken,
     ) -> Result<Outcome, NotStarted> {
-        let mut child = self.spawn(script)?;
+        let mut child = self.spawn(script, stage)?;
         let mut pumps = [
             self.pump(output, child.process.stdout.take(), Level::Info),
             self.pump(output, child.process.stderr.take(), Level::Error),
@@ -121,9 +122,10 @@ impl Runner {
         Ok(Outcome { status, exit_code })
     }
 
-    fn spawn(&self, script: &Script) -> Result<Child, NotStarted> {
+    fn spawn(&self, script: &Script, stage: Stage) -> Result<Child, NotStarted> {
+        let launched = if stage == Stage::Cron { Launched::Scheduled } else { Launched::Script };
         let mut launch = self
-            .launch(&script.script, self.data_variables(script))
+            .launch(launched, &script.script, self.data_variables(script))
             .map_err(|error| NotStarted { text: format!("cannot prepare the script: {error}"), exit_code: UNKNOWN })?;
         launch.stdout = Stdio::piped();
         launch.stderr = Stdio::piped();
@@ -131,12 +133,12 @@ impl Runner {
     }
 
     /// What runs `text` as a script of this workspace, with `own` variables on top.
-    pub(crate) fn launch(&self, text: &str, own: Variables) -> io::Result<Launch> {
+    pub(crate) fn launch(&self, launched: Launched, text: &str, own: Variables) -> io::Result<Launch> {
         let invocation = Invocation::of(text, &self.shell)?;
         let mut launch = Launch::new(invocation.program);
         launch.arguments = invocation.arguments;
         launch.inherit = invocation.inherit;
-        launch.environment = self.environment.resolve(&Caller::Agent(own)).into_variables();
+        launch.environment = self.environment.resolve(&Caller::Agent(launched, own)).into_variables();
         launch.directory = Some(self.working_directory());
         Ok(launch)
     }

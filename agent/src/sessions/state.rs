@@ -58,7 +58,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::environment::{Caller, Options};
+    use crate::environment::{Caller, Launched, Options};
 
     fn environment(value: &str) -> Arc<Environment> {
         let start = vec![("WHICH".into(), value.to_owned().into())];
@@ -66,7 +66,7 @@ mod tests {
     }
 
     async fn which(sessions: &Sessions) -> String {
-        let resolved = sessions.environment().await.resolve(&Caller::Agent(Vec::new()));
+        let resolved = sessions.environment().await.resolve(&Caller::Agent(Launched::Main, Vec::new()));
         let which = resolved.variables.iter().find(|variable| variable.name == "WHICH").unwrap();
         which.value.expose_str().unwrap().to_owned()
     }

@@ -111,6 +111,7 @@ fn the_workspace_describes_itself_and_the_token_stays_with_the_agent() {
         ("CODER_WORKSPACE_OWNER_NAME", "alice"),
         ("CODER_WORKSPACE_ID", &id),
         ("CS_DISABLE_GETTING_STARTED_OVERRIDE", "true"),
+        ("CODER_LAUNCH", "script"),
         ("STOLEN", "<>"),
     ] {
         assert_eq!(seen.get(name).map(String::as_str), Some(expected), "{name}");

@@ -69,15 +69,36 @@ fn others_do_not_inherit_what_belongs_to_the_process_of_the_agent() {
 }
 
 #[test]
-fn a_caller_overlays_what_it_inherits_but_a_session_keeps_the_path() {
+fn a_caller_overlays_what_it_inherits_and_a_session_joins_the_paths() {
     let environment = World { start: vec![("PATH", "/image"), ("A", "agent")], ..World::default() }.build();
     let own = || variables(&[("PATH", "/caller"), ("A", "caller")]);
     let exec = resolve(&environment, &Caller::Exec(own()));
     assert_eq!((exec["PATH"].as_str(), exec["A"].as_str()), ("/caller", "caller"));
     let session = resolve(&environment, &Caller::Session(own()));
-    assert_eq!((session["PATH"].as_str(), session["A"].as_str()), ("/image", "caller"));
+    assert_eq!((session["PATH"].as_str(), session["A"].as_str()), ("/image:/caller", "caller"));
     let without = World::default().build();
     assert_eq!(resolve(&without, &Caller::Session(own()))["PATH"], "/caller");
+    let start = vec![("PATH", "/usr/local/bin:/usr/bin")];
+    let machine = World { start, template: vec![("PATH", "/opt/tools:$PATH")], ..World::default() }.build();
+    let session = |own| resolve(&machine, &Caller::Session(variables(&[("PATH", own)])))["PATH"].clone();
+    assert_eq!(session("/opt/corp:/usr/bin"), "/opt/tools:/opt/corp:/usr/bin");
+    assert_eq!(session("/opt/corp:/opt/tools:/usr/bin"), "/opt/tools:/opt/corp:/usr/bin");
+    assert_eq!(resolve(&machine, &Caller::Exec(own()))["PATH"], "/opt/tools:/usr/local/bin:/usr/bin");
+}
+
+#[test]
+fn every_process_knows_how_it_was_started_and_nobody_can_say_otherwise() {
+    let world = World { template: vec![("CODER_LAUNCH", "template")], ..World::default() }.build();
+    let own = || variables(&[("CODER_LAUNCH", "caller")]);
+    for (caller, expected) in [
+        (Caller::Agent(Launched::Script, own()), "script"),
+        (Caller::Agent(Launched::Main, own()), "main"),
+        (Caller::Agent(Launched::Scheduled, own()), "scheduled"),
+        (Caller::Exec(own()), "exec"),
+        (Caller::Session(own()), "session"),
+    ] {
+        assert_eq!(resolve(&world, &caller)["CODER_LAUNCH"], expected);
+    }
 }
 
 #[test]
