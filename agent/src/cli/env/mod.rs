@@ -1,5 +1,6 @@
 //! `coder env`
 
+mod dotenv;
 mod format;
 
 use std::ffi::OsString;
@@ -11,40 +12,60 @@ use clap::{Args, ValueEnum};
 use super::error::CliError;
 use super::ui;
 use crate::config;
-use crate::environment::{Origin, Variable};
+use crate::environment::{LAUNCH_VARIABLE, Origin, Variable};
 use crate::sessions::{Caller, client};
 pub(crate) use format::FormatError;
+use format::LeftOut;
 
 /// Print the variables of the workspace that this process does not have of its own
 ///
-/// That is what `coder exec` would add or change. It prints values: send it where nobody else reads.
+/// These are what `coder exec` would add or change. The output holds values: send it where nobody else reads.
+///
+/// A variable whose name the reader keeps for internal use, such as UID in bash, is left out with a warning. The format
+/// sh leaves out what any of bash, dash, mksh and zsh keeps; bash and zsh each leave out their own names alone.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  eval \"$(coder env)\"                    # sh, bash, zsh
+  eval \"$(coder env)\"                    # sh, bash, zsh and others
   coder env --format fish | source
   coder env --format json | jq -r .API_KEY
-  coder env --format dotenv API_KEY DB_URL")]
+  coder env --format dotenv API_KEY DB_URL
+
+In tcsh, which cannot eval a newline otherwise:
+  set coder_backslash = '\\'
+  set coder_newline = '\\
+  '
+  eval \"`coder env --format tcsh`\"")]
 pub(crate) struct EnvArgs {
-    /// How to write it
+    /// How to write the variables
     #[arg(long, short, value_enum, ignore_case = true, default_value_t = Format::Sh)]
     format: Format,
+
+    /// Print what a login shell needs: PATH is joined as in a session over SSH
+    #[arg(long)]
+    login: bool,
 
     /// How long to wait for a workspace that is still starting
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = config::duration)]
     wait: Duration,
 
-    /// Only these; an error where one is not set [default: all]
+    /// Print only these variables; fail if any is unset [default: all]
     #[arg(value_name = "NAME")]
     names: Vec<OsString>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Format {
-    /// Exports for dash, bash, zsh and others
+    /// Exports for any POSIX shell
     Sh,
+    /// Exports for bash
+    Bash,
+    /// Exports for zsh
+    Zsh,
     /// For fish's `source`
     Fish,
+    /// For the `eval` of tcsh
+    Tcsh,
     /// A `.env` file, each value in single quotes
     Dotenv,
     /// One object
@@ -57,19 +78,21 @@ pub(crate) enum Format {
 
 impl EnvArgs {
     pub(crate) fn run(self) -> Result<(), CliError> {
-        let launch = client::resolve(Caller::Exec, self.wait)?;
+        let caller = if self.login { Caller::Session } else { Caller::Exec };
+        let launch = client::resolve(caller, self.wait)?;
         launch.left_out.iter().for_each(|text| ui::warn(&ui::printable(text)));
         let chosen = self.choose(launch.variables)?;
-        let (text, unnameable) = self.format.write(&chosen)?;
-        for name in unnameable {
-            ui::warn(&ui::printable(&format!("variable {name:?} is left out: this format cannot hold its name")));
+        let (text, left_out) = self.format.write(&chosen)?;
+        let is_told = |it: &&LeftOut| it.is_missed() || !self.names.is_empty();
+        for left_out in left_out.iter().filter(is_told) {
+            ui::warn(&ui::printable(&left_out.to_string()));
         }
         ui::print_bytes(&text).map_err(CliError::output)
     }
 
     fn choose(&self, variables: Vec<Variable>) -> Result<Vec<Variable>, CliError> {
         if self.names.is_empty() {
-            return Ok(variables.into_iter().filter(|it| it.origin != Origin::Caller).collect());
+            return Ok(variables.into_iter().filter(is_new).collect());
         }
         let missing = self.names.iter().find(|name| !variables.iter().any(|it| it.name == **name));
         match missing {
@@ -77,4 +100,10 @@ impl EnvArgs {
             None => Ok(variables.into_iter().filter(|it| self.names.contains(&it.name)).collect()),
         }
     }
+}
+
+/// Whether the reader does not have the variable, or has another value. How this process was started says nothing about
+/// the reader.
+fn is_new(variable: &Variable) -> bool {
+    !matches!(variable.origin, Origin::Caller | Origin::Appended) && variable.name != LAUNCH_VARIABLE
 }
