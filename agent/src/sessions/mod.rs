@@ -6,12 +6,15 @@
 //! - `serve`: one connection, one question
 //! - `wire`: the bytes on it
 //! - [`client`]: asking, without a runtime
+//! - [`login`], [`restricted_keys`]: who logged in over SSH, and what their key may run
 #![forbid(unsafe_code)]
 
 pub mod client;
 mod listener;
 mod lock;
+pub mod login;
 pub mod place;
+pub mod restricted_keys;
 mod serve;
 mod state;
 pub mod status;

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use protocol::secret::Secret;
 
+use super::refused_names;
 use super::target::ORIGINAL_COMMAND;
-use crate::environment::Origin;
+use crate::environment::{LAUNCH_VARIABLE, Origin, SESSION_MARKER, Variable};
 use crate::errors::chain;
 use crate::sessions::client::{self, ClientError};
+use crate::sessions::login::Login;
 use crate::sessions::{Caller, Launch};
 
 /// Longest wait for an agent, or for a workspace that is still starting: then the user gets in without.
@@ -32,16 +34,17 @@ pub(super) struct Prepared {
 
 impl Prepared {
     /// Asks the agent. A command that a key is restricted to is told the client's own, as by sshd.
-    pub(super) fn new(tell_original_command: bool) -> Self {
+    pub(super) fn new(login: &Login, tell_original_command: bool) -> Self {
         // sshd and the agent start side by side, so an agent that is not there yet is waited for as well.
         match client::resolve_when_there_within(Caller::Session, WAIT, PATIENCE) {
-            Ok(launch) => Self::with(launch, tell_original_command),
+            Ok(launch) => Self::with(launch, login, tell_original_command),
             Err(error) => Self::without(&error, tell_original_command),
         }
     }
 
-    fn with(launch: Launch, tell_original_command: bool) -> Self {
+    fn with(mut launch: Launch, login: &Login, tell_original_command: bool) -> Self {
         let degraded = launch.degraded.map(|reason| format!("the workspace is not as it should be: {reason}"));
+        let refused = leave_out_refused(&mut launch.variables, login);
         let passed = |name: &OsStr, origin: Origin| match origin {
             Origin::Inherited | Origin::Caller => !is_of_shells(name),
             _ => tell_original_command || name != ORIGINAL_COMMAND,
@@ -51,20 +54,36 @@ impl Prepared {
             variables: variables.map(|it| (it.name, it.value)).collect(),
             directory: Some(launch.directory),
             motd: launch.motd,
-            complaints: degraded.into_iter().chain(launch.left_out).collect(),
+            complaints: degraded.into_iter().chain(launch.left_out).chain(refused).collect(),
         }
     }
 
     fn without(error: &ClientError, tell_original_command: bool) -> Self {
         let passed = |name: &OsStr| !is_of_shells(name) && (tell_original_command || name != ORIGINAL_COMMAND);
-        let own = std::env::vars_os().filter(|(name, _)| passed(name));
+        let own = std::env::vars_os().filter(|(name, _)| passed(name) && name != LAUNCH_VARIABLE);
+        let marker = (LAUNCH_VARIABLE.into(), SESSION_MARKER.into());
         Self {
-            variables: own.map(|(name, value)| (name, Secret::new(OsString::into_vec(value)))).collect(),
+            variables: own
+                .chain([marker])
+                .map(|(name, value)| (name, Secret::new(OsString::into_vec(value))))
+                .collect(),
             directory: None,
             motd: PathBuf::new(),
             complaints: vec![format!("this session has no secrets: {}", chain(error))],
         }
     }
+}
+
+/// Takes out what the login shell would not start with, and says what that was.
+fn leave_out_refused(variables: &mut Vec<Variable>, login: &Login) -> Vec<String> {
+    let is_refused = |it: &Variable| {
+        matches!(it.origin, Origin::Template | Origin::Secret) && refused_names::refuses(&login.shell, &it.name)
+    };
+    let refused = variables.extract_if(.., |it| is_refused(it));
+    let complaint = |it: Variable| {
+        format!("variable {} is left out: {} may not start with it", it.name.display(), login.shell.display())
+    };
+    refused.map(complaint).collect()
 }
 
 fn is_of_shells(name: &OsStr) -> bool {

@@ -1,10 +1,10 @@
 //! `coder session`
 
-mod authorized_keys;
 mod launch;
 mod motd;
-mod restriction;
+mod refused_names;
 mod system_log;
+mod system_motd;
 mod target;
 
 use std::process::ExitCode;
@@ -13,40 +13,52 @@ use clap::Args;
 
 use super::ui;
 use crate::errors::chain;
+use crate::sessions::login::Login;
+use crate::sessions::restricted_keys::{self, DEFAULT_FILES, KeyFiles};
 use crate::sys::exec;
 use crate::sys::users::Account;
 use launch::Prepared;
-use restriction::{DEFAULT_FILES, Login};
 use target::Target;
 
 /// Start a login of sshd with the workspace's environment; for `ForceCommand`
 ///
-/// It becomes the login shell, the command, scp or sftp that the client asked for, with the environment of `coder exec`.
-/// A session waits up to ten seconds for a workspace that is still starting; without an agent it starts all the same,
-/// without secrets. A key with a `command=` of its own runs that, and needs `ExposeAuthInfo yes` to be told apart.
+/// `coder session` becomes the login shell, the command, scp or sftp that the client asked for, with the environment of
+/// `coder exec`. A session waits up to ten seconds for a workspace that is still starting. Without an agent it starts
+/// without secrets.
+///
+/// A key that `authorized_keys` restricts with `command=` runs that command and nothing else. sshd says which key it was
+/// with `ExposeAuthInfo yes`. A login whose key cannot be told, or is in none of the files, is refused.
 #[derive(Args)]
 pub(crate) struct SessionArgs {
-    /// Where sshd's `AuthorizedKeysFile` is, if elsewhere; `%h`, `%u` and `%U` are home, name and id of the user
+    /// Look for keys in these files, as in sshd's `AuthorizedKeysFile`; `%h`, `%u` and `%U` are home, name and id of the
+    /// user
     #[arg(long, value_name = "FILE", num_args = 1.., default_values = DEFAULT_FILES)]
     authorized_keys: Vec<String>,
+
+    /// Let in keys that are in none of these files, without restriction, such as those of an `AuthorizedKeysCommand`
+    #[arg(long)]
+    allow_unlisted_keys: bool,
 }
 
 impl SessionArgs {
-    /// Returns only where nothing could be started.
+    /// Returns only if nothing could be started.
     pub(crate) fn run(self) -> ExitCode {
         // A user database that does not answer is no reason to stay outside.
         let account = Account::current().ok().flatten();
         let login = Login::of_this_process(account.as_ref());
-        let forced = match restriction::find(&login, &self.authorized_keys) {
+        let files = KeyFiles { patterns: &self.authorized_keys, allows_unlisted: self.allow_unlisted_keys };
+        let auth_info = std::env::var_os(restricted_keys::AUTH_INFO);
+        let forced = match restricted_keys::forced_command(&login, &files, auth_info.as_deref()) {
             Ok(forced) => forced,
             Err(refusal) => return refuse(&chain(&refusal)),
         };
         let is_forced = forced.is_some();
         let target = Target::new(forced.or_else(|| std::env::var_os(target::ORIGINAL_COMMAND)));
-        let Prepared { variables, directory, motd, complaints } = Prepared::new(is_forced);
+        let Prepared { variables, directory, motd, complaints } = Prepared::new(&login, is_forced);
         let is_interactive = target.is_login_shell() && ui::stdin_is_terminal();
         complain(&complaints, is_interactive);
         if is_interactive {
+            system_motd::show(&login.home);
             motd::show(&motd, &login.home);
         }
         // sshd starts every session in the home, which serves where the workspace's directory is not there.

@@ -14,10 +14,19 @@ const MAX_BYTES: u64 = 64 * 1024;
 
 /// Shows the file that the template names, unless the user has a `.hushlogin`. Nothing where it is missing.
 pub(super) fn show(named: &Path, home: &Path) {
-    if named.as_os_str().is_empty() || home.join(".hushlogin").exists() {
-        return;
+    if !named.as_os_str().is_empty() && !is_hushed(home) {
+        print(&place(named, home));
     }
-    if let Ok(message) = read(&place(named, home)) {
+}
+
+/// Whether the user wants no messages.
+pub(super) fn is_hushed(home: &Path) -> bool {
+    home.join(".hushlogin").exists()
+}
+
+/// Prints a message; nothing where there is none.
+pub(super) fn print(path: &Path) {
+    if let Ok(message) = read(path) {
         let _ = ui::print_bytes(&message);
     }
 }
