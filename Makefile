@@ -3,7 +3,7 @@
 CARGO      ?= cargo
 PREFIX     ?= /usr/local
 DESTDIR    ?=
-# Where sshd and login shells look for their pieces; they have no place below PREFIX.
+# Where sshd and login shells look for their files; they have no place below PREFIX.
 SYSCONFDIR ?= /etc
 DIST       := dist
 # For tools that want the place spelt out.
@@ -63,10 +63,13 @@ install: ## Install what `make package` made below DESTDIR, PREFIX and SYSCONFDI
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)$(PREFIX)/lib/tmpfiles.d
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/user-environment-generators
 	install -d $(DESTDIR)$(SYSCONFDIR)/profile.d $(DESTDIR)$(SYSCONFDIR)/ssh/sshd_config.d
+	install -d $(DESTDIR)$(SYSCONFDIR)/fish/conf.d $(DESTDIR)$(SYSCONFDIR)/csh/login.d
 	put() { sed 's|/usr/bin/coder|$(PREFIX)/bin/coder|g' "$$1" > "$$2/$${1##*/}" && chmod "$$3" "$$2/$${1##*/}"; }; \
 	for unit in systemd/*.service; do put $$unit $(DESTDIR)$(PREFIX)/lib/systemd/system 0644 || exit; done; \
 	put systemd/user-environment-generators/60-coder-agent $(DESTDIR)$(PREFIX)/lib/systemd/user-environment-generators 0755 && \
 	put systemd/profile.d/coder-agent.sh $(DESTDIR)$(SYSCONFDIR)/profile.d 0644 && \
+	put systemd/fish/coder-agent.fish $(DESTDIR)$(SYSCONFDIR)/fish/conf.d 0644 && \
+	for place in csh/login.d profile.d; do put systemd/csh/coder-agent.csh $(DESTDIR)$(SYSCONFDIR)/$$place 0644 || exit; done && \
 	put systemd/sshd_config.d/50-coder-agent.conf $(DESTDIR)$(SYSCONFDIR)/ssh/sshd_config.d 0644
 	install -m 0644 systemd/coder-server.sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/coder-server.conf
 	install -m 0644 systemd/coder-server.tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/coder-server.conf

@@ -29,6 +29,17 @@ impl Sshd {
     /// Starts one with further `settings` in its configuration; its files are in `dir` below the scratch directory.
     #[track_caller]
     pub fn start(env: &Env, dir: &str, settings: &str) -> Self {
+        Self::start_on(env, dir, settings, None)
+    }
+
+    /// The same with PAM, on a machine of its own: a mount namespace that the shell lines of `setup` have changed.
+    #[track_caller]
+    pub fn start_with_pam(env: &Env, dir: &str, settings: &str, setup: &str) -> Self {
+        Self::start_on(env, dir, &format!("UsePAM yes\nPrintMotd no\n{settings}"), Some(setup))
+    }
+
+    #[track_caller]
+    fn start_on(env: &Env, dir: &str, settings: &str, setup: Option<&str>) -> Self {
         let dir = env.path(dir);
         fs::create_dir_all(&dir).unwrap();
         if rustix::process::geteuid().is_root() {
@@ -39,12 +50,19 @@ impl Sshd {
         let _ = env.program("/usr/bin/ssh-keygen").args(generate).run().success();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {host_key}\nPidFile none\nStrictModes no\nUsePAM no\n\
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {host_key}\nPidFile none\nStrictModes no\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 300\nMaxSessions 300\n{settings}"
         );
         let path = dir.join("sshd_config");
         fs::write(&path, config).unwrap();
-        let mut process = env.program("/usr/sbin/sshd").args(["-D", "-e", "-f"]).arg(path).spawn("sshd");
+        let sshd = match setup {
+            Some(setup) => {
+                let script = format!("{setup}\nexec /usr/sbin/sshd \"$@\"");
+                env.program("/usr/bin/unshare").args(["-m", "/bin/sh", "-euc", &script, "sh"])
+            }
+            None => env.program("/usr/sbin/sshd").args(["-o", "UsePAM=no"]),
+        };
+        let mut process = sshd.args(["-D", "-e", "-f"]).arg(path).spawn("sshd");
         let _ = process.line_with("Server listening on 127.0.0.1", SHORT);
         wait_until("sshd", SHORT, || TcpStream::connect(("127.0.0.1", port)).is_ok());
         Self { dir, port, _process: process }

@@ -1,0 +1,28 @@
+//! The `PATH` of a session is at least that of plain sshd, and the image's where there is one.
+
+use super::machine::{Machine, With};
+
+const DEFINITION: &str = "owner: alice\nname: dev\nagent: { name: main }\n";
+
+#[test]
+fn a_session_keeps_the_path_of_the_machine_and_gets_that_of_the_image() {
+    let test = "a_session_keeps_the_path_of_the_machine_and_gets_that_of_the_image";
+    let Some(machine) = Machine::new(test, DEFINITION) else { return };
+    let path = |with| machine.ssh(with, ["h", "echo $PATH"]).run().success().stdout;
+    let plain = path(With::OpenSshAlone);
+    assert_eq!(plain, "/opt/corp/bin:/usr/local/bin:/usr/bin:/bin\n");
+    let mut of_systemd = machine.world.agent_run(machine.world.server.url());
+    of_systemd = of_systemd.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin");
+    let mut agent = of_systemd.spawn("agent");
+    machine.world.workspace.wait_lifecycle("ready");
+    let ours = path(With::Us);
+    let (prefix, rest) = ours.split_once(':').unwrap();
+    assert!(prefix.ends_with("/coder-script-data/bin"), "{ours}");
+    assert_eq!(rest, plain);
+    agent.terminate();
+    let image = machine.world.agent_run(machine.world.server.url());
+    let _agent = image.env("PATH", "/opt/venv/bin:/usr/local/bin:/usr/bin:/bin").spawn("agent");
+    let _ = machine.ssh(With::Us, ["h", "until printenv CODER_WORKSPACE_NAME; do exit 1; done"]).run().success();
+    let ours = path(With::Us);
+    assert!(ours.ends_with(&format!("/coder-script-data/bin:/opt/venv/bin:{plain}")), "{ours}");
+}
