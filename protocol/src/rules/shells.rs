@@ -163,10 +163,22 @@ const MKSH: [&str; 22] = [
     "_",
 ];
 
-const TCSH: [&str; 9] = ["GROUP", "HOST", "HOSTTYPE", "MACHTYPE", "OSTYPE", "PWD", "REMOTEHOST", "SHLVL", "VENDOR"];
+const TCSH: [&str; 10] = [
+    "GROUP",
+    "HOST",
+    "HOSTTYPE",
+    "LSCOLORS",
+    "MACHTYPE",
+    "OSTYPE",
+    "PWD",
+    "REMOTEHOST",
+    "SHLVL",
+    "VENDOR",
+];
 
-const ZSH: [&str; 98] = [
+const ZSH: [&str; 100] = [
     "ARGC",
+    "ARGV0",
     "COLUMNS",
     "CPUTYPE",
     "EGID",
@@ -203,6 +215,7 @@ const ZSH: [&str; 98] = [
     "USERNAME",
     "VENDOR",
     "WATCH",
+    "ZLE_RPROMPT_INDENT",
     "ZSH_ARGZERO",
     "ZSH_EVAL_CONTEXT",
     "ZSH_EXECUTION_STRING",

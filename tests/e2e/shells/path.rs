@@ -22,7 +22,7 @@ fn a_session_keeps_the_path_of_the_machine_and_gets_that_of_the_image() {
     agent.terminate();
     let image = machine.world.agent_run(machine.world.server.url());
     let _agent = image.env("PATH", "/opt/venv/bin:/usr/local/bin:/usr/bin:/bin").spawn("agent");
-    let _ = machine.ssh(With::Us, ["h", "until printenv CODER_WORKSPACE_NAME; do exit 1; done"]).run().success();
+    machine.world.workspace.wait_lifecycle("ready");
     let ours = path(With::Us);
     assert!(ours.ends_with(&format!("/coder-script-data/bin:/opt/venv/bin:{plain}")), "{ours}");
 }

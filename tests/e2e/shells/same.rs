@@ -20,7 +20,7 @@ const NAMES: &str = "ARGC BASHOPTS BASHPID BASH_COMPAT BASH_VERSINFO BASH_XTRACE
 
 /// A template that sets all of these, and puts a directory in front of `PATH`.
 pub(super) fn definition() -> String {
-    let mut text = "owner: alice\nname: dev\nagent:\n  name: main\n  dir: ~/project\n  env:\n".to_owned();
+    let mut text = "owner: alice\nname: dev\nagent:\n  name: main\n  env:\n".to_owned();
     for name in NAMES.split_whitespace() {
         let _ = writeln!(text, "    {name}: of the template, not a number");
     }

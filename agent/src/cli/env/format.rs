@@ -38,8 +38,8 @@ pub(super) struct LeftOut {
 enum Reason {
     /// The name is no identifier.
     NoIdentifier,
-    /// These programs keep the name for themselves; another format, if there is one, has a reader that does not.
-    Kept { by: Vec<String>, instead: Option<&'static str> },
+    /// These programs keep the name for themselves; `instead` is the format of a shell that does not.
+    Kept { by: Vec<String>, instead: Option<Shell> },
 }
 
 impl LeftOut {
@@ -100,7 +100,7 @@ impl Format {
         let escaped = |value: &[u8]| Text::from(replace(value, |byte, _| self.escape(byte)));
         match self {
             // Nothing is special between single quotes, so only the quote itself leaves them.
-            Self::Sh | Self::Bash | Self::Zsh => put("export ", "='", &escaped(value), b"'\n"),
+            Self::Sh | Self::Bash | Self::Dash | Self::Mksh | Self::Zsh => put("export ", "='", &escaped(value), b"'\n"),
             Self::Fish => put("set -gx ", " '", &escaped(value), b"'\n"),
             Self::Tcsh => put("setenv ", " '", &escaped(value), b"';\n"),
             Self::Dotenv => put("", "=", &Text::from(dotenv::quoted(variable)?), b"\n"),
@@ -114,7 +114,7 @@ impl Format {
     /// What stands for a byte between the quotes of this format.
     fn escape(self, byte: u8) -> Option<&'static [u8]> {
         match (self, byte) {
-            (Self::Sh | Self::Bash | Self::Zsh | Self::Tcsh, b'\'') => Some(br"'\''"),
+            (Self::Sh | Self::Bash | Self::Dash | Self::Mksh | Self::Zsh | Self::Tcsh, b'\'') => Some(br"'\''"),
             // tcsh replaces history between all quotes, and `eval "`…`"` ends a word at each newline, so both leave the
             // quotes. A backslash does too: before such a newline it would be lost.
             (Self::Tcsh, b'!') => Some(br"'\!'"),
@@ -143,6 +143,8 @@ impl Format {
         let shells: &[Shell] = match self {
             Self::Sh => &Shell::POSIX,
             Self::Bash => &[Shell::Bash],
+            Self::Dash => &[Shell::Dash],
+            Self::Mksh => &[Shell::Mksh],
             Self::Zsh => &[Shell::Zsh],
             Self::Fish => &[Shell::Fish],
             Self::Tcsh => &[Shell::Tcsh],
@@ -152,9 +154,8 @@ impl Format {
         if self == Self::Systemd && is_of_systemd(name) {
             by.push("systemd".to_owned());
         }
-        let others = [("bash", Shell::Bash), ("zsh", Shell::Zsh)];
-        let instead = others.iter().find(|(_, shell)| self == Self::Sh && !shell.keeps(name));
-        (!by.is_empty()).then(|| Reason::Kept { by, instead: instead.map(|(format, _)| *format) })
+        let instead = Shell::POSIX.into_iter().find(|shell| self == Self::Sh && !shell.keeps(name));
+        (!by.is_empty()).then_some(Reason::Kept { by, instead })
     }
 }
 

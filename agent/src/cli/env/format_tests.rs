@@ -64,9 +64,10 @@ fn names_that_a_reader_keeps_are_left_out_with_the_reader() {
         left_out.first().map(ToString::to_string).unwrap_or_default()
     };
     for (format, name, expected) in [
-        (Format::Sh, "UID", "bash, zsh keep this name for internal use"),
+        (Format::Sh, "UID", "bash, zsh keep this name for internal use; --format dash has it"),
         (Format::Sh, "USERNAME", "zsh keeps this name for internal use; --format bash has it"),
-        (Format::Sh, "BASHPID", "bash, mksh keep this name for internal use; --format zsh has it"),
+        (Format::Sh, "BASHPID", "bash, mksh keep this name for internal use; --format dash has it"),
+        (Format::Sh, "OPTIND", "bash, dash, mksh, zsh keep this name for internal use"),
         (Format::Zsh, "USERNAME", "zsh keeps this name for internal use"),
         (Format::Fish, "status", "fish keeps this name for internal use"),
         (Format::Tcsh, "HOST", "tcsh keeps this name for internal use"),

@@ -22,7 +22,7 @@ use format::LeftOut;
 /// These are what `coder exec` would add or change. The output holds values: send it where nobody else reads.
 ///
 /// A variable whose name the reader keeps for internal use, such as UID in bash, is left out with a warning. The format
-/// sh leaves out what any of bash, dash, mksh and zsh keeps; bash and zsh each leave out their own names alone.
+/// sh leaves out what any of bash, dash, mksh and zsh keeps; their own formats leave out their own names alone.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -60,6 +60,10 @@ pub(crate) enum Format {
     Sh,
     /// Exports for bash
     Bash,
+    /// Exports for dash
+    Dash,
+    /// Exports for mksh
+    Mksh,
     /// Exports for zsh
     Zsh,
     /// For fish's `source`

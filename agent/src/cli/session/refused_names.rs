@@ -12,7 +12,7 @@ const REFUSED: [(&[&str], &[&str]); 4] = [
     (&["dash", "sh", "ash"], &["OPTIND"]),
     (&["mksh", "lksh"], &["COLUMNS", "HISTSIZE", "LINENO", "LINES", "OPTIND", "SECONDS", "TMOUT"]),
     (&["bash", "rbash"], &["BASHOPTS", "BASH_COMPAT", "BASH_XTRACEFD", "SHELLOPTS"]),
-    (&["tcsh", "csh"], &["LSCOLORS", "LS_COLORS"]),
+    (&["tcsh", "csh"], &["LSCOLORS"]),
 ];
 
 /// Whether `shell` may refuse to start with a variable of this name.
