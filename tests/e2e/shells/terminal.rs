@@ -52,7 +52,7 @@ fn a_signal_request_is_refused_by_openssh_and_a_second_command_delivers_it() {
     }
     let Some(machine) = Machine::new(test, DEFINITION) else { return };
     let _agent = machine.world.agent();
-    let script = machine.world.env.write("signal.py", SIGNAL);
+    let script = machine.world.env.write("terminate.py", SIGNAL);
     let key = machine.world.env.home().join("id");
     for (with, name, expected) in [(With::Us, "ours", "alive 0\nTERM\n"), (With::OpenSshAlone, "plain", "TERM\n")] {
         let run = machine.world.env.program("/usr/bin/python3").arg(&script).arg(machine.port(with).to_string());

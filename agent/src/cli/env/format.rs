@@ -154,6 +154,10 @@ impl Format {
         if self == Self::Systemd && is_of_systemd(name) {
             by.push("systemd".to_owned());
         }
+        if matches!(self, Self::Fish | Self::Tcsh) && name == "OPTIND" {
+            // Each /bin/sh that is dash would end with an error from then on.
+            by.push("sh".to_owned());
+        }
         let instead = Shell::POSIX.into_iter().find(|shell| self == Self::Sh && !shell.keeps(name));
         (!by.is_empty()).then_some(Reason::Kept { by, instead })
     }

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use protocol::secret::Secret;
@@ -76,14 +76,16 @@ impl Prepared {
 
 /// Takes out what the login shell would not start with, and says what that was.
 fn leave_out_refused(variables: &mut Vec<Variable>, login: &Login) -> Vec<String> {
-    let is_refused = |it: &Variable| {
-        matches!(it.origin, Origin::Template | Origin::Secret) && refused_names::refuses(&login.shell, &it.name)
-    };
-    let refused = variables.extract_if(.., |it| is_refused(it));
-    let complaint = |it: Variable| {
-        format!("variable {} is left out: {} may not start with it", it.name.display(), login.shell.display())
-    };
-    refused.map(complaint).collect()
+    let mut complaints = Vec::new();
+    variables.retain(|it| {
+        let is_ours = matches!(it.origin, Origin::Template | Origin::Secret);
+        let refuser = refused_names::refuser(&login.shell, &it.name).filter(|_| is_ours);
+        let complaint =
+            |shell: &Path| format!("variable {} is left out: {} may not start with it", it.name.display(), shell.display());
+        complaints.extend(refuser.map(complaint));
+        refuser.is_none()
+    });
+    complaints
 }
 
 fn is_of_shells(name: &OsStr) -> bool {

@@ -15,11 +15,23 @@ const REFUSED: [(&[&str], &[&str]); 4] = [
     (&["tcsh", "csh"], &["LSCOLORS"]),
 ];
 
-/// Whether `shell` may refuse to start with a variable of this name.
-pub(super) fn refuses(shell: &Path, name: &OsStr) -> bool {
+/// Starts the login files of most shells, and half of what people type.
+const SH: &str = "/bin/sh";
+
+/// The shell that may not start with a variable of this name: the login shell, or `/bin/sh`.
+pub(super) fn refuser<'s>(shell: &'s Path, name: &OsStr) -> Option<&'s Path> {
+    let sh = Path::new(SH);
+    if refuses(shell, name) {
+        return Some(shell);
+    }
+    let real = std::fs::canonicalize(sh).unwrap_or_else(|_| sh.to_owned());
+    refuses(&real, name).then_some(sh)
+}
+
+fn refuses(shell: &Path, name: &OsStr) -> bool {
     let shell = shell.file_name().unwrap_or_default();
-    let names = REFUSED.iter().filter(|(shells, _)| shells.iter().any(|it| shell == *it)).flat_map(|(_, names)| *names);
-    names.into_iter().any(|it| name == *it)
+    let of_shell = REFUSED.iter().filter(|(shells, _)| shells.iter().any(|it| shell == *it));
+    of_shell.flat_map(|(_, names)| *names).any(|it| name == *it)
 }
 
 #[cfg(test)]
