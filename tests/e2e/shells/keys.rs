@@ -4,13 +4,13 @@ use std::fs;
 
 use tests::{Output, Run};
 
-use crate::ssh::world::World;
+use crate::ssh::logins::Logins;
 
-struct Keys(World);
+struct Keys(Logins);
 
 impl Keys {
     fn new(test: &str) -> Option<Self> {
-        World::new(test).map(Self)
+        Logins::new(test).map(Self)
     }
 
     /// Makes a key of this kind, and gives its public line.
@@ -88,7 +88,7 @@ fn a_key_that_no_line_explains_is_refused_unless_that_was_said() {
             let drop_in = drop_in.replace("\"$c\" session;", &format!("\"$c\" session{options};"));
             format!("AuthorizedKeysFile .ssh/elsewhere\n{drop_in}")
         };
-        let Some(world) = World::with(test, crate::ssh::world::EXTERNAL, elsewhere) else { return };
+        let Some(world) = Logins::with(test, crate::ssh::logins::EXTERNAL, elsewhere) else { return };
         let keys = Keys(world);
         let _agent = keys.0.agent();
         keys.0.account.write(".ssh/elsewhere", &format!("command=\"echo restricted\" {}\n", keys.0.account_key()));

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use tests::nasty::Seen;
 use tests::{LONG, Need, Run, Sshd, drop_in, requires, shipped, wait_until};
 
-use crate::ssh::world::World;
+use crate::ssh::logins::Logins;
 
 /// Login shells, by the paths that Debian gives them.
 pub(super) const SHELLS: [&str; 6] =
@@ -42,7 +42,7 @@ mount --bind "$FILES/motd.dynamic" /run/motd.dynamic
 mount --bind "$FILES/motd" /etc/motd"#;
 
 pub(super) struct Machine {
-    pub(super) world: World,
+    pub(super) world: Logins,
     sshds: [Sshd; 2],
     configs: [PathBuf; 2],
 }
@@ -60,7 +60,7 @@ impl Machine {
         if !requires(test, &NEEDS) || !requires(test, &Sshd::NEEDS) {
             return None;
         }
-        let world = World::of(test, definition)?;
+        let world = Logins::of(test, definition)?;
         write_files(&world);
         let start = |dir: &str, settings: &str, setup: &str| {
             let settings = format!("AcceptEnv LANG LC_*\nSubsystem sftp /usr/lib/openssh/sftp-server\n{settings}");
@@ -121,7 +121,7 @@ impl Machine {
     }
 }
 
-fn files(world: &World) -> PathBuf {
+fn files(world: &Logins) -> PathBuf {
     world.env.path("machine-files")
 }
 
@@ -131,7 +131,7 @@ fn documented_zsh_line() -> String {
     page.lines().find(|line| line.contains("/etc/profile.d/coder-agent.sh ] && . ")).expect("a line for zsh").to_owned()
 }
 
-fn write_files(world: &World) {
+fn write_files(world: &Logins) {
     fs::create_dir_all(files(world)).unwrap();
     let coder = world.env.path("bin/coder");
     let ours = ["profile.d/coder-agent.sh", "fish/coder-agent.fish", "csh/coder-agent.csh"]

@@ -66,7 +66,7 @@ fn no_name_of_a_shells_own_interrupts_it_or_costs_a_variable() {
     for name in names.iter().map(String::as_str).chain([LAST]) {
         let _ = writeln!(definition, "    \"{name}\": \"{VALUE}\"");
     }
-    let world = World::within(env, &definition);
+    let world = World::builder().within(env).with(&definition);
     let agent = world.agent().start().listening();
     let _ = agent.coder(["exec", "--wait", "1m", "true"]).run().success();
     for (shell, format, flags, _) in READERS {
