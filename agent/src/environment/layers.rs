@@ -88,7 +88,8 @@ impl Environment {
         // A process that we started passes ours on; that makes it nobody's choice.
         let ours = self.options.git_ssh_command.as_ref().map(|command| command.as_bytes());
         layers.retain(|layer| !(layer.name == GIT_SSH_COMMAND && Some(layer.value.bytes()) == ours));
-        let template: Vec<_> = self.secrets.template.iter().map(|variable| self.template(variable, caller, &layers)).collect();
+        let template: Vec<_> =
+            self.secrets.template.iter().map(|variable| self.template(variable, caller, &layers)).collect();
         let mut chosen = layers.iter().chain(&template).map(|layer| layer.name);
         let own_ssh = chosen.any(|name| name == GIT_SSH_COMMAND || name == "GIT_SSH");
         layers.extend(self.agent_own(own_ssh));
@@ -109,12 +110,7 @@ impl Environment {
 
     /// A variable of the template for one launch, which inherits `inherited`. A sensitive value is taken as it is: a password
     /// may hold a dollar sign.
-    fn template<'a>(
-        &self,
-        variable: &'a TemplateVariable,
-        caller: &Caller,
-        inherited: &[Layered<'_>],
-    ) -> Layered<'a> {
+    fn template<'a>(&self, variable: &'a TemplateVariable, caller: &Caller, inherited: &[Layered<'_>]) -> Layered<'a> {
         let TemplateVariable { name, value, sensitivity } = variable;
         let value = match sensitivity {
             Sensitivity::Sensitive => Value::Resting(value.expose()),

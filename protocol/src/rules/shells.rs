@@ -163,18 +163,8 @@ const MKSH: [&str; 22] = [
     "_",
 ];
 
-const TCSH: [&str; 10] = [
-    "GROUP",
-    "HOST",
-    "HOSTTYPE",
-    "LSCOLORS",
-    "MACHTYPE",
-    "OSTYPE",
-    "PWD",
-    "REMOTEHOST",
-    "SHLVL",
-    "VENDOR",
-];
+const TCSH: [&str; 10] =
+    ["GROUP", "HOST", "HOSTTYPE", "LSCOLORS", "MACHTYPE", "OSTYPE", "PWD", "REMOTEHOST", "SHLVL", "VENDOR"];
 
 const ZSH: [&str; 100] = [
     "ARGC",

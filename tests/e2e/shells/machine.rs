@@ -107,7 +107,10 @@ impl Machine {
     pub(super) fn chsh(&self, shell: &str) {
         // Other tests may hold the lock of the user database.
         wait_until(&format!("usermod to {shell}"), LONG, || {
-            let run = Command::new("/usr/sbin/usermod").args(["-s", shell, &self.world.account.name]).stderr(Stdio::null()).status();
+            let run = Command::new("/usr/sbin/usermod")
+                .args(["-s", shell, &self.world.account.name])
+                .stderr(Stdio::null())
+                .status();
             run.is_ok_and(|status| status.success())
         });
     }

@@ -88,7 +88,9 @@ fn no_name_of_a_shells_own_interrupts_it_or_costs_a_variable() {
     }
     let printed = agent.coder(["env", "USERNAME", "API_KEY_OF_NOBODY"]).run().exits(1);
     let _ = printed.complains("no variable API_KEY_OF_NOBODY is set");
-    let _ = agent.coder(["env", "USERNAME"]).run().success().complains(
-        "variable USERNAME is left out: zsh keeps this name for internal use; --format bash has it",
-    );
+    let _ = agent
+        .coder(["env", "USERNAME"])
+        .run()
+        .success()
+        .complains("variable USERNAME is left out: zsh keeps this name for internal use; --format bash has it");
 }

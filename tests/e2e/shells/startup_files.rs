@@ -10,7 +10,8 @@ const DEFINITION: &str = "owner: alice\nname: dev\nagent:\n  name: main\n  scrip
                           cron: '* * * * * *', script: echo $CODER_LAUNCH > ~/part && mv ~/part ~/of-cron }\n";
 
 /// What people have in there.
-const TMUX: &str = r#"[ -z "${IN_TMUX-}" ] && [ -n "${SSH_TTY-}" ] && IN_TMUX=1 exec sh -c 'printf %s "$API_KEY" > ~/in-tmux'"#;
+const TMUX: &str =
+    r#"[ -z "${IN_TMUX-}" ] && [ -n "${SSH_TTY-}" ] && IN_TMUX=1 exec sh -c 'printf %s "$API_KEY" > ~/in-tmux'"#;
 
 /// The line that the documentation shows.
 fn documented() -> String {

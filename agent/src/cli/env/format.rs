@@ -100,7 +100,9 @@ impl Format {
         let escaped = |value: &[u8]| Text::from(replace(value, |byte, _| self.escape(byte)));
         match self {
             // Nothing is special between single quotes, so only the quote itself leaves them.
-            Self::Sh | Self::Bash | Self::Dash | Self::Mksh | Self::Zsh => put("export ", "='", &escaped(value), b"'\n"),
+            Self::Sh | Self::Bash | Self::Dash | Self::Mksh | Self::Zsh => {
+                put("export ", "='", &escaped(value), b"'\n")
+            }
             Self::Fish => put("set -gx ", " '", &escaped(value), b"'\n"),
             Self::Tcsh => put("setenv ", " '", &escaped(value), b"';\n"),
             Self::Dotenv => put("", "=", &Text::from(dotenv::quoted(variable)?), b"\n"),

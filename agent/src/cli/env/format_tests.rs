@@ -75,7 +75,8 @@ fn names_that_a_reader_keeps_are_left_out_with_the_reader() {
     ] {
         assert_eq!(told(format, name), format!("variable {name} is left out: {expected}"), "{format:?}");
     }
-    for (format, name) in [(Format::Bash, "USERNAME"), (Format::Json, "UID"), (Format::Dotenv, "UID"), (Format::Sh, "Uid")]
+    for (format, name) in
+        [(Format::Bash, "USERNAME"), (Format::Json, "UID"), (Format::Dotenv, "UID"), (Format::Sh, "Uid")]
     {
         assert_eq!(told(format, name), "", "{format:?}");
     }

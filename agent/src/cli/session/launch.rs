@@ -80,8 +80,9 @@ fn leave_out_refused(variables: &mut Vec<Variable>, login: &Login) -> Vec<String
     variables.retain(|it| {
         let is_ours = matches!(it.origin, Origin::Template | Origin::Secret);
         let refuser = refused_names::refuser(&login.shell, &it.name).filter(|_| is_ours);
-        let complaint =
-            |shell: &Path| format!("variable {} is left out: {} may not start with it", it.name.display(), shell.display());
+        let complaint = |shell: &Path| {
+            format!("variable {} is left out: {} may not start with it", it.name.display(), shell.display())
+        };
         complaints.extend(refuser.map(complaint));
         refuser.is_none()
     });

@@ -242,15 +242,15 @@ mod tests {
 
     #[test]
     fn the_type_may_be_any_word_that_sshd_knows_for_it() {
-        for (kind, words) in [
-            ("ssh-rsa", &["ssh-rsa", "rsa-sha2-256", "rsa-sha2-512"][..]),
-            ("ssh-ed25519", &["ssh-ed25519"]),
-        ] {
+        for (kind, words) in
+            [("ssh-rsa", &["ssh-rsa", "rsa-sha2-256", "rsa-sha2-512"][..]), ("ssh-ed25519", &["ssh-ed25519"])]
+        {
             let (key, text) = made(kind, b"x");
             let encoded = text.split(' ').nth(1).unwrap();
             for word in words {
                 let line = format!("command=\"a\" {word}  {}\u{c}{}", &encoded[..8], &encoded[8..]);
-                let expected = Line::Key { key: key.clone(), command: Command::Only(b"a".to_vec()), is_authority: false };
+                let expected =
+                    Line::Key { key: key.clone(), command: Command::Only(b"a".to_vec()), is_authority: false };
                 assert_eq!(parsed(&line), [expected], "{line:?}");
             }
         }

@@ -80,11 +80,9 @@ fn a_line_that_cannot_be_read_may_be_a_restriction() {
     let (mine, other) = (text("ssh-ed25519", "mine"), text("ssh-ed25519", "other"));
     let info = format!("publickey {mine}\n");
     let unknown = |command: &str| with(command, &mine.replace("ssh-ed25519", "next-algorithm"));
-    for lines in [
-        vec![unknown("a")],
-        vec![unknown("a"), mine.clone()],
-        vec![format!("command=\"a {mine}"), mine.clone()],
-    ] {
+    for lines in
+        [vec![unknown("a")], vec![unknown("a"), mine.clone()], vec![format!("command=\"a {mine}"), mine.clone()]]
+    {
         assert_eq!(verdict(&info, &lines), "!", "{lines:?}");
     }
     // Of another key, or of nothing at all, it keeps nobody out who has a line of their own.
