@@ -101,7 +101,7 @@ impl Format {
         match self {
             // Nothing is special between single quotes, so only the quote itself leaves them.
             Self::Sh | Self::Bash | Self::Dash | Self::Mksh | Self::Zsh => {
-                put("export ", "='", &escaped(value), b"'\n")
+                put("export ", "='", &escaped(value), b"'\n");
             }
             Self::Fish => put("set -gx ", " '", &escaped(value), b"'\n"),
             Self::Tcsh => put("setenv ", " '", &escaped(value), b"';\n"),
