@@ -24,7 +24,6 @@ mod peers;
 mod pid1;
 mod server;
 mod sessions;
-mod shells;
 mod ssh;
 mod units;
 mod versions;
