@@ -63,7 +63,7 @@ impl TokenUses {
             tracing::warn!(count = unrecorded, "too many different uses of tokens to record; dropped some");
         }
         self.strangers.report();
-        if uses.is_empty() { Ok(()) } else { store.record_uses(uses).await }
+        if uses.is_empty() { Ok(()) } else { store.tokens().record_uses(uses).await }
     }
 }
 
@@ -76,7 +76,7 @@ pub async fn keep(store: Store, uses: &TokenUses, retention: Option<Duration>) {
             _ = flush.tick() => report(uses.flush(&store).await),
             _ = purge.tick() => {
                 let Some(retention) = retention else { continue };
-                report(store.purge_audit(retention).await.map(|purged| {
+                report(store.audit().purge(retention).await.map(|purged| {
                     if purged > 0 {
                         tracing::info!(purged, "purged old audit records");
                     }
@@ -111,7 +111,7 @@ mod tests {
         uses.note(&actor(2, 0), None);
         uses.flush(&store).await.unwrap();
         uses.flush(&store).await.unwrap();
-        let entries = store.audit_entries(10).await.unwrap();
+        let entries = store.audit().newest(10).await.unwrap();
         let mut counts: Vec<_> = entries.iter().map(|entry| entry.diff["requests"].as_u64().unwrap()).collect();
         counts.sort_unstable();
         assert_eq!(counts, [1, 50, 50]);

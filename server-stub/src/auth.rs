@@ -47,7 +47,7 @@ impl FromRequestParts<AppState> for User {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let session = match presented(parts) {
-            Some(token) => state.store.session(&token).await?,
+            Some(token) => state.store.tokens().session(&token).await?,
             None => None,
         };
         let Some(session) = session else {
@@ -84,7 +84,7 @@ impl FromRequestParts<AppState> for Agent {
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let token = presented(parts);
         let found = match token.as_ref().and_then(|token| token.expose_str().ok()) {
-            Some(token) => state.store.agent_by_token(token).await?,
+            Some(token) => state.store.agents().by_token(token).await?,
             None => None,
         };
         let Some(identity) = found else {

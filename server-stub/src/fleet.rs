@@ -91,7 +91,7 @@ impl Fleet {
             return Ok(());
         }
         let shown: Vec<_> = self.sessions().open.values().map(|open| open.token_hash).collect();
-        let lost = store.lost_tokens(&shown).await?;
+        let lost = store.agents().lost_tokens(&shown).await?;
         for open in self.sessions().open.values().filter(|open| lost.contains(&open.token_hash)) {
             open.revoked.cancel();
         }
@@ -104,7 +104,7 @@ impl Fleet {
             let alive = |open: &Open| open.is_agent && open.pulse.last_seen().elapsed() < SILENCE;
             sessions.open.iter().filter(|(_, open)| alive(open)).map(|((agent, _), _)| *agent).collect()
         };
-        if seen.is_empty() { Ok(()) } else { store.agents_seen(&Vec::from_iter(seen)).await }
+        if seen.is_empty() { Ok(()) } else { store.presence().seen(&Vec::from_iter(seen)).await }
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {

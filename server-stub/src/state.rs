@@ -59,8 +59,9 @@ pub struct AppState {
 impl AppState {
     /// The state of a server that has just started.
     pub async fn new(store: Store, settings: Settings) -> Result<Self, StoreError> {
+        store.secrets().record_policy(settings.file_policy()).await?;
         Ok(Self {
-            deployment_id: store.deployment_id().await?,
+            deployment_id: store.deployment_id(),
             limits: Arc::new(Limits::new(settings.rate_limit)),
             store,
             settings: Arc::new(settings),

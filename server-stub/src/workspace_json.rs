@@ -84,8 +84,8 @@ fn last_used(workspace: &Workspace) -> Timestamp {
 /// An agent with its scripts and log sources.
 pub async fn agent(store: &Store, agent: &Agent) -> Result<Value, StoreError> {
     let presence = agent.presence;
-    let scripts = store.scripts(agent.id).await?;
-    let sources: Vec<WorkspaceAgentLogSource> = store.log_sources(agent.id).await?;
+    let scripts = store.agents().scripts(agent.id).await?;
+    let sources: Vec<WorkspaceAgentLogSource> = store.logs().sources(agent.id).await?;
     let blocking = scripts.iter().any(|script| script.start_blocks_login);
     Ok(json!({
         "id": agent.id,

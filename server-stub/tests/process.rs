@@ -191,7 +191,7 @@ fn commands_beside_a_running_server() {
     let backup = dir.path().join("backup.db");
     let text = succeeds(run(&data, &["backup", backup.to_str().unwrap()]));
     assert!(text.contains("It holds no key"));
-    succeeds(run(&data, &["keys", "rotate"]));
+    succeeds(run(&data, &["keys", "rotate", "--forget"]));
     refused(&run(&data, &["restore", backup.to_str().unwrap()]), 1, &["is running", &pid]);
     assert_eq!(server.stop(), Some(0));
     refused(&run(&data, &["restore", backup.to_str().unwrap(), "--force"]), 1, &["needs encryption key"]);

@@ -18,7 +18,7 @@ pub struct AuditArgs {
 }
 
 pub(super) async fn run(store: &Store, args: &AuditArgs) -> Result<(), AdminError> {
-    let entries = store.audit_entries(args.limit).await?;
+    let entries = store.audit().newest(args.limit).await?;
     if args.json {
         return output::json(&entries);
     }

@@ -8,21 +8,28 @@ use crate::store::{DataDir, KeyId, Store};
 /// Manage encryption keys.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum KeysCommand {
-    /// Re-encrypt everything with a new key, also while the server runs, and drop the old key
+    /// Re-encrypt everything with a new key, also while the server runs
     ///
-    /// Backups made before need the old key: copy the key file first if you may want to restore one.
-    Rotate,
+    /// The old key stays in the key file, because backups made before need it. Delete it with --forget once you need none of them.
+    Rotate {
+        /// Also delete keys from the key file that nothing in this database needs any more
+        #[arg(long)]
+        forget: bool,
+    },
 }
 
 pub(super) async fn run(store: &Store, data_dir: &DataDir, command: KeysCommand) -> Result<(), AdminError> {
-    let KeysCommand::Rotate = command;
-    let rotated = store.rotate_keys(data_dir).await?;
+    let KeysCommand::Rotate { forget } = command;
+    let rotated = store.keys().rotate(data_dir, forget).await?;
     let dropped: Vec<String> = rotated.dropped.iter().map(KeyId::to_string).collect();
-    let dropped = dropped.join(", ");
     output::line(&format!("Key {} encrypts now; {} values re-encrypted.", rotated.active, rotated.values))?;
-    output::line(&format!(
-        "Key {dropped} is no longer in {}; backups made until now still need it, from your copy of the keys.",
-        store.keys().source()
-    ))?;
+    let (dropped, source) = (dropped.join(", "), store.keys().source());
+    output::line(&if forget {
+        format!(
+            "Key {dropped} is no longer in {source}; backups made until now still need it, from your copy of the keys."
+        )
+    } else {
+        format!("Key {dropped} stays in {source}, because backups made until now need it; --forget would delete it.")
+    })?;
     output::line("Copy the new keys to a safe place, and make a new backup.")
 }

@@ -25,7 +25,7 @@ pub(super) async fn run(args: &RestoreArgs, at: &StoreArgs, environment: Environ
     store::restore(&args.file, &data_dir, keys()?, args.force).await?;
     let store = Store::open(&data_dir, keys()?).await?;
     let target = args.file.display().to_string();
-    store.audit(Record::new(Actor::Administrator, "restore", "database").on(None, &target)).await?;
+    store.audit().write(Record::new(Actor::Administrator, "restore", "database").on(None, &target)).await?;
     store.close().await;
     output::line(&format!("Restored {} to {}.", args.file.display(), data_dir.path().display()))
 }

@@ -33,12 +33,12 @@ pub enum TokenCommand {
 pub(super) async fn run(store: &Store, command: TokenCommand) -> Result<(), AdminError> {
     match command {
         TokenCommand::Create { user, json } => {
-            let user = store.require_user(&user).await?;
-            show(&user.username, &store.create_token(&user).await?, json)
+            let user = store.users().require(&user).await?;
+            show(&user.username, &store.tokens().create(&user).await?, json)
         }
         TokenCommand::List { json } => list(store, json).await,
         TokenCommand::Revoke { id } => {
-            if store.revoke_token(&id, Actor::Administrator).await? {
+            if store.tokens().revoke(&id, Actor::Administrator).await? {
                 output::line(&format!("Revoked token {id}."))
             } else {
                 Err(AdminError::NoToken(id))
@@ -57,7 +57,7 @@ pub(super) fn show(username: &str, made: &NewToken, json: bool) -> Result<(), Ad
 }
 
 async fn list(store: &Store, json: bool) -> Result<(), AdminError> {
-    let tokens = store.tokens().await?;
+    let tokens = store.tokens().list().await?;
     if json {
         return output::json(&tokens);
     }

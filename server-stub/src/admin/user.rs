@@ -25,8 +25,8 @@ pub enum UserCommand {
 pub(super) async fn run(store: &Store, command: UserCommand, environment: Environment<'_>) -> Result<(), AdminError> {
     let UserCommand::Create { name, ssh_keygen_algorithm, json } = command;
     let algorithm = config::git_keys(ssh_keygen_algorithm, environment)?;
-    let user = store.create_user_with(&name, algorithm).await?;
-    let made = store.create_token(&user).await?;
+    let user = store.users().create_with(&name, algorithm).await?;
+    let made = store.tokens().create(&user).await?;
     super::token::show(&user.username, &made, json)?;
     if json { Ok(()) } else { output::line("\nIt is shown this once. Log in with: coder login URL") }
 }

@@ -36,7 +36,7 @@ impl DeliveryAudit {
         let writing = {
             let (deliveries, store) = (Arc::clone(self), store.clone());
             async move {
-                let written = store.audit(record).await;
+                let written = store.audit().write(record).await;
                 deliveries.failing.store(written.is_err(), Ordering::Relaxed);
                 written
             }

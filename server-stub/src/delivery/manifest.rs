@@ -132,6 +132,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::store::Generation;
 
     fn identity() -> AgentIdentity {
         AgentIdentity {
@@ -152,6 +153,7 @@ mod tests {
 
     fn sources(secrets: Vec<DeliveredSecret>) -> ManifestSources {
         ManifestSources {
+            generation: Generation { epoch: 1, number: 1 },
             directory: "~/project".into(),
             motd_path: "/etc/motd".into(),
             env: vec![("A".into(), Ok(Secret::new(b"$B".to_vec())))],

@@ -18,7 +18,7 @@ pub(super) async fn get(
     if !user.is(&name) {
         return Err(ApiError::not_found());
     }
-    let key = state.store.git_key(user.actor, user.session.user.id, state.settings.git_keys).await;
+    let key = state.store.git_keys().public(user.actor, user.session.user.id, state.settings.git_keys).await;
     key.map(Json).map_err(|error| failed(&error, "Internal error fetching the SSH key."))
 }
 
@@ -31,12 +31,12 @@ pub(super) async fn regenerate(
     if !user.is(&name) {
         return Err(ApiError::forbidden());
     }
-    let key = state.store.regenerate_git_key(user.actor, user.session.user.id, state.settings.git_keys).await;
+    let key = state.store.git_keys().regenerate(user.actor, user.session.user.id, state.settings.git_keys).await;
     key.map(Json).map_err(|error| failed(&error, "Internal error regenerating the SSH key."))
 }
 
 pub(super) async fn deliver(agent: Agent, State(state): State<AppState>) -> Result<Json<AgentGitSshKey>, ApiError> {
-    let key = state.store.deliver_git_key(agent.actor, agent.identity.owner_id, state.settings.git_keys).await;
+    let key = state.store.git_keys().deliver(agent.actor, agent.identity.owner_id, state.settings.git_keys).await;
     key.map(Json).map_err(|error| failed(&error, "Internal error fetching the SSH key."))
 }
 

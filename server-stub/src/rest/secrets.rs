@@ -68,7 +68,7 @@ impl Writing {
 }
 
 pub(super) async fn list(user: Reading, State(state): State<AppState>) -> Result<Json<Vec<UserSecret>>, ApiError> {
-    let secrets = state.store.secrets(user.id()).await;
+    let secrets = state.store.secrets().list(user.id()).await;
     secrets.map(Json).map_err(|error| ApiError::internal("Internal error listing secrets.", &error))
 }
 
@@ -77,7 +77,7 @@ pub(super) async fn get(
     Target((_, name)): Target<(String, String)>,
     State(state): State<AppState>,
 ) -> Result<Json<UserSecret>, ApiError> {
-    let found = state.store.secret(user.id(), &name).await;
+    let found = state.store.secrets().find(user.id(), &name).await;
     let found = found.map_err(|error| ApiError::internal("Internal error fetching secret.", &error))?;
     found.map(Json).ok_or_else(ApiError::not_found)
 }
@@ -88,7 +88,7 @@ pub(super) async fn create(
     JsonBody(request): JsonBody<CreateUserSecretRequest>,
 ) -> Result<(StatusCode, Json<UserSecret>), ApiError> {
     let (id, name) = (user.id(), request.name.clone());
-    let made = state.store.create_secret(user.0.actor, id, request, state.settings.file_policy()).await;
+    let made = state.store.secrets().create(user.0.actor, id, request, state.settings.file_policy()).await;
     let made = made.map_err(|error| refusal(error, "Internal error creating secret.").about(name))?;
     Ok((StatusCode::CREATED, Json(made)))
 }
@@ -100,7 +100,7 @@ pub(super) async fn update(
     JsonBody(request): JsonBody<UpdateUserSecretRequest>,
 ) -> Result<Json<UserSecret>, ApiError> {
     let id = user.id();
-    let changed = state.store.update_secret(user.0.actor, id, &name, request, state.settings.file_policy()).await;
+    let changed = state.store.secrets().update(user.0.actor, id, &name, request, state.settings.file_policy()).await;
     changed.map(Json).map_err(|error| refusal(error, "Internal error updating secret."))
 }
 
@@ -110,7 +110,7 @@ pub(super) async fn delete(
     State(state): State<AppState>,
 ) -> Result<StatusCode, ApiError> {
     let id = user.id();
-    let deleted = state.store.delete_secret(user.0.actor, id, &name).await;
+    let deleted = state.store.secrets().delete(user.0.actor, id, &name).await;
     deleted.map(|()| StatusCode::NO_CONTENT).map_err(|error| refusal(error, "Internal error deleting secret."))
 }
 
@@ -120,7 +120,7 @@ pub(super) async fn import(
     LargeJsonBody(request): LargeJsonBody<ImportUserSecretsRequest>,
 ) -> Result<(StatusCode, Json<Vec<UserSecret>>), ApiError> {
     let id = user.id();
-    let made = state.store.import_secrets(user.0.actor, id, request).await;
+    let made = state.store.secrets().import(user.0.actor, id, request).await;
     let made = made.map_err(|error| refusal(error, "Internal error importing secrets."))?;
     Ok((StatusCode::CREATED, Json(made)))
 }

@@ -13,7 +13,7 @@ use crate::state::AppState;
 
 /// Tells a client that logs in whether there is anybody to log in as.
 pub(super) async fn first(State(state): State<AppState>) -> Result<Json<Problem>, ApiError> {
-    if state.store.has_users().await? {
+    if state.store.users().any().await? {
         return Ok(Json(Problem::new("The initial user has already been created!")));
     }
     let problem = Problem::new("The initial user has not been created!").detail("Run: coder-server user create NAME");
@@ -26,6 +26,6 @@ pub(super) async fn get(user: User, Target(name): Target<String>) -> Result<Json
 
 /// Makes the presented token useless.
 pub(super) async fn logout(user: User, State(state): State<AppState>) -> Result<Json<Problem>, ApiError> {
-    state.store.revoke_token(&user.session.token_id, user.actor).await?;
+    state.store.tokens().revoke(&user.session.token_id, user.actor).await?;
     Ok(Json(Problem::new("Logged out!")))
 }

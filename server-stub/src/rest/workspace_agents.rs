@@ -36,7 +36,7 @@ pub(super) fn routes() -> Router<AppState> {
 }
 
 async fn own_agent(user: &User, state: &AppState, id: Uuid) -> Result<stored::Agent, ApiError> {
-    let workspace = workspaces::own(user, state.store.workspace_of_agent(id).await?)?;
+    let workspace = workspaces::own(user, state.store.workspaces().of_agent(id).await?)?;
     workspace.agents.into_iter().find(|agent| agent.id == id).ok_or_else(ApiError::not_found)
 }
 
@@ -80,7 +80,7 @@ async fn logs(
     let wanted = |_| ApiError::new(StatusCode::BAD_REQUEST, "Query parameter \"after\" must be the id of a log line.");
     let Query(After { after }) = after.map_err(wanted)?;
     own_agent(&user, &state, id).await?;
-    Ok(Json(state.store.logs(id, after).await?.iter().map(shapes::line).collect()))
+    Ok(Json(state.store.logs().lines(id, after).await?.iter().map(shapes::line).collect()))
 }
 
 async fn post_log_source(
@@ -92,7 +92,7 @@ async fn post_log_source(
         let detail = format!("An id, and at most {MAX_LABEL_BYTES} bytes of display_name and of icon.");
         return Err(ApiError::with(StatusCode::BAD_REQUEST, Problem::new("Not a log source.").detail(detail)));
     }
-    let source = state.store.post_log_source(agent.identity.id, request).await.map_err(refused)?;
+    let source = state.store.logs().post_source(agent.identity.id, request).await.map_err(refused)?;
     Ok((StatusCode::CREATED, Json(source)))
 }
 
@@ -146,7 +146,7 @@ async fn patch_logs(
         output: line.output,
     };
     let lines = request.logs.into_iter().map(line).collect();
-    if state.store.append_logs(agent.identity.id, request.log_source_id, lines).await.map_err(refused)? {
+    if state.store.logs().append(agent.identity.id, request.log_source_id, lines).await.map_err(refused)? {
         return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "Logs limit exceeded"));
     }
     Ok(Json(Problem::new("Agent logs sent successfully.")))

@@ -23,14 +23,14 @@ pub(super) fn routes() -> Router<AppState> {
 
 async fn list(user: User, State(state): State<AppState>) -> Result<Json<Value>, ApiError> {
     let mut workspaces = Vec::new();
-    for workspace in state.store.workspaces(Some(user.session.user.id)).await? {
+    for workspace in state.store.workspaces().of_owner(user.session.user.id).await? {
         workspaces.push(json::workspace(&state.store, &workspace).await?);
     }
     Ok(Json(json!({ "count": workspaces.len(), "workspaces": workspaces })))
 }
 
 async fn by_id(user: User, State(state): State<AppState>, Target(id): Target<Uuid>) -> Result<Json<Value>, ApiError> {
-    let found = state.store.workspace(id).await?;
+    let found = state.store.workspaces().find(id).await?;
     show(&user, &state, found).await
 }
 
@@ -42,7 +42,7 @@ async fn by_name(
     if !user.is(&owner) {
         return Err(ApiError::not_found());
     }
-    let found = state.store.workspace_named(&user.session.user.username, &name).await?;
+    let found = state.store.workspaces().named(&user.session.user.username, &name).await?;
     show(&user, &state, found).await
 }
 

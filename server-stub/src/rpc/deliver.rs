@@ -13,7 +13,7 @@ use crate::store::{StoreError, is_disk_full, now};
 
 /// The manifest of an agent, whose delivery is being audited.
 pub(super) async fn manifest(state: &AppState, agent: &Agent) -> Result<Manifest, Status> {
-    let sources = state.store.manifest_sources(&agent.identity).await.map_err(|error| failed(&error))?;
+    let sources = state.store.agents().manifest_sources(&agent.identity).await.map_err(|error| failed(&error))?;
     let Some(sources) = sources else {
         return Err(Status::new("the agent or its token does not exist any more"));
     };
@@ -46,12 +46,12 @@ async fn tell_left_out(state: &AppState, agent: &Agent, left_out: &[LeftOut]) ->
     for LeftOut { what, reason } in left_out {
         tracing::error!(agent = %agent.identity.path(), %what, %reason, "a value was not delivered");
         let diff = serde_json::json!({ "left_out": what, "reason": reason });
-        state.store.audit(record(agent).status(500).diff(diff)).await?;
+        state.store.audit().write(record(agent).status(500).diff(diff)).await?;
         // The reason names keys and tables, which are for the administrator.
         let output = format!("{what} was not delivered: the server cannot decrypt it; ask your administrator");
         lines.push(NewLine { created_at: now(), level: Level::Error.into(), output });
     }
-    state.store.append_server_log(agent.identity.id, lines).await
+    state.store.logs().append_from_server(agent.identity.id, lines).await
 }
 
 /// What an agent is told of a failure of the server. The log of the server has the whole chain.

@@ -99,7 +99,7 @@ async fn run(socket: WebSocket, agent: Agent, api_version: String, is_agent: boo
     let connected = async {
         // A session that ends sooner is written down at once: whoever waits for its end looks next.
         let _ = timeout(SETTLING, pulse.closed()).await;
-        if is_agent && let Err(error) = state.store.agent_connected(id, api_version).await {
+        if is_agent && let Err(error) = state.store.presence().connected(id, api_version).await {
             tracing::error!(error = &error as &dyn std::error::Error, "cannot record a connection");
         }
     };
@@ -114,7 +114,7 @@ async fn run(socket: WebSocket, agent: Agent, api_version: String, is_agent: boo
     // Dropping the session has told its driver to close it properly; this waits for that, within the driver's limit.
     pulse.closed().await;
     if watch.leave()
-        && let Err(error) = state.store.agent_disconnected(id).await
+        && let Err(error) = state.store.presence().disconnected(id).await
     {
         tracing::error!(error = &error as &dyn std::error::Error, "cannot record a disconnection");
     }

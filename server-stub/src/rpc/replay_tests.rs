@@ -9,9 +9,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message as Frame;
+use uuid::uuid;
 
 use super::testing::World;
-use crate::store::workspaces::testing::execute;
+use crate::store::testing::execute_with;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const COORDINATE: u32 = 19;
@@ -96,12 +97,10 @@ async fn the_boot_of_a_go_agent() {
     let capture = include_bytes!("../../../protocol/testdata/boot-srv-1.a2s.bin");
     let world = World::new(super::routes()).await;
     // The capture names the script and the log source of the server it was taken from.
-    for sql in [
-        "UPDATE scripts SET id = x'202122232425262728292a2b2c2d2e2f', log_source_id = x'303132333435363738393a3b3c3d3e3f'",
-        "UPDATE log_sources SET id = x'303132333435363738393a3b3c3d3e3f'",
-    ] {
-        execute(&world.state.store, sql).await;
-    }
+    let script = uuid!("20212223-2425-2627-2829-2a2b2c2d2e2f");
+    let source = uuid!("30313233-3435-3637-3839-3a3b3c3d3e3f");
+    execute_with(&world.state.store, "UPDATE scripts SET id = ?, log_source_id = ?", &[script, source]).await;
+    execute_with(&world.state.store, "UPDATE log_sources SET id = ?", &[source]).await;
     let token = [("Coder-Session-Token", world.token.as_str())];
     let (socket, _) = world.handshake("?role=agent&version=2.10", &token).await.unwrap();
     let mut replay = Replay { socket, received: Vec::new(), answers: BTreeMap::new() };
@@ -122,8 +121,9 @@ async fn the_boot_of_a_go_agent() {
         assert!(answer.data.starts_with(expected), "stream {stream}: {:02x?}", answer.data);
     }
     let store = &world.state.store;
-    assert_eq!(store.logs(world.agent.id, 0).await.unwrap().len(), 2);
-    assert!(store.scripts(world.agent.id).await.unwrap()[0].last.is_some());
-    let states: Vec<_> = store.lifecycle(world.agent.id).await.unwrap().into_iter().map(|(state, _)| state).collect();
+    assert_eq!(store.logs().lines(world.agent.id, 0).await.unwrap().len(), 2);
+    assert!(store.agents().scripts(world.agent.id).await.unwrap()[0].last.is_some());
+    let states: Vec<_> =
+        store.agents().lifecycle(world.agent.id).await.unwrap().into_iter().map(|(state, _)| state).collect();
     assert_eq!(states, [State::Starting, State::Ready, State::ShuttingDown, State::Off]);
 }

@@ -71,20 +71,20 @@ impl AgentService {
 
     async fn startup(&self, call: &mut Call) -> Result<(), Status> {
         let (echo, report): (Startup, _) = reports::startup(call.request().await?)?;
-        self.state.store.report_startup(self.agent.identity.id, report).await.map_err(|error| failed(&error))?;
+        self.state.store.reports().startup(self.agent.identity.id, report).await.map_err(|error| failed(&error))?;
         call.answer(&echo)
     }
 
     async fn lifecycle(&self, call: &mut Call) -> Result<(), Status> {
         let (echo, state, changed_at): (Lifecycle, _, _) = reports::lifecycle(call.request().await?)?;
         let id = self.agent.identity.id;
-        self.state.store.report_lifecycle(id, state, changed_at).await.map_err(|error| failed(&error))?;
+        self.state.store.reports().lifecycle(id, state, changed_at).await.map_err(|error| failed(&error))?;
         call.answer(&echo)
     }
 
     async fn logs(&self, call: &mut Call) -> Result<(), Status> {
         let (source, lines) = reports::logs(call.request().await?)?;
-        let kept = self.state.store.append_logs(self.agent.identity.id, source, lines).await;
+        let kept = self.state.store.logs().append(self.agent.identity.id, source, lines).await;
         let log_limit_exceeded = kept.map_err(|error| match error {
             LogError::Store(error) => failed(&error),
             refused => Status::new(refused.to_string()),
@@ -94,7 +94,7 @@ impl AgentService {
 
     async fn script_completed(&self, call: &mut Call) -> Result<(), Status> {
         let report = reports::timing(call.request().await?)?;
-        let kept = self.state.store.report_timing(self.agent.identity.id, report).await;
+        let kept = self.state.store.reports().timing(self.agent.identity.id, report).await;
         kept.map_err(|error| match error {
             ReportError::Store(error) => failed(&error),
             refused @ ReportError::UnknownScript(_) => Status::new(refused.to_string()),
@@ -104,13 +104,13 @@ impl AgentService {
 
     async fn metadata(&self, call: &mut Call) -> Result<(), Status> {
         let reports = reports::metadata(call.request().await?)?;
-        self.state.store.report_metadata(self.agent.identity.id, reports).await.map_err(|error| failed(&error))?;
+        self.state.store.reports().metadata(self.agent.identity.id, reports).await.map_err(|error| failed(&error))?;
         call.answer(&BatchUpdateMetadataResponse {})
     }
 
     async fn connection(&self, call: &mut Call) -> Result<(), Status> {
         let record = reports::connection(call.request().await?, &self.agent)?;
-        self.state.store.audit(record).await.map_err(|error| failed(&error))?;
+        self.state.store.audit().write(record).await.map_err(|error| failed(&error))?;
         call.answer(&Empty {})
     }
 }

@@ -56,7 +56,7 @@ impl World {
         };
         let state = AppState::new(store, settings).await.unwrap();
         let token = apply(&state, false).await.unwrap();
-        let agent = state.store.agent_by_token(&token).await.unwrap().unwrap();
+        let agent = state.store.agents().by_token(&token).await.unwrap().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let api = Router::new().nest("/api/v2", routes);
@@ -91,7 +91,7 @@ impl World {
 /// Applies the definition again; the new token, if there is one.
 pub(crate) async fn apply(state: &AppState, rotate: bool) -> Option<String> {
     let definitions = parse(DEFINITION).unwrap().into_iter().map(|workspace| Checked::new(workspace).unwrap());
-    let mut applied = state.store.apply_workspaces(definitions.collect(), rotate).await.unwrap();
+    let mut applied = state.store.workspaces().apply(definitions.collect(), rotate).await.unwrap();
     applied.remove(0).agents.remove(0).token.map(|token| token.expose_str().unwrap().to_owned())
 }
 

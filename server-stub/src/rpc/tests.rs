@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::routes;
 use super::testing::{World, apply};
-use crate::store::workspaces::testing::{execute, put_secret};
+use crate::store::testing::{execute, put_secret};
 use crate::store::workspaces::{Agent, Connection as Seen};
 
 /// Longest wait for what must happen; on a loaded machine nothing here takes a second.
@@ -36,7 +36,7 @@ async fn refused<Q: Message, R: Message + Default>(client: &Client, path: &str, 
 }
 
 async fn shown(world: &World) -> Agent {
-    world.state.store.workspace(world.agent.workspace_id).await.unwrap().unwrap().agents.remove(0)
+    world.state.store.workspaces().find(world.agent.workspace_id).await.unwrap().unwrap().agents.remove(0)
 }
 
 /// Waits for what another task does.

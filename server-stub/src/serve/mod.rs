@@ -195,7 +195,7 @@ impl Server {
 
     /// For whoever starts it for the first time: where things are, and what comes next.
     async fn welcome(&self, data_dir: &DataDir) -> Result<(), ServeError> {
-        if self.state.store.has_users().await? {
+        if self.state.store.users().any().await? {
             return Ok(());
         }
         let text = format!(

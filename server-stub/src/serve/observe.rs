@@ -107,7 +107,7 @@ async fn refused(
     };
     let record =
         Record::new(actor.clone(), action, resource).on(None, &about.unwrap_or_default()).status(status.as_u16());
-    if let Err(error) = state.store.audit(record).await {
+    if let Err(error) = state.store.audit().write(record).await {
         tracing::error!(error = &error as &dyn std::error::Error, "cannot audit a refused request");
     }
 }

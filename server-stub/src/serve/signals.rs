@@ -77,7 +77,7 @@ fn reload(store: &Store, identity: Option<&Arc<Identity>>) {
     }
     let source = store.keys().source();
     match store.keys().reread() {
-        Ok(()) => tracing::info!(%source, keys = store.keys().ids().len(), "reloaded the encryption keys"),
+        Ok(()) => tracing::info!(%source, keys = store.keys().held().len(), "reloaded the encryption keys"),
         Err(error) => {
             let error: &dyn std::error::Error = &error;
             tracing::error!(error, "cannot reload the encryption keys; keeping those in use");

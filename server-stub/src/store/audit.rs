@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use sqlx::Row;
 use uuid::Uuid;
 
-use super::{Doing, Store, StoreError, Writing, now, time};
+use super::engine::{Database, Writing, command, insert, query, row};
+use super::{Doing, StoreError, now};
 
 /// Rows that one purge deletes in a transaction, so that writers do not wait for a long one.
 const PURGE_BATCH: i64 = 1000;
@@ -146,87 +146,94 @@ pub struct Entry {
     pub diff: serde_json::Value,
 }
 
-/// Writes a record in the transaction of what it tells of: neither is kept without the other.
-pub async fn insert(writing: &mut Writing, record: Record) -> Result<(), StoreError> {
-    let now = writing.now();
-    sqlx::query(
-        "INSERT INTO audit (at, actor_kind, actor_id, actor_name, address, action, resource, resource_id, target, status, diff)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(now.as_microsecond())
-    .bind(record.actor.kind())
-    .bind(record.actor.id())
-    .bind(record.actor.name())
-    .bind(record.actor.address().map(|address| address.to_canonical().to_string()).unwrap_or_default())
-    .bind(record.action)
-    .bind(record.resource)
-    .bind(record.resource_id)
-    .bind(&record.target)
-    .bind(record.status)
-    .bind(record.diff.to_string())
-    .execute(writing.connection())
-    .await
-    .map(drop)
-    .doing("write an audit record")
+row! {
+    struct EntryRow {
+        at: Timestamp,
+        actor_kind: String,
+        actor_id: Option<Uuid>,
+        actor_name: String,
+        address: String,
+        action: String,
+        resource: String,
+        resource_id: Option<Uuid>,
+        target: String,
+        status: u16,
+        diff: String,
+    }
 }
 
-impl Store {
+impl From<EntryRow> for Entry {
+    fn from(row: EntryRow) -> Self {
+        Self {
+            time: row.at,
+            actor_kind: row.actor_kind,
+            actor_id: row.actor_id,
+            actor_name: row.actor_name,
+            address: row.address,
+            action: row.action,
+            resource: row.resource,
+            resource_id: row.resource_id,
+            target: row.target,
+            status: row.status,
+            diff: serde_json::from_str(&row.diff).unwrap_or_default(),
+        }
+    }
+}
+
+/// Writes a record in the transaction of what it tells of: neither is kept without the other.
+pub(super) async fn insert(writing: &mut Writing, record: Record) -> Result<(), StoreError> {
+    let address = record.actor.address().map(|address| address.to_canonical().to_string());
+    let insert = insert!("audit" {
+        at: writing.now(),
+        actor_kind: record.actor.kind(),
+        actor_id: record.actor.id(),
+        actor_name: record.actor.name(),
+        address: address.unwrap_or_default(),
+        action: record.action,
+        resource: record.resource,
+        resource_id: record.resource_id,
+        target: record.target,
+        status: record.status,
+        diff: record.diff.to_string(),
+    });
+    writing.sql.execute(insert).await.map(drop).doing("write an audit record")
+}
+
+/// The audit log.
+#[derive(Clone, Copy)]
+pub struct Audit<'a>(pub(super) &'a Database);
+
+impl Audit<'_> {
     /// Writes a record of something that changed nothing else.
-    pub async fn audit(&self, record: Record) -> Result<(), StoreError> {
-        self.write(move |writing| Box::pin(insert(writing, record))).await
+    pub async fn write(&self, record: Record) -> Result<(), StoreError> {
+        self.0.write(move |writing| Box::pin(insert(writing, record))).await
     }
 
     /// The newest records, oldest of them first.
-    pub async fn audit_entries(&self, limit: u32) -> Result<Vec<Entry>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT at, actor_kind, actor_id, actor_name, address, action, resource, resource_id, target, status, diff
-             FROM audit ORDER BY id DESC LIMIT ?",
-        )
-        .bind(limit)
-        .fetch_all(self.reader())
-        .await
-        .doing("read the audit log")?;
-        let entry = |row: &sqlx::sqlite::SqliteRow| Entry {
-            time: time(row.get(0)),
-            actor_kind: row.get(1),
-            actor_id: row.get(2),
-            actor_name: row.get(3),
-            address: row.get(4),
-            action: row.get(5),
-            resource: row.get(6),
-            resource_id: row.get(7),
-            target: row.get(8),
-            status: row.get(9),
-            diff: serde_json::from_str(row.get(10)).unwrap_or_default(),
-        };
-        Ok(rows.iter().rev().map(entry).collect())
+    pub async fn newest(&self, limit: u32) -> Result<Vec<Entry>, StoreError> {
+        let newest = query::<EntryRow>("SELECT {columns} FROM audit ORDER BY id DESC LIMIT ?").bind(limit);
+        let rows = self.0.all(newest).await.doing("read the audit log")?;
+        Ok(rows.into_iter().rev().map(Entry::from).collect())
     }
 
     /// Deletes the records that are older than `age`, a batch at a time, and tells how many they were.
-    pub async fn purge_audit(&self, age: std::time::Duration) -> Result<u64, StoreError> {
+    pub async fn purge(&self, age: std::time::Duration) -> Result<u64, StoreError> {
         let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
         let before = now().as_microsecond().saturating_sub(age);
         let mut purged = 0;
         loop {
-            let batch = self
-                .write(move |writing| {
-                    Box::pin(async move {
-                        sqlx::query("DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ? LIMIT ?)")
-                            .bind(before)
-                            .bind(PURGE_BATCH)
-                            .execute(writing.connection())
-                            .await
-                            .map(|done| done.rows_affected())
-                            .doing("purge the audit log")
-                    })
-                })
-                .await?;
+            let batch = self.0.write(move |writing| Box::pin(purge_batch(writing, before))).await?;
             purged += batch;
             if batch == 0 {
                 return Ok(purged);
             }
         }
     }
+}
+
+async fn purge_batch(writing: &mut Writing, before: i64) -> Result<u64, StoreError> {
+    let batch = command("DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ? LIMIT ?)");
+    writing.sql.execute(batch.bind(before).bind(PURGE_BATCH)).await.doing("purge the audit log")
 }
 
 #[cfg(test)]
@@ -242,13 +249,13 @@ mod tests {
         let actor = Actor::User { id: Uuid::from_u128(7), name: "alice".into(), address: Some([127, 0, 0, 1].into()) };
         for status in [201, 409] {
             let record = Record::new(actor.clone(), "create", "user_secret").on(None, "token").status(status);
-            store.audit(record).await.unwrap();
+            store.audit().write(record).await.unwrap();
         }
-        let entries = store.audit_entries(10).await.unwrap();
+        let entries = store.audit().newest(10).await.unwrap();
         assert_eq!(entries.iter().map(|entry| entry.status).collect::<Vec<_>>(), [201, 409]);
         assert_eq!((entries[0].address.as_str(), entries[0].target.as_str()), ("127.0.0.1", "token"));
-        assert_eq!(store.audit_entries(1).await.unwrap()[0].status, 409);
-        assert_eq!(store.purge_audit(Duration::from_hours(1)).await.unwrap(), 0);
-        assert_eq!(store.purge_audit(Duration::ZERO).await.unwrap(), 2);
+        assert_eq!(store.audit().newest(1).await.unwrap()[0].status, 409);
+        assert_eq!(store.audit().purge(Duration::from_hours(1)).await.unwrap(), 0);
+        assert_eq!(store.audit().purge(Duration::ZERO).await.unwrap(), 2);
     }
 }

@@ -4,8 +4,7 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
-/// `SQLITE_FULL`.
-const SQLITE_FULL: &str = "13";
+use super::engine::{DatabaseError, Fault};
 
 /// Whether `error`, or a source of it, says that the disk or the quota is full.
 #[must_use]
@@ -14,10 +13,9 @@ pub fn is_disk_full(error: &(dyn Error + 'static)) -> bool {
         if let Some(error) = error.downcast_ref::<io::Error>() {
             return matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
         }
-        let database = error.downcast_ref::<sqlx::Error>();
+        let database = error.downcast_ref::<DatabaseError>();
         // Everybody who waited for one commit gets the same error.
-        let database = database.or_else(|| error.downcast_ref::<Arc<sqlx::Error>>().map(AsRef::as_ref));
-        let code = database.and_then(|error| error.as_database_error()?.code());
-        code.is_some_and(|code| code == SQLITE_FULL)
+        let database = database.or_else(|| error.downcast_ref::<Arc<DatabaseError>>().map(AsRef::as_ref));
+        database.is_some_and(|error| error.fault() == Fault::Full)
     })
 }

@@ -1,184 +1,213 @@
-//! Everything the server knows, in one SQLite database: all SQL and all encryption at rest live here.
+//! Everything the server knows: one interface for each domain, over one database.
+//!
+//! - [`Users`], [`Tokens`], [`Secrets`], [`GitKeys`], [`Keys`], [`Audit`]
+//! - [`workspaces`]: [`Workspaces`], [`Agents`], [`Presence`], [`Logs`], [`Reports`]
+//!
+//! Each domain keeps its rules (caps, conflicts, shapes) in pure functions and its SQL in statements with typed rows. Nothing outside
+//! this module sees SQL, and nothing outside `engine` sees which database it is. `engine` says where to add a column, a table or an
+//! engine; all encryption at rest is in `keys`.
 
 pub mod audit;
 mod backup;
 mod data_dir;
 mod disk_full;
-mod error;
+mod engine;
+mod generations;
 mod git_keys;
-mod key;
-mod key_file;
-mod keyring;
-mod probe;
+mod keys;
+mod private_file;
 mod rotation;
-mod schema;
 mod secrets;
+mod servers;
+#[cfg(test)]
+mod several_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tokens;
 mod users;
 pub mod workspaces;
-mod writer;
 
 use std::fs::File;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use jiff::{Timestamp, Unit};
-use protocol::secret::Secret;
-use sqlx::sqlite::SqlitePoolOptions;
-use sqlx::{Connection, Row, SqliteConnection, SqlitePool};
+use uuid::Uuid;
 
+pub use audit::Audit;
 pub use backup::{BackupError, restore};
 pub use data_dir::{DataDir, DataDirError};
 pub use disk_full::is_disk_full;
-pub(crate) use error::Doing;
-pub use error::StoreError;
-pub use git_keys::{Algorithm, AlgorithmError, GitKeyError, PairError};
-pub(crate) use key::random;
-pub use key::{KEYS_VARIABLE, KeyError, KeyId, KeySource};
-pub use keyring::{Keyring, Place, Sealed};
-pub use rotation::{RotateError, Rotated};
-pub use secrets::{FilePaths, SecretError};
-pub use tokens::{NewToken, Session, TokenInfo, TokenUse};
-pub use users::UserError;
-pub use writer::Writing;
+pub use engine::{Change, ChangeStream, DatabaseError, DatabaseUrl, Fault, Role, StoreError};
+use engine::{Connection, Database, Doing, Location, command, query, row};
+pub use generations::Generation;
+pub use git_keys::{Algorithm, AlgorithmError, GitKeyError, GitKeys, PairError};
+pub use keys::{KEYS_VARIABLE, KeyError, KeyId, KeySource};
+pub use rotation::{Keys, RotateError, Rotated};
+pub use secrets::{FilePaths, SecretError, Secrets};
+pub use servers::Servers;
+pub use tokens::{NewToken, Session, TokenInfo, TokenUse, Tokens};
+pub use users::{UserError, Users};
+use workspaces::{Agents, Logs, Presence, Reports, Workspaces};
 
-/// Connections that read. Each is a thread of its own; two cores are busy long before four readers wait for the disk.
-const READERS: u32 = 4;
-/// Longest wait for a reader: as long as an agent waits for an answer, because ten thousand that boot together are to wait their turn,
-/// not to be refused. The library would warn of each wait of two seconds.
-const READER_TIMEOUT: Duration = Duration::from_mins(1);
+row! {
+    struct DeploymentRow { id: Uuid, epoch: i64 }
+}
 
 /// A handle on the database; clones share it.
 #[derive(Clone)]
 pub struct Store {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    path: PathBuf,
-    writer: writer::Writer,
-    readers: SqlitePool,
-    keys: Arc<Keyring>,
+    database: Database,
+    deployment_id: Uuid,
     // Released with the last handle: a restore replaces the file only when nothing has it open.
-    _lock: File,
+    _lock: Arc<File>,
 }
 
 impl Store {
-    /// Opens the database of a data directory: makes or migrates it, and checks that the keys it needs are there.
+    /// Opens the database of a data directory as its server does: creates or migrates it, and checks that the keys it needs are there.
     pub async fn open(data_dir: &DataDir, source: KeySource) -> Result<Self, StoreError> {
+        Self::open_as(Role::Server, data_dir, None, source).await
+    }
+
+    /// Opens the database at `url`, else the one in the data directory. Only a server creates and migrates it.
+    pub async fn open_as(
+        role: Role,
+        data_dir: &DataDir,
+        url: Option<&DatabaseUrl>,
+        source: KeySource,
+    ) -> Result<Self, StoreError> {
         let lock = data_dir.share()?.ok_or(StoreError::Restoring)?;
-        let path = data_dir.database();
-        let mut connection = schema::open(&path).await?;
-        let keys = Arc::new(open_keys(&mut connection, source).await?);
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(READER_TIMEOUT)
-            .acquire_slow_threshold(READER_TIMEOUT)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-            .connect_lazy_with(schema::options(&path).pragma("query_only", "ON"));
-        let writer = writer::Writer::start(path.clone(), connection, Arc::clone(&keys));
-        Ok(Self { inner: Arc::new(Inner { path, writer, readers, keys, _lock: lock }) })
+        let location =
+            url.map_or_else(|| Location::File(data_dir.database()), |url| Location::Url(Box::new(url.clone())));
+        let mut opened = engine::open(&location, role).await?;
+        opened.sql.begin().await.doing("begin a write")?;
+        let keys = rotation::load(&mut opened.sql, source).await?;
+        let deployment = deployment(&mut opened.sql).await?;
+        opened.sql.commit().await.doing("record the encryption key id")?;
+        Ok(Self { database: opened.start(keys, deployment.id), deployment_id: deployment.id, _lock: Arc::new(lock) })
     }
 
-    /// Carries out `work` in a transaction, and returns when that is on the disk. An error leaves no trace of the operation.
-    ///
-    /// Operations share transactions (see [`writer`]), so `work` must not wait for anything but its own statements.
-    pub async fn write<F, T, E>(&self, work: F) -> Result<T, E>
-    where
-        F: for<'t> FnOnce(&'t mut Writing) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
-        T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
-    {
-        self.inner.writer.write(work).await
-    }
-
-    /// Connections for reading; statements that write fail on them.
+    /// Users.
     #[must_use]
-    pub fn reader(&self) -> &SqlitePool {
-        &self.inner.readers
+    pub fn users(&self) -> Users<'_> {
+        Users(&self.database)
     }
 
-    /// Opens a sealed value. One that does not open must not hide the others: report it and go on.
-    pub fn unseal(&self, key: &KeyId, place: &Place, data: &[u8]) -> Result<Secret, StoreError> {
-        self.inner.keys.unseal(key, place, data).ok_or_else(|| StoreError::Undecryptable {
-            what: format!("{} {}", place.table, place.row),
-            key: key.clone(),
-        })
-    }
-
-    /// The keys of this process.
+    /// Session tokens.
     #[must_use]
-    pub fn keys(&self) -> &Keyring {
-        &self.inner.keys
+    pub fn tokens(&self) -> Tokens<'_> {
+        Tokens(&self.database)
     }
 
-    /// The database file.
+    /// User secrets.
     #[must_use]
-    pub fn path(&self) -> &std::path::Path {
-        &self.inner.path
+    pub fn secrets(&self) -> Secrets<'_> {
+        Secrets(&self.database)
+    }
+
+    /// SSH key pairs for git.
+    #[must_use]
+    pub fn git_keys(&self) -> GitKeys<'_> {
+        GitKeys(&self.database)
+    }
+
+    /// Workspaces and their definitions.
+    #[must_use]
+    pub fn workspaces(&self) -> Workspaces<'_> {
+        Workspaces(&self.database)
+    }
+
+    /// Agents: who they are and what they are given.
+    #[must_use]
+    pub fn agents(&self) -> Agents<'_> {
+        Agents(&self.database)
+    }
+
+    /// When agents were connected.
+    #[must_use]
+    pub fn presence(&self) -> Presence<'_> {
+        Presence(&self.database)
+    }
+
+    /// Log lines of agents.
+    #[must_use]
+    pub fn logs(&self) -> Logs<'_> {
+        Logs(&self.database)
+    }
+
+    /// What agents report of themselves.
+    #[must_use]
+    pub fn reports(&self) -> Reports<'_> {
+        Reports(&self.database)
+    }
+
+    /// The audit log.
+    #[must_use]
+    pub fn audit(&self) -> Audit<'_> {
+        Audit(&self.database)
+    }
+
+    /// Encryption keys.
+    #[must_use]
+    pub fn keys(&self) -> Keys<'_> {
+        Keys(&self.database)
+    }
+
+    /// The servers of the deployment.
+    #[must_use]
+    pub fn servers(&self) -> Servers<'_> {
+        Servers(&self.database)
+    }
+
+    /// Identifies the deployment, for as long as its database lives.
+    #[must_use]
+    pub fn deployment_id(&self) -> Uuid {
+        self.deployment_id
+    }
+
+    /// Changes that are committed from now on, by this process and by others: see [`Change`].
+    #[must_use]
+    pub fn changes(&self) -> ChangeStream {
+        self.database.changes()
+    }
+
+    /// Writes something that changes nothing, through to the disk: whether the database can be written.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        self.database
+            .write(|writing| {
+                Box::pin(async move {
+                    let nothing = command("UPDATE deployment SET id = id");
+                    writing.sql.execute(nothing).await.map(drop).doing("write to the database")
+                })
+            })
+            .await
     }
 
     /// Waits until nothing can be written any more: after [`Store::close`], or because the writer broke down.
     pub async fn ended(&self) {
-        self.inner.writer.ended().await;
+        self.database.ended().await;
     }
 
     /// Finishes waiting writes and closes the database.
     pub async fn close(&self) {
-        self.inner.writer.close().await;
-        self.inner.readers.close().await;
+        self.database.close().await;
     }
 }
 
-/// Loads the keys and checks them against those the database needs, before anything else is read or written.
-async fn open_keys(connection: &mut SqliteConnection, source: KeySource) -> Result<Keyring, StoreError> {
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.doing("read the encryption key ids")?;
-    let needed: Vec<(KeyId, bool)> = sqlx::query("SELECT id, active FROM encryption_keys")
-        .fetch_all(&mut *transaction)
-        .await
-        .doing("read the encryption key ids")?
-        .iter()
-        .map(|row| (KeyId::stored(row.get(0)), row.get(1)))
-        .collect();
-    // Only a database without keys may be given a new one: beside an old one it would hide that the right key is lost.
-    let keys = if needed.is_empty() { Keyring::load_or_create(source)? } else { Keyring::load(source)? };
-    for (id, _) in &needed {
-        keys.require(id)?;
+/// Identifies the deployment. Its first epoch begins with the first process that asks.
+async fn deployment(sql: &mut Connection) -> Result<DeploymentRow, StoreError> {
+    let deployment = query::<DeploymentRow>("SELECT {columns} FROM deployment");
+    let mut row = sql.one(deployment).await.doing("read the deployment id")?;
+    if row.epoch == 0 {
+        row.epoch = new_epoch()?;
+        let begin = command("UPDATE deployment SET epoch = ?").bind(row.epoch);
+        sql.execute(begin).await.doing("begin an epoch")?;
     }
-    let active = needed.into_iter().find_map(|(id, active)| active.then_some(id));
-    let ids = keys.ids();
-    // In a file the order means nothing, the database says which key encrypts; in the variable it is the first.
-    let first = match keys.source() {
-        KeySource::File(_) if active.is_some() => None,
-        _ => ids.first().filter(|first| active.as_ref() != Some(*first)),
-    };
-    if let Some(first) = first {
-        activate(&mut transaction, first).await?;
-        transaction.commit().await.doing("record the encryption key id")?;
-    }
-    Ok(keys)
+    Ok(row)
 }
 
-/// From the commit on, every process encrypts with `key`.
-async fn activate(connection: &mut SqliteConnection, key: &KeyId) -> Result<(), StoreError> {
-    let action = "switch the encryption key";
-    sqlx::query("UPDATE encryption_keys SET active = 0 WHERE active = 1")
-        .execute(&mut *connection)
-        .await
-        .doing(action)?;
-    sqlx::query("INSERT INTO encryption_keys VALUES (?, 1, ?) ON CONFLICT (id) DO UPDATE SET active = 1")
-        .bind(key.as_str())
-        .bind(now().as_microsecond())
-        .execute(connection)
-        .await
-        .map(drop)
-        .doing(action)
+/// A positive number that no former epoch had.
+fn new_epoch() -> Result<i64, KeyError> {
+    Ok(i64::from_be_bytes(keys::random()?) & i64::MAX | 1)
 }
 
 /// The time, in the resolution the database keeps.
@@ -187,6 +216,6 @@ pub(crate) fn now() -> Timestamp {
 }
 
 /// A stored time.
-pub(crate) fn time(microseconds: i64) -> Timestamp {
+fn time(microseconds: i64) -> Timestamp {
     Timestamp::from_microsecond(microseconds).unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -1,12 +1,30 @@
-//! A real database in a scratch directory.
+//! A real database in a scratch directory, or in a schema of its own.
+//!
+//! Tests run on SQLite, and once more on PostgreSQL if `CODER_TEST_DATABASE_URL` names a database for them.
 
+use std::path::PathBuf;
+
+use protocol::rest::CreateUserSecretRequest;
+use sqlx::{AssertSqlSafe, ConnectOptions as _};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::{DataDir, KeySource, Store};
+use super::audit::Actor;
+use super::engine::{Query, command};
+use super::{DataDir, DatabaseUrl, FilePaths, KeySource, Role, Store, StoreError};
 
 /// An empty store; the directory lives as long as the handle.
 pub(crate) async fn store() -> (TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    if let Ok(url) = std::env::var("CODER_TEST_DATABASE_URL") {
+        std::fs::write(url_file(&dir), new_schema(&url).await).unwrap();
+    }
+    let store = reopen(&dir).await;
+    (dir, store)
+}
+
+/// As [`store`], always on SQLite, for what only a file can show.
+pub(crate) async fn file_store() -> (TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let store = reopen(&dir).await;
     (dir, store)
@@ -15,10 +33,61 @@ pub(crate) async fn store() -> (TempDir, Store) {
 /// The store of a directory that may have one.
 pub(crate) async fn reopen(dir: &TempDir) -> Store {
     let data_dir = DataDir::open(dir.path()).unwrap();
-    Store::open(&data_dir, KeySource::File(data_dir.key_file())).await.unwrap()
+    let url = std::fs::read_to_string(url_file(dir)).ok().map(|url| DatabaseUrl::parse(&url.into()).unwrap());
+    let keys = KeySource::File(data_dir.key_file());
+    Store::open_as(Role::Server, &data_dir, url.as_ref(), keys).await.unwrap()
+}
+
+/// Whether the store of a directory is one of PostgreSQL.
+pub(crate) fn is_postgres(dir: &TempDir) -> bool {
+    url_file(dir).exists()
+}
+
+fn url_file(dir: &TempDir) -> PathBuf {
+    dir.path().join("database-url")
+}
+
+/// The URL of a new schema.
+async fn new_schema(url: &str) -> String {
+    let name = format!("test_{}", Uuid::new_v4().simple());
+    let mut connection = DatabaseUrl::parse(&url.to_owned().into()).unwrap().options().connect().await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(format!("CREATE SCHEMA {name}"))).execute(&mut connection).await.unwrap();
+    format!("{url}{}options=-csearch_path%3D{name}", if url.contains('?') { '&' } else { '?' })
 }
 
 /// A new user.
 pub(crate) async fn user(store: &Store, name: &str) -> Uuid {
-    store.create_user(name).await.unwrap().id
+    store.users().create(name).await.unwrap().id
+}
+
+/// A statement behind the back of the store: what someone who can write the database might do.
+pub(crate) async fn execute(store: &Store, sql: &'static str) {
+    run(store, command(sql)).await;
+}
+
+/// As [`execute`], with ids.
+pub(crate) async fn execute_with(store: &Store, sql: &'static str, ids: &[Uuid]) {
+    run(store, ids.iter().fold(command(sql), |command, id| command.bind(*id))).await;
+}
+
+/// As [`execute`], with values.
+pub(in crate::store) async fn run(store: &Store, command: Query<()>) {
+    let ran: Result<u64, StoreError> = store
+        .database
+        .write(move |writing| Box::pin(async move { Ok(writing.sql.execute(command).await.unwrap()) }))
+        .await;
+    ran.unwrap();
+}
+
+/// A secret with the value `value of NAME`.
+pub(crate) async fn put_secret(store: &Store, user: Uuid, name: &str, env_name: &str, file_path: &str, enabled: bool) {
+    let request = CreateUserSecretRequest {
+        name: name.into(),
+        value: format!("value of {name}").into(),
+        env_name: env_name.into(),
+        file_path: file_path.into(),
+        enabled: Some(enabled),
+        ..CreateUserSecretRequest::default()
+    };
+    store.secrets().create(Actor::Administrator, user, request, FilePaths::Allowed).await.unwrap();
 }

@@ -8,13 +8,13 @@ use protocol::rest::User;
 use protocol::secret::Secret;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
 use super::audit::{self, Actor, Record};
-use super::{Doing, Store, StoreError, random, time};
+use super::engine::{Database, Writing, command, insert, query, row};
+use super::keys::random;
+use super::{Doing, StoreError};
 
 /// Characters of a token's public id: 50 random bits of it.
 const ID_LENGTH: usize = 10;
@@ -68,122 +68,125 @@ pub struct TokenUse {
     pub requests: u64,
 }
 
-impl Store {
+row! {
+    struct SessionRow {
+        secret_hash: Vec<u8> = "t.secret_hash",
+        user_id: Uuid = "u.id",
+        username: String = "u.username",
+        created_at: Timestamp = "u.created_at",
+    }
+}
+
+row! {
+    struct TokenRow {
+        id: String = "t.id",
+        username: String = "u.username",
+        created_at: Timestamp = "t.created_at",
+        last_used_at: Option<Timestamp> = "t.last_used_at",
+        last_used_from: Option<String> = "t.last_used_from",
+    }
+}
+
+row! {
+    struct RevokedRow { user_id: Uuid }
+}
+
+/// Session tokens.
+#[derive(Clone, Copy)]
+pub struct Tokens<'a>(pub(super) &'a Database);
+
+impl Tokens<'_> {
     /// Makes a token for a user.
-    pub async fn create_token(&self, user: &User) -> Result<NewToken, StoreError> {
+    pub async fn create(&self, user: &User) -> Result<NewToken, StoreError> {
         let (id, secret) = (token_id()?, token_secret()?);
         let hash = hash(&secret);
         let token = NewToken { id: id.clone(), token: Secret::new([id.as_bytes(), b"-", secret.expose()].concat()) };
         let (user_id, username) = (user.id, user.username.clone());
-        self.write(move |writing| {
-            Box::pin(async move {
-                let now = writing.now().as_microsecond();
-                sqlx::query("INSERT INTO session_tokens (id, user_id, secret_hash, created_at) VALUES (?, ?, ?, ?)")
-                    .bind(&id)
-                    .bind(user_id)
-                    .bind(hash.as_slice())
-                    .bind(now)
-                    .execute(writing.connection())
-                    .await
-                    .doing("create the token")?;
-                let target = format!("{username} {id}");
-                audit::insert(
-                    writing,
-                    Record::new(Actor::Administrator, "create", "session_token").on(user_id, &target),
-                )
-                .await
+        self.0
+            .write(move |writing| {
+                Box::pin(async move {
+                    let now = writing.now();
+                    let insert =
+                        insert!("session_tokens" { id: &id, user_id: user_id, secret_hash: hash, created_at: now });
+                    writing.sql.execute(insert).await.doing("create the token")?;
+                    let record = Record::new(Actor::Administrator, "create", "session_token");
+                    audit::insert(writing, record.on(user_id, &format!("{username} {id}"))).await
+                })
             })
-        })
-        .await?;
+            .await?;
         Ok(token)
     }
 
     /// Whose session token this is, if it is one.
     pub async fn session(&self, token: &Secret) -> Result<Option<Session>, StoreError> {
         let Some((id, secret)) = split(token) else { return Ok(None) };
-        let found = sqlx::query(
-            "SELECT t.secret_hash, u.id, u.username, u.created_at
-             FROM session_tokens t JOIN users u ON u.id = t.user_id WHERE t.id = ?",
-        )
-        .bind(id)
-        .fetch_optional(self.reader())
-        .await
-        .doing("look up the session token")?;
-        let session = |row: SqliteRow| {
-            let stored: &[u8] = row.get(0);
-            bool::from(stored.ct_eq(&Sha256::digest(secret))).then(|| Session {
-                user: User {
-                    id: row.get(1),
-                    username: row.get(2),
-                    created_at: time(row.get(3)),
-                    status: "active".into(),
-                },
-                token_id: id.to_owned(),
-            })
+        let find = query::<SessionRow>(
+            "SELECT {columns} FROM session_tokens t JOIN users u ON u.id = t.user_id WHERE t.id = ?",
+        );
+        let found = self.0.optional(find.bind(id)).await.doing("look up the session token")?;
+        let session = |row: SessionRow| {
+            let (id, user_id) = (id.to_owned(), row.user_id);
+            let user =
+                User { id: user_id, username: row.username, created_at: row.created_at, status: "active".into() };
+            bool::from(row.secret_hash.ct_eq(&Sha256::digest(secret))).then_some(Session { user, token_id: id })
         };
         Ok(found.and_then(session))
     }
 
     /// All tokens, by user and age.
-    pub async fn tokens(&self) -> Result<Vec<TokenInfo>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT t.id, u.username, t.created_at, t.last_used_at, t.last_used_from
-             FROM session_tokens t JOIN users u ON u.id = t.user_id ORDER BY u.username, t.created_at",
-        )
-        .fetch_all(self.reader())
-        .await
-        .doing("list the tokens")?;
-        let info = |row: &SqliteRow| TokenInfo {
-            id: row.get(0),
-            username: row.get(1),
-            created_at: time(row.get(2)),
-            last_used_at: row.get::<Option<i64>, _>(3).map(time),
-            last_used_from: row.get(4),
+    pub async fn list(&self) -> Result<Vec<TokenInfo>, StoreError> {
+        let rows = self.0.all(query::<TokenRow>(
+            "SELECT {columns} FROM session_tokens t JOIN users u ON u.id = t.user_id \
+             ORDER BY {fold u.username}, t.created_at",
+        ));
+        let info = |row: TokenRow| TokenInfo {
+            id: row.id,
+            username: row.username,
+            created_at: row.created_at,
+            last_used_at: row.last_used_at,
+            last_used_from: row.last_used_from,
         };
-        Ok(rows.iter().map(info).collect())
+        Ok(rows.await.doing("list the tokens")?.into_iter().map(info).collect())
     }
 
     /// Makes a token useless at once; false when there is none of that id.
-    pub async fn revoke_token(&self, id: &str, actor: Actor) -> Result<bool, StoreError> {
+    pub async fn revoke(&self, id: &str, actor: Actor) -> Result<bool, StoreError> {
         let id = id.to_owned();
-        self.write(move |writing| {
-            Box::pin(async move {
-                let user = sqlx::query("DELETE FROM session_tokens WHERE id = ? RETURNING user_id")
-                    .bind(&id)
-                    .fetch_optional(writing.connection())
-                    .await
-                    .doing("revoke the token")?;
-                let Some(user) = user.map(|row| row.get::<Uuid, _>(0)) else { return Ok(false) };
-                audit::insert(writing, Record::new(actor, "delete", "session_token").on(user, &id)).await?;
-                Ok(true)
+        self.0
+            .write(move |writing| {
+                Box::pin(async move {
+                    let delete = query::<RevokedRow>("DELETE FROM session_tokens WHERE id = ? RETURNING {columns}");
+                    let revoked = writing.sql.optional(delete.bind(&id)).await.doing("revoke the token")?;
+                    let Some(RevokedRow { user_id }) = revoked else { return Ok(false) };
+                    audit::insert(writing, Record::new(actor, "delete", "session_token").on(user_id, &id)).await?;
+                    Ok(true)
+                })
             })
-        })
-        .await
+            .await
     }
 
     /// Records uses, all in one transaction.
     pub async fn record_uses(&self, uses: Vec<TokenUse>) -> Result<(), StoreError> {
-        self.write(move |writing| {
-            Box::pin(async move {
-                for used in uses {
-                    record_use(writing, used).await?;
-                }
-                Ok(())
+        self.0
+            .write(move |writing| {
+                Box::pin(async move {
+                    for used in uses {
+                        record_use(writing, used).await?;
+                    }
+                    Ok(())
+                })
             })
-        })
-        .await
+            .await
     }
 }
 
-async fn record_use(writing: &mut super::Writing, used: TokenUse) -> Result<(), StoreError> {
+async fn record_use(writing: &mut Writing, used: TokenUse) -> Result<(), StoreError> {
     if let Some(id) = &used.token_id {
-        sqlx::query("UPDATE session_tokens SET last_used_at = ?, last_used_from = ? WHERE id = ?")
-            .bind(used.last.as_microsecond())
+        let update = command("UPDATE session_tokens SET last_used_at = ?, last_used_from = ? WHERE id = ?")
+            .bind(used.last)
             .bind(used.actor.address().map(|address: IpAddr| address.to_canonical().to_string()))
-            .bind(id)
-            .execute(writing.connection())
-            .await
-            .doing("record the use of a token")?;
+            .bind(id);
+        writing.sql.execute(update).await.doing("record the use of a token")?;
     }
     let resource = if used.token_id.is_some() { "session_token" } else { "agent_token" };
     let target = used.token_id.as_deref().unwrap_or(used.actor.name()).to_owned();
@@ -227,44 +230,44 @@ mod tests {
     #[tokio::test]
     async fn a_token_is_valid_until_revoked_and_never_stored() {
         let (dir, store) = testing::store().await;
-        let user = store.create_user("alice").await.unwrap();
-        let made = store.create_token(&user).await.unwrap();
-        let session = store.session(&made.token).await.unwrap().unwrap();
+        let user = store.users().create("alice").await.unwrap();
+        let made = store.tokens().create(&user).await.unwrap();
+        let session = store.tokens().session(&made.token).await.unwrap().unwrap();
         assert_eq!((session.user, &session.token_id), (user, &made.id));
         for file in std::fs::read_dir(dir.path()).unwrap() {
             let bytes = std::fs::read(file.unwrap().path()).unwrap();
             let secret = &made.token.expose()[ID_LENGTH + 1..];
             assert!(!bytes.windows(secret.len()).any(|window| window == secret));
         }
-        assert!(store.revoke_token(&made.id, Actor::Administrator).await.unwrap());
-        assert!(!store.revoke_token(&made.id, Actor::Administrator).await.unwrap());
-        assert!(store.session(&made.token).await.unwrap().is_none());
+        assert!(store.tokens().revoke(&made.id, Actor::Administrator).await.unwrap());
+        assert!(!store.tokens().revoke(&made.id, Actor::Administrator).await.unwrap());
+        assert!(store.tokens().session(&made.token).await.unwrap().is_none());
     }
 
     #[tokio::test]
     async fn a_token_with_another_secret_part_is_none() {
         let (_dir, store) = testing::store().await;
-        let user = store.create_user("alice").await.unwrap();
-        let made = store.create_token(&user).await.unwrap();
+        let user = store.users().create("alice").await.unwrap();
+        let made = store.tokens().create(&user).await.unwrap();
         let text = made.token.expose_str().unwrap();
         let last = if text.ends_with('0') { "1" } else { "0" };
         for bad in [format!("{}{last}", &text[..text.len() - 1]), made.id, String::new(), "-".into(), "x".repeat(75)] {
-            assert!(store.session(&bad.into()).await.unwrap().is_none());
+            assert!(store.tokens().session(&bad.into()).await.unwrap().is_none());
         }
     }
 
     #[tokio::test]
     async fn uses_are_recorded_with_time_and_place() {
         let (_dir, store) = testing::store().await;
-        let user = store.create_user("alice").await.unwrap();
-        let id = store.create_token(&user).await.unwrap().id;
+        let user = store.users().create("alice").await.unwrap();
+        let id = store.tokens().create(&user).await.unwrap().id;
         let address = Some(IpAddr::from([127, 0, 0, 1]));
         let actor = Actor::User { id: user.id, name: user.username, address };
         let last = super::super::now();
-        store.record_uses(vec![TokenUse { actor, token_id: Some(id), last, requests: 3 }]).await.unwrap();
-        let info = store.tokens().await.unwrap().remove(0);
+        store.tokens().record_uses(vec![TokenUse { actor, token_id: Some(id), last, requests: 3 }]).await.unwrap();
+        let info = store.tokens().list().await.unwrap().remove(0);
         assert_eq!((info.last_used_at, info.last_used_from.as_deref()), (Some(last), Some("127.0.0.1")));
-        let entry = store.audit_entries(1).await.unwrap().remove(0);
+        let entry = store.audit().newest(1).await.unwrap().remove(0);
         assert_eq!((entry.action.as_str(), entry.diff), ("use", serde_json::json!({ "requests": 3 })));
     }
 }

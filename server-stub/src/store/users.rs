@@ -1,13 +1,13 @@
 //! Users.
 
+use jiff::Timestamp;
 use protocol::rest::User;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
-use super::audit::{Actor, Record};
+use super::audit::{self, Actor, Record};
+use super::engine::{Database, Writing, insert, query, row};
 use super::git_keys::{self, Algorithm, GitKeyError};
-use super::{Doing, Store, StoreError, audit, time};
+use super::{Doing, StoreError};
 
 /// Longest user name, as in Coder.
 const MAX_NAME: usize = 32;
@@ -34,71 +34,70 @@ pub enum UserError {
     Store(#[from] StoreError),
 }
 
-impl Store {
+row! {
+    pub(super) struct UserRow { pub(super) id: Uuid, pub(super) username: String, created_at: Timestamp }
+}
+
+impl From<UserRow> for User {
+    fn from(row: UserRow) -> Self {
+        Self { id: row.id, username: row.username, created_at: row.created_at, status: "active".into() }
+    }
+}
+
+/// Users.
+#[derive(Clone, Copy)]
+pub struct Users<'a>(pub(super) &'a Database);
+
+impl Users<'_> {
     /// Makes a user, with a git key of the default algorithm.
-    pub async fn create_user(&self, name: &str) -> Result<User, UserError> {
-        self.create_user_with(name, Algorithm::default()).await
+    pub async fn create(&self, name: &str) -> Result<User, UserError> {
+        self.create_with(name, Algorithm::default()).await
     }
 
     /// Makes a user, with a git key of this algorithm.
-    pub async fn create_user_with(&self, name: &str, algorithm: Algorithm) -> Result<User, UserError> {
+    pub async fn create_with(&self, name: &str, algorithm: Algorithm) -> Result<User, UserError> {
         if !is_name(name) {
             return Err(UserError::Name(name.to_owned()));
         }
         let name = name.to_owned();
-        self.write(move |writing| {
-            Box::pin(async move {
-                let (id, now) = (Uuid::new_v4(), writing.now());
-                let made = sqlx::query("INSERT INTO users VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
-                    .bind(id)
-                    .bind(&name)
-                    .bind(now.as_microsecond())
-                    .execute(writing.connection())
-                    .await
-                    .doing("create the user")?;
-                if made.rows_affected() == 0 {
-                    return Err(UserError::Exists(name));
-                }
-                git_keys::insert(writing, id, algorithm).await.map_err(UserError::GitKey)?;
-                audit::insert(writing, Record::new(Actor::Administrator, "create", "user").on(id, &name)).await?;
-                Ok(User { id, username: name, created_at: now, status: "active".into() })
-            })
-        })
-        .await
+        self.0.write(move |writing| Box::pin(create(writing, name, algorithm))).await
     }
 
     /// The user of that id or name, whatever its letter case.
-    pub async fn user(&self, id_or_name: &str) -> Result<Option<User>, StoreError> {
-        let found = match Uuid::try_parse(id_or_name) {
-            Ok(id) => sqlx::query("SELECT id, username, created_at FROM users WHERE id = ?").bind(id),
-            Err(_) => {
-                sqlx::query("SELECT id, username, created_at FROM users WHERE username = ?").bind(id_or_name.to_owned())
-            }
+    pub async fn find(&self, id_or_name: &str) -> Result<Option<User>, StoreError> {
+        let find = match Uuid::try_parse(id_or_name) {
+            Ok(id) => query::<UserRow>("SELECT {columns} FROM users WHERE id = ?").bind(id),
+            Err(_) => named(id_or_name),
         };
-        let found = found.fetch_optional(self.reader()).await.doing("read the user")?;
-        Ok(found.map(|row| from_row(&row)))
+        Ok(self.0.optional(find).await.doing("read the user")?.map(User::from))
     }
 
-    /// As [`Store::user`], for a caller to whom an unknown one is an error.
-    pub async fn require_user(&self, id_or_name: &str) -> Result<User, UserError> {
-        self.user(id_or_name).await?.ok_or_else(|| UserError::Unknown(id_or_name.to_owned()))
+    /// As [`Users::find`], for a caller to whom an unknown one is an error.
+    pub async fn require(&self, id_or_name: &str) -> Result<User, UserError> {
+        self.find(id_or_name).await?.ok_or_else(|| UserError::Unknown(id_or_name.to_owned()))
     }
 
     /// Whether there is any user.
-    pub async fn has_users(&self) -> Result<bool, StoreError> {
-        let found = sqlx::query("SELECT EXISTS (SELECT 1 FROM users)").fetch_one(self.reader()).await;
-        found.map(|row| row.get(0)).doing("look for users")
-    }
-
-    /// Identifies the deployment, for as long as its database lives.
-    pub async fn deployment_id(&self) -> Result<Uuid, StoreError> {
-        let found = sqlx::query("SELECT id FROM deployment").fetch_one(self.reader()).await;
-        found.map(|row| row.get(0)).doing("read the deployment id")
+    pub async fn any(&self) -> Result<bool, StoreError> {
+        let found = self.0.optional(query::<UserRow>("SELECT {columns} FROM users LIMIT 1")).await;
+        found.map(|row| row.is_some()).doing("look for users")
     }
 }
 
-fn from_row(row: &SqliteRow) -> User {
-    User { id: row.get(0), username: row.get(1), created_at: time(row.get(2)), status: "active".into() }
+/// The user of that name, whatever its letter case.
+pub(super) fn named(name: &str) -> super::engine::Query<UserRow> {
+    query("SELECT {columns} FROM users WHERE {fold username} = {fold ?}").bind(name)
+}
+
+async fn create(writing: &mut Writing, name: String, algorithm: Algorithm) -> Result<User, UserError> {
+    let (id, now) = (Uuid::new_v4(), writing.now());
+    let insert = insert!("users" { id: id, username: &name, created_at: now } "ON CONFLICT DO NOTHING");
+    if writing.sql.execute(insert).await.doing("create the user")? == 0 {
+        return Err(UserError::Exists(name));
+    }
+    git_keys::insert(writing, id, algorithm).await.map_err(UserError::GitKey)?;
+    audit::insert(writing, Record::new(Actor::Administrator, "create", "user").on(id, &name)).await?;
+    Ok(User { id, username: name, created_at: now, status: "active".into() })
 }
 
 /// A name can be no UUID and not `me`, because both mean something else in a URL.
@@ -128,10 +127,10 @@ mod tests {
     #[tokio::test]
     async fn a_user_is_found_by_id_and_by_name_in_any_letter_case() {
         let (_dir, store) = testing::store().await;
-        let made = store.create_user("Alice").await.unwrap();
-        assert_eq!(store.user("aLICE").await.unwrap().unwrap(), made);
-        assert_eq!(store.user(&made.id.to_string()).await.unwrap().unwrap(), made);
-        assert_eq!(store.user("bob").await.unwrap(), None);
-        assert!(matches!(store.create_user("alice").await, Err(UserError::Exists(_))));
+        let made = store.users().create("Alice").await.unwrap();
+        assert_eq!(store.users().find("aLICE").await.unwrap().unwrap(), made);
+        assert_eq!(store.users().find(&made.id.to_string()).await.unwrap().unwrap(), made);
+        assert_eq!(store.users().find("bob").await.unwrap(), None);
+        assert!(matches!(store.users().create("alice").await, Err(UserError::Exists(_))));
     }
 }

@@ -43,7 +43,7 @@ struct Origin {
 pub(super) async fn run(store: &Store, files: &[PathBuf], json: bool, rotate_tokens: bool) -> Result<(), AdminError> {
     let (definitions, origins) = read_all(files)?;
     let applied =
-        store.apply_workspaces(definitions, rotate_tokens).await.map_err(|error| at_origin(error, &origins))?;
+        store.workspaces().apply(definitions, rotate_tokens).await.map_err(|error| at_origin(error, &origins))?;
     if json {
         return output::json(&json!({ "workspaces": applied.iter().map(as_json).collect::<Vec<_>>() }));
     }

@@ -63,7 +63,7 @@ pub(super) async fn run(store: &Store, command: WorkspaceCommand) -> Result<(), 
         WorkspaceCommand::Delete { workspace } => {
             let found = find(store, &workspace).await?;
             let path = path(&found);
-            store.delete_workspace(found.id, path.clone()).await?;
+            store.workspaces().delete(found.id, path.clone()).await?;
             output::line(&format!("Deleted workspace {path}."))
         }
     }
@@ -72,7 +72,7 @@ pub(super) async fn run(store: &Store, command: WorkspaceCommand) -> Result<(), 
 async fn find(store: &Store, named: &str) -> Result<Workspace, AdminError> {
     let missing = || AdminError::NoWorkspace(named.to_owned());
     let (owner, name) = named.split_once('/').ok_or_else(missing)?;
-    store.workspace_named(owner, name).await?.ok_or_else(missing)
+    store.workspaces().named(owner, name).await?.ok_or_else(missing)
 }
 
 fn path(workspace: &Workspace) -> String {
@@ -80,7 +80,7 @@ fn path(workspace: &Workspace) -> String {
 }
 
 async fn list(store: &Store, json: bool) -> Result<(), AdminError> {
-    let workspaces = store.workspaces(None).await?;
+    let workspaces = store.workspaces().list().await?;
     if json {
         let mut all = Vec::with_capacity(workspaces.len());
         for workspace in &workspaces {

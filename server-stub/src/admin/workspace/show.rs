@@ -30,16 +30,16 @@ struct Reports {
 
 impl Reports {
     async fn read(store: &Store, agent: Uuid) -> Result<Self, StoreError> {
-        let sources = store.log_sources(agent).await?;
+        let sources = store.logs().sources(agent).await?;
         let (mut lines, mut after) = (Vec::new(), 0);
         loop {
-            let more = store.logs(agent, after).await?;
+            let more = store.logs().lines(agent, after).await?;
             let Some(last) = more.last() else { break };
             after = last.id;
             lines.extend(more);
         }
         Ok(Self {
-            scripts: store.scripts(agent).await?,
+            scripts: store.agents().scripts(agent).await?,
             sources: sources.into_iter().map(|source| (source.id, source.display_name)).collect(),
             lines,
         })
@@ -84,12 +84,13 @@ async fn agent_json(store: &Store, agent: &Agent) -> Result<Value, AdminError> {
         shown
     };
     let mut shown = shapes::agent(store, agent).await?;
-    let lifecycle = store.lifecycle(agent.id).await?;
+    let lifecycle = store.agents().lifecycle(agent.id).await?;
     shown["lifecycle"] =
         lifecycle.iter().map(|(state, at)| json!({ "state": lifecycle_word(*state), "changed_at": at })).collect();
     shown["script_results"] = reports.scripts.iter().filter_map(script_json).collect();
     shown["metadata"] = metadata_json(store, agent.id).await?;
     shown["last_delivery"] = store
+        .agents()
         .last_delivery(agent.id)
         .await?
         .map(|delivery| json!({ "time": delivery.time, "address": delivery.address, "secrets": delivery.secrets }))
@@ -113,7 +114,7 @@ fn script_json(script: &Script) -> Option<Value> {
 }
 
 async fn metadata_json(store: &Store, agent: Uuid) -> Result<Value, AdminError> {
-    let items = store.metadata(agent).await?;
+    let items = store.agents().metadata(agent).await?;
     let item = |item: &crate::store::workspaces::Metadata| {
         json!({
             "key": item.key,
@@ -152,12 +153,12 @@ async fn agent_text(store: &Store, agent: &Agent) -> Result<(), AdminError> {
     if !agent.expanded_directory.is_empty() {
         output::line(&format!("directory  {}", output::printable(&agent.expanded_directory)))?;
     }
-    if let Some(delivery) = store.last_delivery(agent.id).await? {
+    if let Some(delivery) = store.agents().last_delivery(agent.id).await? {
         let (count, at) = (delivery.secrets, output::local(delivery.time));
         output::line(&format!("secrets    {count} delivered {at} to {}", delivery.address))?;
     }
     section("scripts", reports.scripts.iter().map(script_row).collect())?;
-    let metadata = store.metadata(agent.id).await?;
+    let metadata = store.agents().metadata(agent.id).await?;
     let value = |item: &crate::store::workspaces::Metadata| {
         let shown = if item.error.is_empty() { item.value.clone() } else { format!("error: {}", item.error) };
         let at = item.collected_at.map_or_else(|| "never collected".to_owned(), output::local);
@@ -201,7 +202,7 @@ fn connection_text(agent: &Agent) -> String {
 }
 
 async fn lifecycle_text(store: &Store, agent: &Agent) -> Result<String, AdminError> {
-    let history = store.lifecycle(agent.id).await?;
+    let history = store.agents().lifecycle(agent.id).await?;
     let since = history.last().map(|(_, at)| format!(" since {}", output::local(*at))).unwrap_or_default();
     let took =
         agent.started_at.zip(agent.ready_at).map(|(start, ready)| format!(", start took {}", span(start, ready)));

@@ -19,7 +19,7 @@ async fn the_manifest_is_delivered_and_the_delivery_audited() {
     world.state.sessions.close();
     drop(session);
     timeout(PATIENCE, world.state.sessions.wait()).await.unwrap();
-    let audit = world.state.store.audit_entries(10).await.unwrap();
+    let audit = world.state.store.audit().newest(10).await.unwrap();
     let delivery = audit.iter().find(|entry| entry.action == "deliver").unwrap();
     assert_eq!((delivery.actor_kind.as_str(), delivery.actor_name.as_str()), ("agent", "alice/dev/main"));
     assert_eq!((delivery.target.as_str(), delivery.address.as_str()), ("alice", "127.0.0.1"));
@@ -51,12 +51,16 @@ async fn a_value_that_does_not_decrypt_is_told_and_the_others_arrive() {
     for name in ["good", "spoilt"] {
         put_secret(store, world.agent.owner_id, name, &name.to_uppercase(), "", true).await;
     }
-    execute(store, "UPDATE user_secrets SET value = zeroblob(40) WHERE name = 'spoilt'").await;
+    execute(
+        store,
+        "UPDATE user_secrets SET value = (SELECT value FROM user_secrets WHERE name = 'good') WHERE name = 'spoilt'",
+    )
+    .await;
     let manifest: Manifest = client.call(path::GET_MANIFEST, &GetManifestRequest {}).await.unwrap();
     assert_eq!(manifest.secrets.iter().map(|secret| secret.env_name.as_str()).collect::<Vec<_>>(), ["GOOD"]);
-    let log = store.logs(world.agent.id, 0).await.unwrap();
+    let log = store.logs().lines(world.agent.id, 0).await.unwrap();
     assert!(log[0].output.starts_with("secret spoilt was not delivered"), "{log:?}");
-    let audit = store.audit_entries(10).await.unwrap();
+    let audit = store.audit().newest(10).await.unwrap();
     assert!(audit.iter().any(|entry| entry.status == 500 && entry.diff["left_out"] == "secret spoilt"));
 }
 
@@ -88,7 +92,7 @@ async fn lifecycle_states_are_echoed_and_kept_in_order() {
         let request = UpdateLifecycleRequest { lifecycle: Some(lifecycle) };
         assert_eq!(client.call::<_, Lifecycle>(path::UPDATE_LIFECYCLE, &request).await.unwrap(), lifecycle);
     }
-    let history = world.state.store.lifecycle(world.agent.id).await.unwrap();
+    let history = world.state.store.agents().lifecycle(world.agent.id).await.unwrap();
     let states: Vec<_> = history.iter().map(|(state, at)| (*state, at.as_second())).collect();
     assert_eq!(states, [(lifecycle::State::Starting, 10), (lifecycle::State::Ready, 20)]);
     let unspecified = UpdateLifecycleRequest { lifecycle: Some(Lifecycle::default()) };
@@ -98,7 +102,7 @@ async fn lifecycle_states_are_echoed_and_kept_in_order() {
 #[tokio::test]
 async fn log_lines_are_kept_until_the_limit() {
     let (world, _session, client) = world().await;
-    let source = world.state.store.scripts(world.agent.id).await.unwrap()[0].log_source_id;
+    let source = world.state.store.agents().scripts(world.agent.id).await.unwrap()[0].log_source_id;
     let line =
         |output: &str, level: log::Level| Log { created_at: Some(at(1)), output: output.into(), level: level.into() };
     let send = async |source: &[u8], logs: Vec<Log>| {
@@ -108,7 +112,7 @@ async fn log_lines_are_kept_until_the_limit() {
     let lines = vec![line("one", log::Level::Error), line("two", log::Level::Unspecified)];
     assert!(!send(source.as_bytes(), lines).await.unwrap().log_limit_exceeded);
     assert!(!send(&[0; 16], vec![line("three", log::Level::Info)]).await.unwrap().log_limit_exceeded);
-    let kept = world.state.store.logs(world.agent.id, 0).await.unwrap();
+    let kept = world.state.store.logs().lines(world.agent.id, 0).await.unwrap();
     let kept: Vec<_> = kept.iter().map(|line| (line.output.as_str(), line.level)).collect();
     assert_eq!(kept, [("one", 5), ("two", 3), ("three", 3)]);
     assert!(send(Uuid::new_v4().as_bytes(), vec![line("x", log::Level::Info)]).await.is_err());
@@ -121,7 +125,7 @@ async fn log_lines_are_kept_until_the_limit() {
 async fn script_results_and_metadata_are_kept() {
     let (world, _session, client) = world().await;
     let store = &world.state.store;
-    let script = store.scripts(world.agent.id).await.unwrap()[0].id;
+    let script = store.agents().scripts(world.agent.id).await.unwrap()[0].id;
     let timing = |start, end| WorkspaceAgentScriptCompletedRequest {
         timing: Some(Timing {
             script_id: script.as_bytes().to_vec(),
@@ -134,7 +138,7 @@ async fn script_results_and_metadata_are_kept() {
     };
     client.call::<_, Done>(path::SCRIPT_COMPLETED, &timing(1, 2)).await.unwrap();
     refused::<_, Done>(&client, path::SCRIPT_COMPLETED, &timing(2, 1)).await;
-    assert_eq!(store.scripts(world.agent.id).await.unwrap()[0].last.unwrap().exit_code, 3);
+    assert_eq!(store.agents().scripts(world.agent.id).await.unwrap()[0].last.unwrap().exit_code, 3);
 
     let result = |key: &str, value: String| Metadata {
         key: key.into(),
@@ -144,7 +148,7 @@ async fn script_results_and_metadata_are_kept() {
     let long = format!("  {}é  ", "x".repeat(2047));
     let request = report(vec![result("disk", long)]);
     client.call::<_, BatchUpdateMetadataResponse>(path::BATCH_UPDATE_METADATA, &request).await.unwrap();
-    assert_eq!(store.metadata(world.agent.id).await.unwrap()[0].value, "x".repeat(2047));
+    assert_eq!(store.agents().metadata(world.agent.id).await.unwrap()[0].value, "x".repeat(2047));
     let request = report(vec![result(&"k".repeat(6145), String::new())]);
     refused::<_, BatchUpdateMetadataResponse>(&client, path::BATCH_UPDATE_METADATA, &request).await;
 }
@@ -164,7 +168,7 @@ async fn connections_of_users_are_audited() {
     };
     let ssh = connection::Type::Ssh.into();
     client.call::<_, Empty>(path::REPORT_CONNECTION, &connection(vec![7; 16], ssh)).await.unwrap();
-    let audit = world.state.store.audit_entries(10).await.unwrap();
+    let audit = world.state.store.audit().newest(10).await.unwrap();
     let entry = audit.iter().find(|entry| entry.resource == "workspace_session").unwrap();
     assert_eq!((entry.action.as_str(), entry.diff["ip"].as_str()), ("connect", Some("192.0.2.7")));
     for bad in [connection(vec![0; 16], ssh), connection(vec![7; 15], ssh), connection(vec![7; 16], 0)] {

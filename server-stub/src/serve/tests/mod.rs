@@ -47,8 +47,8 @@ impl World {
         let (dir, store) = testing::store().await;
         let mut tokens = Vec::new();
         for name in ["alice", "bob"] {
-            let user = store.create_user(name).await.unwrap();
-            let made = store.create_token(&user).await.unwrap();
+            let user = store.users().create(name).await.unwrap();
+            let made = store.tokens().create(&user).await.unwrap();
             tokens.push(made.token.expose_str().unwrap().to_owned());
         }
         let state = AppState::new(store, settings).await.unwrap();

@@ -24,7 +24,7 @@ async fn every_failure_of_authentication_has_the_same_answer() {
     answers.dedup();
     assert_eq!(answers.len(), 1);
     // Nobody known, nothing stored.
-    assert_eq!(world.state.store.audit_entries(100).await.unwrap().len(), 4);
+    assert_eq!(world.state.store.audit().newest(100).await.unwrap().len(), 4);
 }
 
 #[tokio::test]
@@ -63,9 +63,9 @@ async fn a_caller_is_limited_by_who_it_is_and_an_address_by_its_failures() {
     let refused = world.get(SECRETS).await.is(429);
     assert!(refused.headers[header::RETRY_AFTER].to_str().unwrap().parse::<u64>().unwrap() >= 1);
     assert_eq!(refused.headers[header::CONTENT_TYPE], "application/json; charset=utf-8");
-    let stored = world.state.store.audit_entries(100).await.unwrap().len();
+    let stored = world.state.store.audit().newest(100).await.unwrap().len();
     world.get(SECRETS).await.is(429);
-    assert_eq!(world.state.store.audit_entries(100).await.unwrap().len(), stored);
+    assert_eq!(world.state.store.audit().newest(100).await.unwrap().len(), stored);
     let mut last = StatusCode::UNAUTHORIZED;
     for _ in 0..100 {
         last = world.call("wrong", Method::GET, SECRETS, None).await.status;

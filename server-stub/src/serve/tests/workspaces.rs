@@ -21,7 +21,7 @@ agent:
 /// The token of the agent of alice's workspace.
 async fn apply(world: &World) -> String {
     let definition = Checked::new(parse(DEFINITION).unwrap().remove(0)).unwrap();
-    let mut applied = world.state.store.apply_workspaces(vec![definition], false).await.unwrap();
+    let mut applied = world.state.store.workspaces().apply(vec![definition], false).await.unwrap();
     applied.remove(0).agents.remove(0).token.unwrap().expose_str().unwrap().to_owned()
 }
 

@@ -2,13 +2,15 @@
 
 mod pair;
 
+use jiff::Timestamp;
 use protocol::rest::{AgentGitSshKey, GitSshKey};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
 use super::audit::{self, Actor, Record};
-use super::{Doing, KeyId, Place, Store, StoreError, Writing, time};
+use super::engine::{Database, Writing, insert, query, row};
+use super::keys::KeyId;
+use super::keys::sealed::GIT_PRIVATE_KEY;
+use super::{Doing, StoreError};
 use pair::Pair;
 pub use pair::{Algorithm, AlgorithmError, PairError};
 
@@ -23,88 +25,106 @@ pub enum GitKeyError {
     Store(#[from] StoreError),
 }
 
-impl Store {
+row! {
+    struct PairRow {
+        user_id: Uuid,
+        public_key: String,
+        private_key: Vec<u8>,
+        private_key_key_id: KeyId,
+        created_at: Timestamp,
+        updated_at: Timestamp,
+    }
+}
+
+impl PairRow {
+    fn public(&self) -> GitSshKey {
+        GitSshKey {
+            user_id: self.user_id,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            public_key: self.public_key.clone(),
+        }
+    }
+}
+
+/// The SSH key pair of each user, for git.
+#[derive(Clone, Copy)]
+pub struct GitKeys<'a>(pub(super) &'a Database);
+
+impl GitKeys<'_> {
     /// The public part of a user's key, made now with `algorithm` where the user has none yet.
-    pub async fn git_key(&self, actor: Actor, user: Uuid, algorithm: Algorithm) -> Result<GitSshKey, GitKeyError> {
-        self.write(move |writing| {
-            Box::pin(async move {
-                let row = existing(writing, user, algorithm).await?;
-                let key = public(user, &row);
-                audit::insert(writing, record(actor, "read", &key)).await?;
-                Ok(key)
+    pub async fn public(&self, actor: Actor, user: Uuid, algorithm: Algorithm) -> Result<GitSshKey, GitKeyError> {
+        self.0
+            .write(move |writing| {
+                Box::pin(async move {
+                    let key = existing(writing, user, algorithm).await?.public();
+                    audit::insert(writing, record(actor, "read", &key)).await?;
+                    Ok(key)
+                })
             })
-        })
-        .await
+            .await
     }
 
     /// Replaces a user's key by a new one; the old private key is gone for good.
-    pub async fn regenerate_git_key(
-        &self,
-        actor: Actor,
-        user: Uuid,
-        algorithm: Algorithm,
-    ) -> Result<GitSshKey, GitKeyError> {
-        self.write(move |writing| {
-            Box::pin(async move {
-                let old = read(writing, user).await?.map(|row| row.get::<String, _>("public_key"));
-                insert(writing, user, algorithm).await?;
-                let row = existing(writing, user, algorithm).await?;
-                let key = public(user, &row);
-                let diff = serde_json::json!({
-                    "public_key": { "old": old.unwrap_or_default(), "new": key.public_key },
-                    "private_key": { "secret": true },
-                });
-                audit::insert(writing, record(actor, "write", &key).diff(diff)).await?;
-                Ok(key)
+    pub async fn regenerate(&self, actor: Actor, user: Uuid, algorithm: Algorithm) -> Result<GitSshKey, GitKeyError> {
+        self.0
+            .write(move |writing| {
+                Box::pin(async move {
+                    let old = read(writing, user).await?.map(|row| row.public_key);
+                    insert(writing, user, algorithm).await?;
+                    let key = existing(writing, user, algorithm).await?.public();
+                    let diff = serde_json::json!({
+                        "public_key": { "old": old.unwrap_or_default(), "new": key.public_key },
+                        "private_key": { "secret": true },
+                    });
+                    audit::insert(writing, record(actor, "write", &key).diff(diff)).await?;
+                    Ok(key)
+                })
             })
-        })
-        .await
+            .await
     }
 
     /// Both parts of a user's key, for an agent of a workspace of theirs.
-    pub async fn deliver_git_key(
+    pub async fn deliver(
         &self,
         agent: Actor,
         owner: Uuid,
         algorithm: Algorithm,
     ) -> Result<AgentGitSshKey, GitKeyError> {
-        let store = self.clone();
         // One transaction: nothing is given out whose record is not on the disk.
-        self.write(move |writing| {
-            Box::pin(async move {
-                let row = existing(writing, owner, algorithm).await?;
-                let key = KeyId::stored(row.get("private_key_key_id"));
-                let private_key = store.unseal(&key, &place(owner), row.get("private_key"))?;
-                let key = public(owner, &row);
-                audit::insert(writing, record(agent, "deliver", &key)).await?;
-                Ok(AgentGitSshKey { public_key: key.public_key, private_key })
+        self.0
+            .write(move |writing| {
+                Box::pin(async move {
+                    let pair = existing(writing, owner, algorithm).await?;
+                    let place = GIT_PRIVATE_KEY.of(owner, owner);
+                    let private_key = writing.unseal(&pair.private_key_key_id, &place, &pair.private_key)?;
+                    let key = pair.public();
+                    audit::insert(writing, record(agent, "deliver", &key)).await?;
+                    Ok(AgentGitSshKey { public_key: key.public_key, private_key })
+                })
             })
-        })
-        .await
+            .await
     }
 }
 
 /// Gives a user a new pair, in place of the one they may have.
 pub(super) async fn insert(writing: &mut Writing, user: Uuid, algorithm: Algorithm) -> Result<(), GitKeyError> {
     let pair = Pair::generate(algorithm)?;
-    let sealed = writing.seal(&place(user), pair.private.expose())?;
-    let now = writing.now().as_microsecond();
-    sqlx::query(
-        "INSERT INTO git_ssh_keys VALUES (?1, ?2, ?3, ?4, ?5, ?5)
-         ON CONFLICT (user_id) DO UPDATE SET public_key = ?2, private_key = ?3, private_key_key_id = ?4, updated_at = ?5",
-    )
-    .bind(user)
-    .bind(pair.public)
-    .bind(sealed.data)
-    .bind(sealed.key.as_str())
-    .bind(now)
-    .execute(writing.connection())
-    .await
-    .doing("keep the git key")?;
+    let sealed = writing.seal(&GIT_PRIVATE_KEY.of(user, user), pair.private.expose()).await?;
+    let insert = insert!("git_ssh_keys" {
+        user_id: user,
+        public_key: pair.public,
+        private_key: sealed.data,
+        private_key_key_id: sealed.key,
+        created_at: writing.now(),
+        updated_at: writing.now(),
+    } "ON CONFLICT (user_id) DO UPDATE SET public_key = excluded.public_key, private_key = excluded.private_key, \
+       private_key_key_id = excluded.private_key_key_id, updated_at = excluded.updated_at");
+    writing.sql.execute(insert).await.doing("keep the git key")?;
     Ok(())
 }
 
-async fn existing(writing: &mut Writing, user: Uuid, algorithm: Algorithm) -> Result<SqliteRow, GitKeyError> {
+async fn existing(writing: &mut Writing, user: Uuid, algorithm: Algorithm) -> Result<PairRow, GitKeyError> {
     if let Some(row) = read(writing, user).await? {
         return Ok(row);
     }
@@ -112,25 +132,9 @@ async fn existing(writing: &mut Writing, user: Uuid, algorithm: Algorithm) -> Re
     Ok(read(writing, user).await?.ok_or(StoreError::Malformed { what: "git_ssh_keys" })?)
 }
 
-async fn read(writing: &mut Writing, user: Uuid) -> Result<Option<SqliteRow>, StoreError> {
-    sqlx::query("SELECT * FROM git_ssh_keys WHERE user_id = ?")
-        .bind(user)
-        .fetch_optional(writing.connection())
-        .await
-        .doing("read the git key")
-}
-
-fn public(user_id: Uuid, row: &SqliteRow) -> GitSshKey {
-    GitSshKey {
-        user_id,
-        created_at: time(row.get("created_at")),
-        updated_at: time(row.get("updated_at")),
-        public_key: row.get("public_key"),
-    }
-}
-
-fn place(user: Uuid) -> Place {
-    Place { table: "git_ssh_keys", user, row: user, column: "private_key" }
+async fn read(writing: &mut Writing, user: Uuid) -> Result<Option<PairRow>, StoreError> {
+    let find = query::<PairRow>("SELECT {columns} FROM git_ssh_keys WHERE user_id = ?").bind(user);
+    writing.sql.optional(find).await.doing("read the git key")
 }
 
 fn record(actor: Actor, action: &'static str, key: &GitSshKey) -> Record {
@@ -140,17 +144,17 @@ fn record(actor: Actor, action: &'static str, key: &GitSshKey) -> Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::testing;
+    use crate::store::{KeyError, Store, testing};
 
     async fn delivered(store: &Store, user: Uuid) -> AgentGitSshKey {
-        store.deliver_git_key(Actor::Administrator, user, Algorithm::default()).await.unwrap()
+        store.git_keys().deliver(Actor::Administrator, user, Algorithm::default()).await.unwrap()
     }
 
     #[tokio::test]
     async fn a_user_has_a_key_from_the_start_and_keeps_it() {
         let (dir, store) = testing::store().await;
         let alice = testing::user(&store, "alice").await;
-        let made = store.git_key(Actor::Administrator, alice, Algorithm::EcdsaP256).await.unwrap();
+        let made = store.git_keys().public(Actor::Administrator, alice, Algorithm::EcdsaP256).await.unwrap();
         assert!(made.public_key.starts_with("ssh-ed25519 "), "made with the user, not by the first request");
         let first = delivered(&store, alice).await;
         assert_eq!(first.public_key, made.public_key);
@@ -165,7 +169,7 @@ mod tests {
         let (_dir, store) = testing::store().await;
         let alice = testing::user(&store, "alice").await;
         forget(&store).await;
-        let made = store.git_key(Actor::Administrator, alice, Algorithm::EcdsaP256).await.unwrap();
+        let made = store.git_keys().public(Actor::Administrator, alice, Algorithm::EcdsaP256).await.unwrap();
         assert!(made.public_key.starts_with("ecdsa-sha2-nistp256 "));
         assert_eq!(delivered(&store, alice).await.public_key, made.public_key);
     }
@@ -175,12 +179,12 @@ mod tests {
         let (dir, store) = testing::store().await;
         let alice = testing::user(&store, "alice").await;
         let old = delivered(&store, alice).await;
-        let new = store.regenerate_git_key(Actor::Administrator, alice, Algorithm::default()).await.unwrap();
+        let new = store.git_keys().regenerate(Actor::Administrator, alice, Algorithm::default()).await.unwrap();
         assert_ne!(old.public_key, new.public_key);
         assert!(new.updated_at > new.created_at);
         let delivered = delivered(&store, alice).await;
         assert_eq!(delivered.public_key, new.public_key);
-        let entries = store.audit_entries(10).await.unwrap();
+        let entries = store.audit().newest(10).await.unwrap();
         let actions: Vec<_> =
             entries.iter().filter(|it| it.resource == "git_ssh_key").map(|it| it.action.as_str()).collect();
         assert_eq!(actions, ["deliver", "write", "deliver"]);
@@ -199,24 +203,12 @@ mod tests {
         let (alice, bob) = (testing::user(&store, "alice").await, testing::user(&store, "bob").await);
         assert_ne!(delivered(&store, alice).await.public_key, delivered(&store, bob).await.public_key);
         let swap = "UPDATE git_ssh_keys SET private_key = (SELECT private_key FROM git_ssh_keys WHERE user_id = ?)";
-        store
-            .write::<_, _, StoreError>(move |writing| {
-                Box::pin(async move { sqlx::query(swap).bind(bob).execute(writing.connection()).await.doing("swap") })
-            })
-            .await
-            .unwrap();
-        let refused = store.deliver_git_key(Actor::Administrator, alice, Algorithm::default()).await;
-        assert!(matches!(refused, Err(GitKeyError::Store(StoreError::Undecryptable { .. }))));
+        testing::run(&store, crate::store::engine::command(swap).bind(bob)).await;
+        let refused = store.git_keys().deliver(Actor::Administrator, alice, Algorithm::default()).await;
+        assert!(matches!(refused, Err(GitKeyError::Store(StoreError::Keys(KeyError::Undecryptable { .. })))));
     }
 
     async fn forget(store: &Store) {
-        store
-            .write::<_, _, StoreError>(|writing| {
-                Box::pin(async move {
-                    sqlx::query("DELETE FROM git_ssh_keys").execute(writing.connection()).await.doing("forget")
-                })
-            })
-            .await
-            .unwrap();
+        testing::execute(store, "DELETE FROM git_ssh_keys").await;
     }
 }

@@ -11,7 +11,7 @@ use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use ssh_encoding::Encode;
 use zeroize::Zeroizing;
 
-use crate::store::{KeyError, random};
+use crate::store::keys::{KeyError, random};
 
 /// What a key pair is made for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,20 +1,20 @@
 //! User secrets: every rule of theirs is judged here, inside the transaction that writes.
 
-mod batch;
-mod holdings;
+mod change;
+mod import;
+mod rows;
+mod rules;
 #[cfg(test)]
 mod tests;
-mod write;
 
 use protocol::import::{FormatError, ParseError};
 use protocol::problem::{FieldProblem, Problem};
 use protocol::rest::UserSecret;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
-use super::keyring::Place;
-use super::{Doing, Store, StoreError, time};
+use super::engine::{Database, query};
+use super::{Doing, StoreError};
+use rows::SecretRow;
 
 /// Whether secrets may be delivered as files on this deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,14 @@ pub enum FilePaths {
 }
 
 impl FilePaths {
+    /// The policy as the database keeps it.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Disabled => "disabled",
+        }
+    }
+
     /// `stored` is the path before the change; leaving it as it is, or clearing it, is always allowed.
     fn check(self, stored: &str, wanted: &str) -> Option<FieldProblem> {
         let detail = "file paths are disabled by the deployment administrator; clear file_path or use env_name";
@@ -68,49 +76,25 @@ pub enum SecretError {
     Store(#[from] StoreError),
 }
 
-impl Store {
+/// User secrets.
+#[derive(Clone, Copy)]
+pub struct Secrets<'a>(pub(super) &'a Database);
+
+impl Secrets<'_> {
+    /// What the server that starts was told about file targets: if it is not what the one before was told, every manifest changes.
+    pub async fn record_policy(&self, policy: FilePaths) -> Result<(), StoreError> {
+        self.0.write(move |writing| Box::pin(rows::record_policy(writing, policy.as_str()))).await
+    }
+
     /// All secrets of a user by name, without values.
-    pub async fn secrets(&self, user: Uuid) -> Result<Vec<UserSecret>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT id, name, description, env_name, file_path, enabled, created_at, updated_at
-             FROM user_secrets WHERE user_id = ? ORDER BY name",
-        )
-        .bind(user)
-        .fetch_all(self.reader())
-        .await
-        .doing("list the secrets")?;
-        Ok(rows.iter().map(from_row).collect())
+    pub async fn list(&self, user: Uuid) -> Result<Vec<UserSecret>, StoreError> {
+        let list = query::<SecretRow>("SELECT {columns} FROM user_secrets WHERE user_id = ? ORDER BY name").bind(user);
+        Ok(self.0.all(list).await.doing("list the secrets")?.into_iter().map(UserSecret::from).collect())
     }
 
     /// One secret of a user, without its value.
-    pub async fn secret(&self, user: Uuid, name: &str) -> Result<Option<UserSecret>, StoreError> {
-        let row = sqlx::query(
-            "SELECT id, name, description, env_name, file_path, enabled, created_at, updated_at
-             FROM user_secrets WHERE user_id = ? AND name = ?",
-        )
-        .bind(user)
-        .bind(name)
-        .fetch_optional(self.reader())
-        .await
-        .doing("read the secret")?;
-        Ok(row.as_ref().map(from_row))
+    pub async fn find(&self, user: Uuid, name: &str) -> Result<Option<UserSecret>, StoreError> {
+        let find = query::<SecretRow>("SELECT {columns} FROM user_secrets WHERE user_id = ? AND name = ?");
+        Ok(self.0.optional(find.bind(user).bind(name)).await.doing("read the secret")?.map(UserSecret::from))
     }
-}
-
-fn from_row(row: &SqliteRow) -> UserSecret {
-    UserSecret {
-        id: row.get(0),
-        name: row.get(1),
-        description: row.get(2),
-        env_name: row.get(3),
-        file_path: row.get(4),
-        enabled: row.get(5),
-        created_at: time(row.get(6)),
-        updated_at: time(row.get(7)),
-    }
-}
-
-/// Where the value of a secret is sealed to.
-fn place(user: Uuid, secret: Uuid) -> Place {
-    Place { table: "user_secrets", user, row: secret, column: "value" }
 }

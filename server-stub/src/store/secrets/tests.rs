@@ -2,14 +2,20 @@ use std::time::Duration;
 
 use protocol::import::Format;
 use protocol::rest::{CreateUserSecretRequest, ImportUserSecretsRequest, UpdateUserSecretRequest};
-use sqlx::Row;
 use tempfile::TempDir;
 
 use super::super::audit::Actor;
-use super::super::{KeyId, testing};
+use super::super::engine::{command, row};
+use super::super::keys::sealed::SECRET_VALUE;
+use super::super::keys::{KeyError, KeyId};
+use super::super::{Store, testing};
 use super::*;
 
 const CANARY: &str = "canary-5f1c2b7e9d";
+
+row! {
+    struct SealedRow { value_key_id: KeyId, value: Vec<u8> }
+}
 
 struct World {
     dir: TempDir,
@@ -31,18 +37,14 @@ impl World {
             value: value.to_owned().into(),
             ..CreateUserSecretRequest::default()
         };
-        self.store.create_secret(self.actor.clone(), self.user, request, FilePaths::Allowed).await
+        self.store.secrets().create(self.actor.clone(), self.user, request, FilePaths::Allowed).await
     }
 
-    async fn value(&self, id: Uuid) -> (String, Result<String, StoreError>) {
-        let row = sqlx::query("SELECT value_key_id, value FROM user_secrets WHERE id = ?")
-            .bind(id)
-            .fetch_one(self.store.reader())
-            .await
-            .unwrap();
-        let (key, data): (String, Vec<u8>) = (row.get(0), row.get(1));
-        let opened = self.store.unseal(&KeyId::stored(&key), &place(self.user, id), &data);
-        (key, opened.map(|value| value.expose_str().unwrap().to_owned()))
+    async fn value(&self, id: Uuid) -> (String, Result<String, KeyError>) {
+        let find = query::<SealedRow>("SELECT {columns} FROM user_secrets WHERE id = ?").bind(id);
+        let row = self.store.database.one(find).await.unwrap();
+        let opened = self.store.database.keys().unseal(&row.value_key_id, &SECRET_VALUE.of(self.user, id), &row.value);
+        (row.value_key_id.to_string(), opened.map(|value| value.expose_str().unwrap().to_owned()))
     }
 }
 
@@ -52,7 +54,7 @@ async fn a_value_is_in_no_file_and_survives_a_restart() {
     let secret = world.create("token", CANARY).await.unwrap();
     let update = UpdateUserSecretRequest { value: Some(format!("{CANARY}2").into()), ..Default::default() };
     let (actor, user) = (world.actor.clone(), world.user);
-    world.store.update_secret(actor, user, "token", update, FilePaths::Allowed).await.unwrap();
+    world.store.secrets().update(actor, user, "token", update, FilePaths::Allowed).await.unwrap();
     for file in std::fs::read_dir(world.dir.path()).unwrap().map(Result::unwrap) {
         let bytes = std::fs::read(file.path()).unwrap();
         assert!(!bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()), "{:?}", file.path());
@@ -66,18 +68,9 @@ async fn a_value_is_in_no_file_and_survives_a_restart() {
 async fn a_value_moved_to_another_row_does_not_open() {
     let world = world().await;
     let (one, two) = (world.create("one", "1").await.unwrap(), world.create("two", "2").await.unwrap());
-    world
-        .store
-        .write::<_, (), StoreError>(move |writing| {
-            Box::pin(async move {
-                let sql = "UPDATE user_secrets SET value = (SELECT value FROM user_secrets WHERE id = ?) WHERE id = ?";
-                let moved = sqlx::query(sql).bind(one.id).bind(two.id).execute(writing.connection());
-                moved.await.map(drop).doing("move")
-            })
-        })
-        .await
-        .unwrap();
-    assert!(matches!(world.value(two.id).await.1, Err(StoreError::Undecryptable { .. })));
+    let sql = "UPDATE user_secrets SET value = (SELECT value FROM user_secrets WHERE id = ?) WHERE id = ?";
+    testing::run(&world.store, command(sql).bind(one.id).bind(two.id)).await;
+    assert!(matches!(world.value(two.id).await.1, Err(KeyError::Undecryptable { .. })));
     assert_eq!(world.value(one.id).await.1.unwrap(), "1");
 }
 
@@ -88,14 +81,14 @@ async fn each_write_has_one_audit_record_and_a_refused_one_has_none() {
     world.create("token", CANARY).await.unwrap();
     world.create("token", CANARY).await.unwrap_err();
     let update = UpdateUserSecretRequest { env_name: Some("TOKEN".into()), ..Default::default() };
-    world.store.update_secret(actor.clone(), user, "token", update, FilePaths::Allowed).await.unwrap();
-    world.store.delete_secret(actor.clone(), user, "token").await.unwrap();
+    world.store.secrets().update(actor.clone(), user, "token", update, FilePaths::Allowed).await.unwrap();
+    world.store.secrets().delete(actor.clone(), user, "token").await.unwrap();
     let text = format!("A={CANARY}\nB={CANARY}\nA=again");
     let import = |text: &str| ImportUserSecretsRequest::new(Format::Env, text.to_owned().into());
-    world.store.import_secrets(actor.clone(), user, import(&text)).await.unwrap_err();
-    world.store.import_secrets(actor, user, import(&text[..text.len() - 8])).await.unwrap();
+    world.store.secrets().import(actor.clone(), user, import(&text)).await.unwrap_err();
+    world.store.secrets().import(actor, user, import(&text[..text.len() - 8])).await.unwrap();
 
-    let entries = world.store.audit_entries(20).await.unwrap();
+    let entries = world.store.audit().newest(20).await.unwrap();
     let told: Vec<_> = entries.iter().map(|e| (e.action.as_str(), e.resource.as_str(), e.target.as_str())).collect();
     assert_eq!(
         told,
@@ -111,5 +104,5 @@ async fn each_write_has_one_audit_record_and_a_refused_one_has_none() {
     assert_eq!(entries[2].diff, serde_json::json!({ "env_name": { "old": "", "new": "TOKEN" } }));
     assert_eq!(entries[1].diff["value"], serde_json::json!({ "secret": true }));
     assert!(!serde_json::to_string(&entries).unwrap().contains(CANARY));
-    world.store.purge_audit(Duration::ZERO).await.unwrap();
+    world.store.audit().purge(Duration::ZERO).await.unwrap();
 }

@@ -1,17 +1,20 @@
 //! Definitions into rows. Applying the same definition again changes no id and no token.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use protocol::secret::Secret;
-use sqlx::{Row, SqliteConnection};
+use protocol::workspace::Checked;
+use protocol::workspace::definition::Agent;
 use uuid::Uuid;
 
 use super::super::audit::{self, Actor, Record};
-use super::super::{Doing, Store, StoreError, Writing};
-use super::belongings::{keep_metadata, keep_scripts, replace_env};
-use super::presence;
-use protocol::workspace::Checked;
-use protocol::workspace::definition::Agent;
+use super::super::engine::{Connection, Writing, command, query, row};
+use super::super::generations;
+use super::super::users;
+use super::super::{Change, Doing, StoreError};
+use super::agent_parts::{keep_env, keep_metadata, keep_scripts};
+use super::{Workspaces, identity};
 
 /// Definitions of one transaction.
 const BATCH: usize = 200;
@@ -56,13 +59,25 @@ pub enum ApplyError {
     Store(#[from] StoreError),
 }
 
-impl Store {
+row! {
+    struct IdRow { id: Uuid }
+}
+
+row! {
+    struct AgentRow { name: String, directory: String, motd_path: String }
+}
+
+row! {
+    struct NameRow { name: String }
+}
+
+impl Workspaces<'_> {
     /// Makes the database hold these workspaces; other workspaces stay.
     ///
     /// All of them or, where an owner is unknown, none. More than [`BATCH`] are written a batch at a time: a transaction of ten thousand
     /// takes seconds, in which a running server could write nothing. Should the database fail between two batches, what was written
     /// stays, and applying again with new tokens completes it.
-    pub async fn apply_workspaces(
+    pub async fn apply(
         &self,
         definitions: Vec<Checked>,
         rotate_tokens: bool,
@@ -81,12 +96,12 @@ impl Store {
     }
 
     async fn check_owners(&self, definitions: &[Checked]) -> Result<(), ApplyError> {
-        let mut connection = self.reader().acquire().await.doing("look up the owners of workspaces")?;
+        let mut sql = self.0.read().await.doing("look up the owners of workspaces")?;
         let mut known = BTreeSet::new();
         for (index, definition) in definitions.iter().enumerate() {
             let owner = definition.workspace().owner.value.as_str();
             if !known.contains(owner) {
-                require_owner(&mut connection, definition, index).await?;
+                require_owner(&mut sql, definition, index).await?;
                 known.insert(owner);
             }
         }
@@ -100,35 +115,36 @@ impl Store {
         first: usize,
         rotate_tokens: bool,
     ) -> Result<Vec<AppliedWorkspace>, ApplyError> {
-        self.write(move |writing| {
-            Box::pin(async move {
-                let mut applied = Vec::with_capacity(batch.len());
-                for (index, definition) in (first..).zip(&batch) {
-                    applied.push(apply(writing, definition, index, rotate_tokens).await?);
-                }
-                Ok(applied)
+        let batch = Arc::new(batch);
+        self.0
+            .write(move |writing| {
+                Box::pin(async move {
+                    let mut applied = Vec::with_capacity(batch.len());
+                    for (index, definition) in (first..).zip(batch.iter()) {
+                        applied.push(apply(writing, definition, index, rotate_tokens).await?);
+                    }
+                    Ok(applied)
+                })
             })
-        })
-        .await
+            .await
     }
 
     /// Deletes the workspace `OWNER/NAME` with its agents; false when it is gone already.
-    pub async fn delete_workspace(&self, id: Uuid, path: String) -> Result<bool, StoreError> {
-        self.write(move |writing| {
-            Box::pin(async move {
-                let deleted = sqlx::query("DELETE FROM workspaces WHERE id = ?")
-                    .bind(id)
-                    .execute(writing.connection())
-                    .await
-                    .doing("delete a workspace")?;
-                if deleted.rows_affected() > 0 {
-                    let record = Record::new(Actor::Administrator, "delete", "workspace").on(id, &path);
-                    audit::insert(writing, record).await?;
-                }
-                Ok(deleted.rows_affected() > 0)
+    pub async fn delete(&self, id: Uuid, path: String) -> Result<bool, StoreError> {
+        self.0
+            .write(move |writing| {
+                Box::pin(async move {
+                    let delete = command("DELETE FROM workspaces WHERE id = ?").bind(id);
+                    let deleted = writing.sql.execute(delete).await.doing("delete a workspace")? > 0;
+                    if deleted {
+                        writing.changed(Change::Workspace(id));
+                        let record = Record::new(Actor::Administrator, "delete", "workspace").on(id, &path);
+                        audit::insert(writing, record).await?;
+                    }
+                    Ok(deleted)
+                })
             })
-        })
-        .await
+            .await
     }
 }
 
@@ -139,18 +155,23 @@ async fn apply(
     rotate_tokens: bool,
 ) -> Result<AppliedWorkspace, ApplyError> {
     let workspace = definition.workspace();
-    let (owner_id, owner) = require_owner(writing.connection(), definition, index).await?;
+    let (owner_id, owner) = require_owner(&mut writing.sql, definition, index).await?;
     let (workspace_id, created) = keep_workspace(writing, owner_id, workspace.name.value.as_str()).await?;
-    let mut agents = Vec::new();
+    let (mut agents, mut changed) = (Vec::new(), false);
     for (position, (agent, env)) in (0..).zip(definition.agents()) {
+        changed |= !is_same(&mut writing.sql, workspace_id, agent).await?;
         let (id, token) = keep_agent(writing, workspace_id, position, agent, rotate_tokens).await?;
-        replace_env(writing, owner_id, id, env).await?;
-        keep_scripts(writing, id, &agent.scripts).await?;
-        keep_metadata(writing.connection(), id, &agent.metadata).await?;
+        changed |= token.is_some();
+        changed |= keep_env(writing, owner_id, id, env).await?;
+        changed |= keep_scripts(writing, id, &agent.scripts).await?;
+        changed |= keep_metadata(&mut writing.sql, id, &agent.metadata).await?;
         agents.push(AppliedAgent { name: agent.name.value.to_string(), token });
     }
-    let kept: Vec<&str> = agents.iter().map(|agent| agent.name.as_str()).collect();
-    let removed = remove_agents(writing.connection(), workspace_id, &kept).await?;
+    let kept = agents.iter().map(|agent| agent.name.clone()).collect();
+    let removed = remove_agents(&mut writing.sql, workspace_id, kept).await?;
+    if changed || !removed.is_empty() {
+        generations::grow_workspace(writing, workspace_id).await?;
+    }
     let name = workspace.name.value.as_str();
     let action = if created { "create" } else { "write" };
     let record = Record::new(Actor::Administrator, action, "workspace").on(workspace_id, &format!("{owner}/{name}"));
@@ -165,36 +186,34 @@ fn tokens(agents: &[AppliedAgent]) -> serde_json::Value {
 }
 
 /// Id and name of the owner, asked again in the transaction: a user may be deleted meanwhile.
-async fn require_owner(
-    connection: &mut SqliteConnection,
-    definition: &Checked,
-    index: usize,
-) -> Result<(Uuid, String), ApplyError> {
+async fn require_owner(sql: &mut Connection, definition: &Checked, index: usize) -> Result<(Uuid, String), ApplyError> {
     let owner = definition.workspace().owner.value.as_str();
-    let row = sqlx::query("SELECT id, username FROM users WHERE username = ?")
-        .bind(owner)
-        .fetch_optional(connection)
-        .await
-        .doing("look up the owner of a workspace")?;
-    row.map(|row| (row.get(0), row.get(1))).ok_or_else(|| ApplyError::UnknownOwner { owner: owner.to_owned(), index })
+    let found = sql.optional(users::named(owner)).await.doing("look up the owner of a workspace")?;
+    found.map(|row| (row.id, row.username)).ok_or_else(|| ApplyError::UnknownOwner { owner: owner.to_owned(), index })
 }
 
 async fn keep_workspace(writing: &mut Writing, owner: Uuid, name: &str) -> Result<(Uuid, bool), StoreError> {
-    let now = writing.now().as_microsecond();
     let new = Uuid::new_v4();
-    let row = sqlx::query(
-        "INSERT INTO workspaces VALUES (?1, ?2, ?3, ?4, ?4) \
-         ON CONFLICT (owner_id, name) DO UPDATE SET name = ?3, updated_at = ?4 RETURNING id",
-    )
-    .bind(new)
-    .bind(owner)
-    .bind(name)
-    .bind(now)
-    .fetch_one(writing.connection())
-    .await
-    .doing("keep a workspace")?;
-    let id = row.get(0);
-    Ok((id, id == new))
+    let keep = query::<IdRow>(
+        "INSERT INTO workspaces (id, owner_id, name, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?4) \
+         ON CONFLICT (owner_id, {fold name}) DO UPDATE SET name = excluded.name, updated_at = excluded.updated_at \
+         RETURNING {columns}",
+    );
+    let keep = keep.bind(new).bind(owner).bind(name).bind(writing.now());
+    let kept = writing.sql.one(keep).await.doing("keep a workspace")?;
+    Ok((kept.id, kept.id == new))
+}
+
+/// Whether the agent has what the definition says of itself. Its variables, scripts and metadata have their own functions.
+async fn is_same(sql: &mut Connection, workspace: Uuid, agent: &Agent) -> Result<bool, StoreError> {
+    let stored = query::<AgentRow>("SELECT {columns} FROM agents WHERE workspace_id = ? AND {fold name} = {fold ?}");
+    let stored = stored.bind(workspace).bind(agent.name.value.as_str());
+    let stored = sql.optional(stored).await.doing("read an agent")?;
+    Ok(stored.is_some_and(|stored| {
+        stored.name == agent.name.value.as_str()
+            && stored.directory == agent.dir.as_ref().map_or("", |dir| dir.as_str())
+            && stored.motd_path == agent.motd_file.as_ref().map_or("", |path| path.as_str())
+    }))
 }
 
 async fn keep_agent(
@@ -204,43 +223,32 @@ async fn keep_agent(
     agent: &Agent,
     rotate_token: bool,
 ) -> Result<(Uuid, Option<Secret>), StoreError> {
-    let now = writing.now().as_microsecond();
     let (new, token) = (Uuid::new_v4(), Uuid::new_v4());
-    let row = sqlx::query(
+    let keep = query::<IdRow>(
         "INSERT INTO agents (id, workspace_id, name, position, token_hash, directory, motd_path, connection_timeout, \
                              created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9) \
-         ON CONFLICT (workspace_id, name) DO UPDATE SET name = ?3, position = ?4, directory = ?6, motd_path = ?7, \
-           connection_timeout = ?8, updated_at = ?9, token_hash = iif(?10, ?5, token_hash) RETURNING id",
+         ON CONFLICT (workspace_id, {fold name}) DO UPDATE SET name = excluded.name, position = excluded.position, \
+           directory = excluded.directory, motd_path = excluded.motd_path, \
+           connection_timeout = excluded.connection_timeout, updated_at = excluded.updated_at, \
+           token_hash = CASE WHEN ?10 THEN excluded.token_hash ELSE agents.token_hash END RETURNING {columns}",
     )
     .bind(new)
     .bind(workspace)
     .bind(agent.name.value.as_str())
     .bind(position)
-    .bind(presence::hash(token).as_slice().to_owned())
+    .bind(identity::hash(token))
     .bind(agent.dir.as_ref().map_or("", |dir| dir.as_str()))
     .bind(agent.motd_file.as_ref().map_or("", |path| path.as_str()))
     .bind(agent.connection_timeout.get())
-    .bind(now)
-    .bind(rotate_token)
-    .fetch_one(writing.connection())
-    .await
-    .doing("keep an agent")?;
-    let id = row.get(0);
+    .bind(writing.now())
+    .bind(rotate_token);
+    let id = writing.sql.one(keep).await.doing("keep an agent")?.id;
     Ok((id, (id == new || rotate_token).then(|| Secret::from(token.to_string()))))
 }
 
-async fn remove_agents(
-    connection: &mut SqliteConnection,
-    workspace: Uuid,
-    kept: &[&str],
-) -> Result<Vec<String>, StoreError> {
-    let rows = sqlx::query(
-        "DELETE FROM agents WHERE workspace_id = ? AND name NOT IN (SELECT value FROM json_each(?)) RETURNING name",
-    )
-    .bind(workspace)
-    .bind(serde_json::Value::from(kept.to_vec()).to_string())
-    .fetch_all(connection)
-    .await
-    .doing("drop agents")?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+async fn remove_agents(sql: &mut Connection, workspace: Uuid, kept: Vec<String>) -> Result<Vec<String>, StoreError> {
+    let remove =
+        query::<NameRow>("DELETE FROM agents WHERE workspace_id = ? AND name NOT IN ({each text}) RETURNING {columns}");
+    let removed = sql.all(remove.bind(workspace).bind(kept)).await.doing("drop agents")?;
+    Ok(removed.into_iter().map(|row| row.name).collect())
 }

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 use protocol::rest::{PostLogSourceRequest, WorkspaceAgentLogSource};
-use sqlx::{Row, SqliteConnection};
 use uuid::{Uuid, uuid};
 
-use super::super::{Doing, Store, StoreError, Writing, time};
+use super::super::engine::{Connection, Database, Writing, command, insert, query, row};
+use super::super::{Doing, StoreError};
 
 /// Most bytes of log that are kept of one agent; a line counts its newline, so that empty ones are not free.
 pub const MAX_LOG_BYTES: i64 = 1024 * 1024;
@@ -61,104 +61,122 @@ pub enum LogError {
     Store(#[from] StoreError),
 }
 
-impl Store {
+row! {
+    struct LineRow { id: i64, source_id: Uuid, created_at: Timestamp, level: i32, output: String }
+}
+
+row! {
+    struct SourceRow { id: Uuid, created_at: Timestamp, display_name: String, icon: String }
+}
+
+row! {
+    struct CountRow { count: i64 = "count(*)" }
+}
+
+row! {
+    struct RoomRow { logs_overflowed: bool }
+}
+
+/// Log lines of agents.
+#[derive(Clone, Copy)]
+pub struct Logs<'a>(pub(in crate::store) &'a Database);
+
+impl Logs<'_> {
     /// Keeps lines of one source; the nil source is [`EXTERNAL_SOURCE`]. True when the agent's room is used up, in which case none of
     /// them was kept.
-    pub async fn append_logs(&self, agent: Uuid, source: Uuid, lines: Vec<NewLine>) -> Result<bool, LogError> {
-        self.write(move |writing| {
-            Box::pin(async move {
-                let source = if source.is_nil() {
-                    keep_source(writing, agent, EXTERNAL_SOURCE, "External", "").await?;
-                    EXTERNAL_SOURCE
-                } else {
-                    source
-                };
-                if !has_source(writing.connection(), agent, source).await? {
-                    return Err(LogError::UnknownSource(source));
-                }
-                Ok(append(writing.connection(), agent, source, lines).await?)
+    pub async fn append(&self, agent: Uuid, source: Uuid, lines: Vec<NewLine>) -> Result<bool, LogError> {
+        self.0
+            .write(move |writing| {
+                Box::pin(async move {
+                    let source = if source.is_nil() {
+                        keep_source(writing, agent, EXTERNAL_SOURCE, "External", "").await?;
+                        EXTERNAL_SOURCE
+                    } else {
+                        source
+                    };
+                    if find_source(&mut writing.sql, agent, source).await?.is_none() {
+                        return Err(LogError::UnknownSource(source));
+                    }
+                    Ok(append(&mut writing.sql, agent, source, lines).await?)
+                })
             })
-        })
-        .await
+            .await
     }
 
     /// Tells the user something in the agent's startup log. A full log swallows it.
-    pub async fn append_server_log(&self, agent: Uuid, lines: Vec<NewLine>) -> Result<(), StoreError> {
-        self.write(move |writing| {
-            Box::pin(async move {
-                keep_source(writing, agent, SERVER_SOURCE, "Control plane", "").await?;
-                append(writing.connection(), agent, SERVER_SOURCE, lines).await.map(drop)
+    pub async fn append_from_server(&self, agent: Uuid, lines: Vec<NewLine>) -> Result<(), StoreError> {
+        self.0
+            .write(move |writing| {
+                Box::pin(async move {
+                    keep_source(writing, agent, SERVER_SOURCE, "Control plane", "").await?;
+                    append(&mut writing.sql, agent, SERVER_SOURCE, lines).await.map(drop)
+                })
             })
-        })
-        .await
+            .await
     }
 
     /// Makes a source known; one that is known stays as it is.
-    pub async fn post_log_source(
+    pub async fn post_source(
         &self,
         agent: Uuid,
         request: PostLogSourceRequest,
     ) -> Result<WorkspaceAgentLogSource, LogError> {
-        self.write(move |writing| {
-            Box::pin(async move {
-                if !has_source(writing.connection(), agent, request.id).await? {
-                    let count: i64 = sqlx::query("SELECT count(*) FROM log_sources WHERE agent_id = ?")
-                        .bind(agent)
-                        .fetch_one(writing.connection())
-                        .await
-                        .doing("count the log sources")?
-                        .get(0);
-                    if count >= MAX_SOURCES {
+        self.0
+            .write(move |writing| {
+                Box::pin(async move {
+                    if let Some(known) = find_source(&mut writing.sql, agent, request.id).await? {
+                        return Ok(known.of(agent));
+                    }
+                    let count = query::<CountRow>("SELECT {columns} FROM log_sources WHERE agent_id = ?").bind(agent);
+                    if writing.sql.one(count).await.doing("count the log sources")?.count >= MAX_SOURCES {
                         return Err(LogError::TooManySources);
                     }
                     keep_source(writing, agent, request.id, &request.display_name, &request.icon).await?;
-                }
-                Ok(read_sources(writing.connection(), agent, Some(request.id)).await?.remove(0))
+                    let kept = find_source(&mut writing.sql, agent, request.id).await?;
+                    Ok(kept.ok_or(LogError::UnknownSource(request.id))?.of(agent))
+                })
             })
-        })
-        .await
+            .await
     }
 
     /// The sources of an agent, oldest first.
-    pub async fn log_sources(&self, agent: Uuid) -> Result<Vec<WorkspaceAgentLogSource>, StoreError> {
-        let mut connection = self.reader().acquire().await.doing("read the log sources")?;
-        read_sources(&mut connection, agent, None).await
+    pub async fn sources(&self, agent: Uuid) -> Result<Vec<WorkspaceAgentLogSource>, StoreError> {
+        let sources = query::<SourceRow>(
+            "SELECT {columns} FROM log_sources WHERE agent_id = ? ORDER BY created_at, display_name",
+        );
+        let rows = self.0.all(sources.bind(agent)).await.doing("read the log sources")?;
+        Ok(rows.into_iter().map(|row| row.of(agent)).collect())
     }
 
     /// Lines with an id above `after`, in order; at most some thousands, ask again for more.
-    pub async fn logs(&self, agent: Uuid, after: i64) -> Result<Vec<Line>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT id, source_id, created_at, level, output FROM agent_logs WHERE agent_id = ? AND id > ? \
-             ORDER BY id LIMIT ?",
-        )
-        .bind(agent)
-        .bind(after)
-        .bind(MAX_LINES_READ)
-        .fetch_all(self.reader())
-        .await
-        .doing("read the log")?;
-        rows.iter()
-            .map(|row| {
-                Ok(Line {
-                    id: row.get(0),
-                    source_id: row.get(1),
-                    created_at: time(row.get(2)),
-                    level: row.get(3),
-                    output: row.get(4),
-                })
-            })
-            .collect()
+    pub async fn lines(&self, agent: Uuid, after: i64) -> Result<Vec<Line>, StoreError> {
+        let lines =
+            query::<LineRow>("SELECT {columns} FROM agent_logs WHERE agent_id = ? AND id > ? ORDER BY id LIMIT ?")
+                .bind(agent)
+                .bind(after)
+                .bind(MAX_LINES_READ);
+        let rows = self.0.all(lines).await.doing("read the log")?;
+        let line =
+            |LineRow { id, source_id, created_at, level, output }| Line { id, source_id, created_at, level, output };
+        Ok(rows.into_iter().map(line).collect())
     }
 }
 
-async fn has_source(connection: &mut SqliteConnection, agent: Uuid, source: Uuid) -> Result<bool, StoreError> {
-    let found = sqlx::query("SELECT 1 FROM log_sources WHERE agent_id = ? AND id = ?")
-        .bind(agent)
-        .bind(source)
-        .fetch_optional(connection)
-        .await
-        .doing("look up a log source")?;
-    Ok(found.is_some())
+impl SourceRow {
+    fn of(self, agent: Uuid) -> WorkspaceAgentLogSource {
+        WorkspaceAgentLogSource {
+            workspace_agent_id: agent,
+            id: self.id,
+            created_at: self.created_at,
+            display_name: self.display_name,
+            icon: self.icon,
+        }
+    }
+}
+
+async fn find_source(sql: &mut Connection, agent: Uuid, source: Uuid) -> Result<Option<SourceRow>, StoreError> {
+    let find = query::<SourceRow>("SELECT {columns} FROM log_sources WHERE agent_id = ? AND id = ?");
+    sql.optional(find.bind(agent).bind(source)).await.doing("look up a log source")
 }
 
 /// Makes a source known or gives it its current name. An agent that was deleted meanwhile gets none.
@@ -169,108 +187,58 @@ pub(super) async fn keep_source(
     display_name: &str,
     icon: &str,
 ) -> Result<(), StoreError> {
-    let now = writing.now().as_microsecond();
-    sqlx::query(
-        "INSERT INTO log_sources SELECT id, ?, ?, ?, ? FROM agents WHERE id = ? \
+    let keep = command(
+        "INSERT INTO log_sources (agent_id, id, display_name, icon, created_at) \
+         SELECT id, ?, ?, ?, ? FROM agents WHERE id = ? \
          ON CONFLICT (agent_id, id) DO UPDATE SET display_name = excluded.display_name, icon = excluded.icon",
     )
     .bind(source)
     .bind(display_name)
     .bind(icon)
-    .bind(now)
-    .bind(agent)
-    .execute(writing.connection())
-    .await
-    .map(drop)
-    .doing("keep a log source")
+    .bind(writing.now())
+    .bind(agent);
+    writing.sql.execute(keep).await.map(drop).doing("keep a log source")
 }
 
-async fn read_sources(
-    connection: &mut SqliteConnection,
-    agent: Uuid,
-    only: Option<Uuid>,
-) -> Result<Vec<WorkspaceAgentLogSource>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT id, created_at, display_name, icon FROM log_sources \
-         WHERE agent_id = ?1 AND (?2 IS NULL OR id = ?2) ORDER BY created_at, display_name",
-    )
-    .bind(agent)
-    .bind(only)
-    .fetch_all(connection)
-    .await
-    .doing("read the log sources")?;
-    rows.iter()
-        .map(|row| {
-            Ok(WorkspaceAgentLogSource {
-                workspace_agent_id: agent,
-                id: row.get(0),
-                created_at: time(row.get(1)),
-                display_name: row.get(2),
-                icon: row.get(3),
-            })
-        })
-        .collect()
-}
-
-async fn append(
-    connection: &mut SqliteConnection,
-    agent: Uuid,
-    source: Uuid,
-    lines: Vec<NewLine>,
-) -> Result<bool, StoreError> {
-    let agent_id = agent;
+async fn append(sql: &mut Connection, agent: Uuid, source: Uuid, lines: Vec<NewLine>) -> Result<bool, StoreError> {
     let new = lines.iter().map(|line| i64::try_from(line.output.len()).unwrap_or(i64::MAX / 2) + 1);
     let new = new.fold(0, i64::saturating_add);
-    let fits = sqlx::query(
-        "UPDATE agents SET logs_overflowed = logs_overflowed OR logs_bytes + ?1 > ?2, \
-                           logs_bytes = iif(logs_overflowed OR logs_bytes + ?1 > ?2, logs_bytes, logs_bytes + ?1) \
-         WHERE id = ?3 RETURNING logs_overflowed",
-    )
-    .bind(new)
-    .bind(MAX_LOG_BYTES)
-    .bind(agent_id)
-    .fetch_optional(&mut *connection)
-    .await
-    .doing("count the log")?;
+    let count = query::<RoomRow>(
+        "UPDATE agents SET logs_overflowed = (logs_overflowed OR logs_bytes + ?1 > ?2), \
+           logs_bytes = CASE WHEN logs_overflowed OR logs_bytes + ?1 > ?2 THEN logs_bytes ELSE logs_bytes + ?1 END \
+         WHERE id = ?3 RETURNING {columns}",
+    );
+    let room = sql.optional(count.bind(new).bind(MAX_LOG_BYTES).bind(agent)).await.doing("count the log")?;
     // No row: the agent was deleted, so nobody wants its lines.
-    if fits.is_none_or(|row| row.get(0)) {
+    if room.is_none_or(|row| row.logs_overflowed) {
         return Ok(true);
     }
     for line in lines {
-        sqlx::query("INSERT INTO agent_logs (agent_id, source_id, created_at, level, output) VALUES (?, ?, ?, ?, ?)")
-            .bind(agent_id)
-            .bind(source)
-            .bind(line.created_at.as_microsecond())
-            .bind(line.level)
-            .bind(line.output.replace('\0', "\u{fffd}"))
-            .execute(&mut *connection)
-            .await
-            .doing("keep a log line")?;
+        let insert = insert!("agent_logs" {
+            agent_id: agent,
+            source_id: source,
+            created_at: line.created_at,
+            level: line.level,
+            output: line.output.replace('\0', "\u{fffd}"),
+        });
+        sql.execute(insert).await.doing("keep a log line")?;
     }
     Ok(false)
 }
 
 /// A workspace starts again: the newest half of the log stays, and what had no room has room again.
-pub(super) async fn make_room(connection: &mut SqliteConnection, agent: Uuid) -> Result<(), StoreError> {
-    let agent_id = agent;
+pub(super) async fn make_room(sql: &mut Connection, agent: Uuid) -> Result<(), StoreError> {
     let action = "trim the log";
-    sqlx::query(
+    let trim = command(
         "DELETE FROM agent_logs WHERE agent_id = ?1 AND id <= coalesce((SELECT max(id) FROM \
-           (SELECT id, sum(octet_length(output) + 1) OVER (ORDER BY id DESC) AS newer FROM agent_logs WHERE agent_id = ?1) \
+           (SELECT id, sum(octet_length(output) + 1) OVER (ORDER BY id DESC) AS newer \
+            FROM agent_logs WHERE agent_id = ?1) AS sizes \
          WHERE newer > ?2), 0)",
-    )
-    .bind(agent_id)
-    .bind(KEPT_AT_START)
-    .execute(&mut *connection)
-    .await
-    .doing(action)?;
-    sqlx::query(
-        "UPDATE agents SET logs_overflowed = 0, logs_bytes = \
+    );
+    sql.execute(trim.bind(agent).bind(KEPT_AT_START)).await.doing(action)?;
+    let count = command(
+        "UPDATE agents SET logs_overflowed = FALSE, logs_bytes = \
            (SELECT coalesce(sum(octet_length(output) + 1), 0) FROM agent_logs WHERE agent_id = ?1) WHERE id = ?1",
-    )
-    .bind(agent_id)
-    .execute(connection)
-    .await
-    .map(drop)
-    .doing(action)
+    );
+    sql.execute(count.bind(agent)).await.map(drop).doing(action)
 }

@@ -1,7 +1,8 @@
 //! Workspaces, their agents, and what agents report.
 
+mod agent_parts;
 mod apply;
-mod belongings;
+mod identity;
 mod logs;
 mod presence;
 mod read;
@@ -10,13 +11,13 @@ mod sources;
 mod view;
 
 #[cfg(test)]
-pub(crate) mod testing;
-#[cfg(test)]
 mod tests;
 
 pub use apply::{AppliedAgent, AppliedWorkspace, ApplyError};
-pub use logs::{EXTERNAL_SOURCE, Line, LogError, MAX_LOG_BYTES, NewLine};
-pub use presence::{AgentIdentity, Presence, TokenHash, token_hash};
-pub use reports::{MetadataReport, ReportError, StartupReport, TimingReport};
+pub use identity::{AgentIdentity, Agents, TokenHash, token_hash};
+pub use logs::{EXTERNAL_SOURCE, Line, LogError, Logs, MAX_LOG_BYTES, NewLine};
+pub use presence::Presence;
+pub use read::Workspaces;
+pub use reports::{MetadataReport, ReportError, Reports, StartupReport, TimingReport};
 pub use sources::{DeliveredSecret, Delivery, ManifestSources};
-pub use view::{Agent, Connection, Metadata, Script, Timing, Workspace};
+pub use view::{Agent, Connection, Metadata, Script, Seen, Timing, Workspace};

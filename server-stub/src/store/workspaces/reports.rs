@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 use protocol::agent_api::lifecycle::State;
-use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::super::{Doing, Store, StoreError};
+use super::super::engine::{Connection, Database, command};
+use super::super::{Doing, StoreError};
 use super::{Timing, logs};
 
 /// Lifecycle states that are kept of one agent: some ten boots.
@@ -55,135 +55,120 @@ pub enum ReportError {
     Store(#[from] StoreError),
 }
 
-impl Store {
+/// What agents report of themselves.
+#[derive(Clone, Copy)]
+pub struct Reports<'a>(pub(in crate::store) &'a Database);
+
+impl Reports<'_> {
     /// The agent runs.
-    pub async fn report_startup(&self, agent: Uuid, report: StartupReport) -> Result<(), StoreError> {
-        self.write(move |writing| {
-            Box::pin(async move {
-                sqlx::query("UPDATE agents SET version = ?, expanded_directory = ?, subsystems = ? WHERE id = ?")
-                    .bind(report.version)
-                    .bind(report.expanded_directory)
-                    .bind(report.subsystems.join(","))
-                    .bind(agent)
-                    .execute(writing.connection())
-                    .await
-                    .map(drop)
-                    .doing("record the startup of an agent")
+    pub async fn startup(&self, agent: Uuid, report: StartupReport) -> Result<(), StoreError> {
+        self.0
+            .write(move |writing| {
+                Box::pin(async move {
+                    let told =
+                        command("UPDATE agents SET version = ?, expanded_directory = ?, subsystems = ? WHERE id = ?")
+                            .bind(report.version)
+                            .bind(report.expanded_directory)
+                            .bind(report.subsystems.join(","))
+                            .bind(agent);
+                    writing.sql.execute(told).await.map(drop).doing("record the startup of an agent")
+                })
             })
-        })
-        .await
+            .await
     }
 
     /// The workspace is in another state.
-    pub async fn report_lifecycle(&self, agent: Uuid, state: State, changed_at: Timestamp) -> Result<(), StoreError> {
-        self.write(move |writing| {
-            Box::pin(async move {
-                let connection = writing.connection();
-                if state == State::Starting {
-                    logs::make_room(connection, agent).await?;
-                }
-                set_state(connection, agent, state, changed_at).await?;
-                sqlx::query(
-                    "INSERT INTO lifecycle_states (agent_id, state, changed_at) SELECT id, ?, ? FROM agents WHERE id = ?; \
-                     DELETE FROM lifecycle_states WHERE agent_id = ? AND id <= \
-                     (SELECT id FROM lifecycle_states WHERE agent_id = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
-                )
-                .bind(i32::from(state))
-                .bind(changed_at.as_microsecond())
-                .bind(agent)
-                .bind(agent)
-                .bind(agent)
-                .bind(KEPT_STATES)
-                .execute(connection)
-                .await
-                .map(drop)
-                .doing("record a lifecycle state")
+    pub async fn lifecycle(&self, agent: Uuid, state: State, changed_at: Timestamp) -> Result<(), StoreError> {
+        self.0
+            .write(move |writing| {
+                Box::pin(async move {
+                    if state == State::Starting {
+                        logs::make_room(&mut writing.sql, agent).await?;
+                    }
+                    keep_state(&mut writing.sql, agent, state, changed_at).await
+                })
             })
-        })
-        .await
+            .await
     }
 
     /// A script has ended.
-    pub async fn report_timing(&self, agent: Uuid, report: TimingReport) -> Result<(), ReportError> {
-        self.write(move |writing| Box::pin(async move { keep_timing(writing.connection(), agent, report).await })).await
+    pub async fn timing(&self, agent: Uuid, report: TimingReport) -> Result<(), ReportError> {
+        self.0.write(move |writing| Box::pin(keep_timing(&mut writing.sql, agent, report))).await
     }
 
     /// Metadata was collected. An item that the definition no longer has is passed over.
-    pub async fn report_metadata(&self, agent: Uuid, reports: Vec<MetadataReport>) -> Result<(), StoreError> {
-        self.write(move |writing| {
-            Box::pin(async move {
-                let now = writing.now().as_microsecond();
-                for report in reports {
-                    sqlx::query(
-                        "UPDATE agent_metadata SET value = ?, error = ?, collected_at = ? WHERE agent_id = ? AND key = ?",
-                    )
-                    .bind(report.value)
-                    .bind(report.error)
-                    .bind(now)
-                    .bind(agent)
-                    .bind(report.key)
-                    .execute(writing.connection())
-                    .await
-                    .doing("record metadata")?;
-                }
-                Ok(())
+    pub async fn metadata(&self, agent: Uuid, reports: Vec<MetadataReport>) -> Result<(), StoreError> {
+        self.0
+            .write(move |writing| {
+                Box::pin(async move {
+                    for report in reports {
+                        let told = command(
+                            "UPDATE agent_metadata SET value = ?, error = ?, collected_at = ? \
+                             WHERE agent_id = ? AND key = ?",
+                        )
+                        .bind(report.value)
+                        .bind(report.error)
+                        .bind(writing.now())
+                        .bind(agent)
+                        .bind(report.key);
+                        writing.sql.execute(told).await.doing("record metadata")?;
+                    }
+                    Ok(())
+                })
             })
-        })
-        .await
+            .await
     }
 }
 
-async fn set_state(
-    connection: &mut SqliteConnection,
-    agent: Uuid,
-    state: State,
-    changed_at: Timestamp,
-) -> Result<(), StoreError> {
-    let at = changed_at.as_microsecond();
-    let sql = match state {
-        State::Starting => "UPDATE agents SET lifecycle_state = ?1, started_at = ?2, ready_at = NULL WHERE id = ?3",
-        State::Ready | State::StartError | State::StartTimeout => {
-            "UPDATE agents SET lifecycle_state = ?1, ready_at = ?2 WHERE id = ?3"
+async fn keep_state(sql: &mut Connection, agent: Uuid, state: State, changed_at: Timestamp) -> Result<(), StoreError> {
+    let action = "record a lifecycle state";
+    let number = i32::from(state);
+    let current = match state {
+        State::Starting => {
+            command("UPDATE agents SET lifecycle_state = ?, started_at = ?, ready_at = NULL WHERE id = ?")
+                .bind(number)
+                .bind(changed_at)
         }
-        _ => "UPDATE agents SET lifecycle_state = ?1 WHERE id = ?3",
+        State::Ready | State::StartError | State::StartTimeout => {
+            command("UPDATE agents SET lifecycle_state = ?, ready_at = ? WHERE id = ?").bind(number).bind(changed_at)
+        }
+        _ => command("UPDATE agents SET lifecycle_state = ? WHERE id = ?").bind(number),
     };
-    sqlx::query(sql)
-        .bind(i32::from(state))
-        .bind(at)
-        .bind(agent)
-        .execute(connection)
-        .await
-        .map(drop)
-        .doing("record a lifecycle state")
+    let keep =
+        command("INSERT INTO lifecycle_states (agent_id, state, changed_at) SELECT id, ?, ? FROM agents WHERE id = ?");
+    let trim = command(
+        "DELETE FROM lifecycle_states WHERE agent_id = ? AND id <= \
+         (SELECT id FROM lifecycle_states WHERE agent_id = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
+    );
+    sql.batch(vec![
+        current.bind(agent),
+        keep.bind(number).bind(changed_at).bind(agent),
+        trim.bind(agent).bind(agent).bind(KEPT_STATES),
+    ])
+    .await
+    .doing(action)
 }
 
-async fn keep_timing(connection: &mut SqliteConnection, agent: Uuid, report: TimingReport) -> Result<(), ReportError> {
+async fn keep_timing(sql: &mut Connection, agent: Uuid, report: TimingReport) -> Result<(), ReportError> {
     let TimingReport { script, timing } = report;
-    let kept = sqlx::query(
+    let keep = command(
         "INSERT INTO script_timings (script_id, started_at, ended_at, exit_code, stage, status) \
          SELECT id, ?, ?, ?, ?, ? FROM scripts WHERE id = ? AND agent_id = ?",
     )
-    .bind(timing.started_at.as_microsecond())
-    .bind(timing.ended_at.as_microsecond())
+    .bind(timing.started_at)
+    .bind(timing.ended_at)
     .bind(timing.exit_code)
     .bind(timing.stage)
     .bind(timing.status)
     .bind(script)
-    .bind(agent)
-    .execute(&mut *connection)
-    .await
-    .doing("record a script result")?;
-    if kept.rows_affected() == 0 {
+    .bind(agent);
+    if sql.execute(keep).await.doing("record a script result")? == 0 {
         return Err(ReportError::UnknownScript(script));
     }
-    sqlx::query(
+    let trim = command(
         "DELETE FROM script_timings WHERE script_id = ?1 AND id <= \
          (SELECT id FROM script_timings WHERE script_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-    )
-    .bind(script)
-    .bind(KEPT_TIMINGS)
-    .execute(connection)
-    .await
-    .doing("drop old script results")?;
+    );
+    sql.execute(trim.bind(script).bind(KEPT_TIMINGS)).await.doing("drop old script results")?;
     Ok(())
 }

@@ -4,14 +4,14 @@ use jiff::Timestamp;
 use protocol::secret::Secret;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
-use super::super::{Doing, KeyId, Place, Store, StoreError, time};
-use super::belongings;
-use super::presence::AgentIdentity;
+use super::super::engine::{query, row};
+use super::super::keys::sealed::{SECRET_VALUE, TEMPLATE_VALUE};
+use super::super::keys::{KeyId, Place};
+use super::super::{Doing, Generation, StoreError};
 use super::view::{Metadata, Script};
+use super::{AgentIdentity, Agents};
 
 /// What a manifest is made of.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub struct ManifestSources {
     pub directory: String,
     /// Path of what is shown at login.
     pub motd_path: String,
+    /// Which state of all this it is.
+    pub generation: Generation,
     /// The merged variables of the template. A value that does not open is an error of its own.
     pub env: Vec<(String, Result<Secret, StoreError>)>,
     /// In the order of the definition.
@@ -54,67 +56,78 @@ pub struct Delivery {
     pub secrets: i64,
 }
 
-impl Store {
+row! {
+    /// One statement is one snapshot, and one row: each row on its way from the thread of a connection to the one that asks costs more
+    /// than reading it, and a manifest has sixty.
+    struct SourcesRow {
+        directory: String,
+        motd_path: String,
+        epoch: i64 = "(SELECT epoch FROM deployment)",
+        generation: i64 = "(SELECT u.generation + w.generation + d.generation
+            FROM workspaces w JOIN users u ON u.id = w.owner_id CROSS JOIN deployment d WHERE w.id = agents.workspace_id)",
+        env: String = "(SELECT {rows {id id}, name, {hex value}, value_key_id ORDER BY name}
+            FROM agent_env WHERE agent_id = agents.id)",
+        scripts: String = "(SELECT {rows {id id}, {id log_source_id}, display_name, script, cron, log_path, timeout,
+                run_on_start, run_on_stop, start_blocks_login ORDER BY position}
+            FROM scripts WHERE agent_id = agents.id)",
+        metadata: String = "(SELECT {rows key, display_name, script, interval, timeout ORDER BY position}
+            FROM agent_metadata WHERE agent_id = agents.id)",
+        secrets: String = "(SELECT {rows {id id}, name, env_name, file_path, {hex value}, value_key_id ORDER BY name}
+            FROM user_secrets WHERE user_id = ? AND enabled AND (env_name <> '' OR file_path <> ''))",
+    }
+}
+
+row! {
+    struct DeliveryRow { at: Timestamp, address: String, diff: String }
+}
+
+impl Agents<'_> {
     /// What the manifest of `agent` is made of; none when the agent, or the token it came with, is gone.
     pub async fn manifest_sources(&self, agent: &AgentIdentity) -> Result<Option<ManifestSources>, StoreError> {
-        let row = sqlx::query(SOURCES)
+        let sources = query::<SourcesRow>("SELECT {columns} FROM agents WHERE id = ? AND token_hash = ?")
             .bind(agent.owner_id)
             .bind(agent.id)
-            .bind(agent.token_hash.as_slice())
-            .fetch_optional(self.reader())
-            .await
-            .doing("read what a manifest is made of")?;
+            .bind(agent.token_hash);
+        let row = self.0.optional(sources).await.doing("read what a manifest is made of")?;
         let Some(row) = row else { return Ok(None) };
-        let opened = |place: Place, value: &Hex, key: &str| self.unseal(&KeyId::stored(key), &place, &value.0);
+        let opened = |place: Place, value: &Hex, key: &str| {
+            self.0.keys().unseal(&KeyId::stored(key), &place, &value.0).map_err(StoreError::from)
+        };
         let owner = agent.owner_id;
-        let variable =
-            |(id, name, value, key): VariableRow| (name, opened(belongings::env_place(owner, id), &value, &key));
+        let variable = |(id, name, value, key): VariableRow| (name, opened(TEMPLATE_VALUE.of(owner, id), &value, &key));
         let secret = |(id, name, env_name, file_path, value, key): SecretRow| {
-            let place = Place { table: "user_secrets", user: owner, row: id, column: "value" };
-            DeliveredSecret { name, env_name, file_path, value: opened(place, &value, &key) }
+            let value = opened(SECRET_VALUE.of(owner, id), &value, &key);
+            DeliveredSecret { name, env_name, file_path, value }
         };
         Ok(Some(ManifestSources {
-            directory: row.get(0),
-            motd_path: row.get(1),
-            env: list(&row, 2)?.into_iter().map(variable).collect(),
-            scripts: list(&row, 3)?.into_iter().map(script).collect(),
-            metadata: list(&row, 4)?.into_iter().map(metadata).collect(),
-            secrets: list(&row, 5)?.into_iter().map(secret).collect(),
+            env: list(&row.env)?.into_iter().map(variable).collect(),
+            scripts: list(&row.scripts)?.into_iter().map(script).collect(),
+            metadata: list(&row.metadata)?.into_iter().map(metadata).collect(),
+            secrets: list(&row.secrets)?.into_iter().map(secret).collect(),
+            generation: Generation { epoch: row.epoch, number: row.generation },
+            directory: row.directory,
+            motd_path: row.motd_path,
         }))
     }
 
     /// When the agent last got secrets; none when it never did, or when the audit log has forgotten it.
     pub async fn last_delivery(&self, agent: Uuid) -> Result<Option<Delivery>, StoreError> {
-        let row = sqlx::query(
-            "SELECT at, address, coalesce(diff ->> 'delivered', 0) FROM audit \
-             WHERE actor_id = ? AND action = 'deliver' AND status = 200 ORDER BY id DESC LIMIT 1",
-        )
-        .bind(agent)
-        .fetch_optional(self.reader())
-        .await
-        .doing("look up a delivery")?;
-        Ok(row.map(|row| Delivery { time: time(row.get(0)), address: row.get(1), secrets: row.get(2) }))
+        let last = query::<DeliveryRow>(
+            "SELECT {columns} FROM audit WHERE actor_id = ? AND action = 'deliver' AND status = 200 \
+             ORDER BY id DESC LIMIT 1",
+        );
+        let row = self.0.optional(last.bind(agent)).await.doing("look up a delivery")?;
+        let delivered = |diff: &str| {
+            let diff: serde_json::Value = serde_json::from_str(diff).unwrap_or_default();
+            diff["delivered"].as_i64().unwrap_or_default()
+        };
+        Ok(row.map(|row| Delivery { time: row.at, secrets: delivered(&row.diff), address: row.address }))
     }
 }
 
-/// One statement is one snapshot, and one row: each row on its way from the thread of a connection to the one that asks costs more than
-/// reading it, and a manifest has sixty.
-const SOURCES: &str = "\
-SELECT directory, motd_path,
-  (SELECT json_group_array(json_array(hex(id), name, hex(value), value_key_id) ORDER BY name)
-   FROM agent_env WHERE agent_id = agents.id),
-  (SELECT json_group_array(json_array(hex(id), hex(log_source_id), display_name, script, cron, log_path, timeout,
-                                      run_on_start, run_on_stop, start_blocks_login) ORDER BY position)
-   FROM scripts WHERE agent_id = agents.id),
-  (SELECT json_group_array(json_array(key, display_name, script, interval, timeout) ORDER BY position)
-   FROM agent_metadata WHERE agent_id = agents.id),
-  (SELECT json_group_array(json_array(hex(id), name, env_name, file_path, hex(value), value_key_id) ORDER BY name)
-   FROM user_secrets WHERE user_id = ? AND enabled AND (env_name <> '' OR file_path <> ''))
-FROM agents WHERE id = ? AND token_hash = ?";
-
 type VariableRow = (Uuid, String, Hex, String);
 type SecretRow = (Uuid, String, String, String, Hex, String);
-type ScriptRow = (Uuid, Uuid, String, String, String, String, i64, u8, u8, u8);
+type ScriptRow = (Uuid, Uuid, String, String, String, String, i64, Flag, Flag, Flag);
 type MetadataRow = (String, String, String, i64, i64);
 
 /// A sealed value on its way through JSON.
@@ -129,8 +142,22 @@ impl<'de> Deserialize<'de> for Hex {
     }
 }
 
-fn list<'r, T: Deserialize<'r>>(row: &'r SqliteRow, column: usize) -> Result<Vec<T>, StoreError> {
-    serde_json::from_str(row.get(column)).map_err(|_| StoreError::Malformed { what: "a part of a manifest" })
+/// A boolean on its way through JSON: SQLite has numbers.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Flag {
+    Bool(bool),
+    Number(u8),
+}
+
+impl Flag {
+    fn is_set(&self) -> bool {
+        matches!(self, Self::Bool(true) | Self::Number(1..))
+    }
+}
+
+fn list<'r, T: Deserialize<'r>>(column: &'r str) -> Result<Vec<T>, StoreError> {
+    serde_json::from_str(column).map_err(|_| StoreError::Malformed { what: "a part of a manifest" })
 }
 
 /// Of its results a manifest tells nothing.
@@ -144,9 +171,9 @@ fn script(row: ScriptRow) -> Script {
         cron,
         log_path,
         timeout,
-        run_on_start: start != 0,
-        run_on_stop: stop != 0,
-        start_blocks_login: blocks != 0,
+        run_on_start: start.is_set(),
+        run_on_stop: stop.is_set(),
+        start_blocks_login: blocks.is_set(),
         last: None,
     }
 }

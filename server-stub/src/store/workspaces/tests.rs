@@ -6,8 +6,8 @@ use protocol::rest::PostLogSourceRequest;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::super::{Store, testing};
-use super::testing::{execute, put_secret};
+use super::super::Store;
+use super::super::testing::{self, execute, put_secret};
 use super::*;
 use protocol::workspace::Checked;
 use protocol::workspace::definition::parse;
@@ -32,7 +32,7 @@ fn checked(text: &str) -> Vec<Checked> {
 }
 
 async fn apply(store: &Store, text: &str, rotate: bool) -> Vec<AppliedWorkspace> {
-    store.apply_workspaces(checked(text), rotate).await.unwrap()
+    store.workspaces().apply(checked(text), rotate).await.unwrap()
 }
 
 fn token(applied: &[AppliedWorkspace]) -> String {
@@ -43,7 +43,7 @@ async fn world() -> (TempDir, Store, AgentIdentity) {
     let (dir, store) = testing::store().await;
     testing::user(&store, "alice").await;
     let token = token(&apply(&store, DEFINITION, false).await);
-    let agent = store.agent_by_token(&token).await.unwrap().unwrap();
+    let agent = store.agents().by_token(&token).await.unwrap().unwrap();
     (dir, store, agent)
 }
 
@@ -52,7 +52,7 @@ fn line(output: &str) -> NewLine {
 }
 
 async fn shown(store: &Store, agent: &AgentIdentity) -> Agent {
-    store.workspace(agent.workspace_id).await.unwrap().unwrap().agents.remove(0)
+    store.workspaces().find(agent.workspace_id).await.unwrap().unwrap().agents.remove(0)
 }
 
 #[tokio::test]
@@ -61,28 +61,28 @@ async fn the_first_apply_gives_a_token_that_names_the_agent() {
     assert_eq!(agent.path(), "alice/dev/main");
     assert_eq!(shown(&store, &agent).await.connection(), Connection::Connecting);
     for wrong in ["", "token", &Uuid::new_v4().to_string()] {
-        assert_eq!(store.agent_by_token(wrong).await.unwrap(), None, "{wrong}");
+        assert_eq!(store.agents().by_token(wrong).await.unwrap(), None, "{wrong}");
     }
 }
 
 #[tokio::test]
 async fn applying_again_keeps_every_id_and_the_token_until_it_is_rotated() {
     let (_dir, store, agent) = world().await;
-    let scripts = store.scripts(agent.id).await.unwrap();
+    let scripts = store.agents().scripts(agent.id).await.unwrap();
     let again = apply(&store, &DEFINITION.replace("script: make,", "script: make all,"), false).await;
     assert!(!again[0].created && again[0].agents[0].token.is_none());
-    let changed = store.scripts(agent.id).await.unwrap();
+    let changed = store.agents().scripts(agent.id).await.unwrap();
     assert_eq!(changed[0].script, "make all");
     let ids = |scripts: &[Script]| scripts.iter().map(|script| (script.id, script.log_source_id)).collect::<Vec<_>>();
     assert_eq!(ids(&changed), ids(&scripts));
 
     let rotated = token(&apply(&store, DEFINITION, true).await);
-    let renewed = store.agent_by_token(&rotated).await.unwrap().unwrap();
+    let renewed = store.agents().by_token(&rotated).await.unwrap().unwrap();
     assert_eq!(renewed.id, agent.id);
     assert_ne!(renewed.token_hash, agent.token_hash);
     let shown = [agent.token_hash, renewed.token_hash];
-    assert_eq!(store.lost_tokens(&shown).await.unwrap(), HashSet::from([agent.token_hash]));
-    assert!(store.manifest_sources(&agent).await.unwrap().is_none(), "the old token gets no secrets");
+    assert_eq!(store.agents().lost_tokens(&shown).await.unwrap(), HashSet::from([agent.token_hash]));
+    assert!(store.agents().manifest_sources(&agent).await.unwrap().is_none(), "the old token gets no secrets");
 }
 
 #[tokio::test]
@@ -90,16 +90,16 @@ async fn what_a_definition_drops_is_gone_and_a_failing_one_changes_nothing() {
     let (_dir, store, agent) = world().await;
     let other = "owner: alice\nname: dev\nagent: { name: other }\n";
     let bad = format!("{other}---\nowner: nobody\nname: dev\nagent: {{ name: main }}\n");
-    let error = store.apply_workspaces(checked(&bad), false).await.unwrap_err();
+    let error = store.workspaces().apply(checked(&bad), false).await.unwrap_err();
     assert!(matches!(&error, ApplyError::UnknownOwner { owner, index: 1 } if owner == "nobody"), "{error}");
     assert_eq!(shown(&store, &agent).await.name, "main");
 
     let applied = apply(&store, other, false).await;
     assert_eq!(applied[0].removed, ["main"]);
-    assert_eq!(store.lost_tokens(&[agent.token_hash]).await.unwrap(), HashSet::from([agent.token_hash]));
-    assert!(store.delete_workspace(agent.workspace_id, "alice/dev".into()).await.unwrap());
-    assert!(!store.delete_workspace(agent.workspace_id, "alice/dev".into()).await.unwrap());
-    assert!(store.workspaces(None).await.unwrap().is_empty());
+    assert_eq!(store.agents().lost_tokens(&[agent.token_hash]).await.unwrap(), HashSet::from([agent.token_hash]));
+    assert!(store.workspaces().delete(agent.workspace_id, "alice/dev".into()).await.unwrap());
+    assert!(!store.workspaces().delete(agent.workspace_id, "alice/dev".into()).await.unwrap());
+    assert!(store.workspaces().list().await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -112,22 +112,22 @@ async fn more_definitions_than_fit_into_one_transaction() {
         };
         (0..=450).map(one).collect::<Vec<_>>().concat()
     };
-    let error = store.apply_workspaces(checked(&many("nobody")), false).await.unwrap_err();
+    let error = store.workspaces().apply(checked(&many("nobody")), false).await.unwrap_err();
     assert!(matches!(error, ApplyError::UnknownOwner { index: 450, .. }), "{error}");
-    assert_eq!(store.workspaces(None).await.unwrap().len(), 1, "nothing is written before all owners are known");
+    assert_eq!(store.workspaces().list().await.unwrap().len(), 1, "nothing is written before all owners are known");
     assert_eq!(apply(&store, &many("alice"), false).await.len(), 451);
-    assert_eq!(store.workspaces(None).await.unwrap().len(), 452);
+    assert_eq!(store.workspaces().list().await.unwrap().len(), 452);
 }
 
 #[tokio::test]
 async fn template_values_are_encrypted_and_bound_to_their_row() {
-    let (_dir, store, agent) = world().await;
-    let sources = store.manifest_sources(&agent).await.unwrap().unwrap();
+    let (dir, store, agent) = world().await;
+    let sources = store.agents().manifest_sources(&agent).await.unwrap().unwrap();
     let env: Vec<_> =
         sources.env.iter().map(|(name, value)| (name.as_str(), value.as_ref().unwrap().expose())).collect();
     assert_eq!(env, [("PATH", b"/opt/bin:$PATH".as_slice()), ("TOKEN", b"canary-template")]);
-    for file in ["coder.db", "coder.db-wal"] {
-        let bytes = std::fs::read(store.path().with_file_name(file)).unwrap();
+    for file in ["coder.db", "coder.db-wal"].iter().filter(|_| !testing::is_postgres(&dir)) {
+        let bytes = std::fs::read(dir.path().join(file)).unwrap();
         assert!(!bytes.windows(15).any(|window| window == b"canary-template"), "{file}");
     }
     // What someone who can write the file but has no key might do.
@@ -136,7 +136,7 @@ async fn template_values_are_encrypted_and_bound_to_their_row() {
         "UPDATE agent_env SET value = (SELECT value FROM agent_env WHERE name = 'PATH') WHERE name = 'TOKEN'",
     )
     .await;
-    let sources = store.manifest_sources(&agent).await.unwrap().unwrap();
+    let sources = store.agents().manifest_sources(&agent).await.unwrap().unwrap();
     assert!(sources.env[0].1.is_ok());
     assert!(sources.env[1].1.is_err(), "a value put into another row must not open");
 }
@@ -153,7 +153,7 @@ async fn only_enabled_secrets_with_a_target_are_delivered_in_the_order_of_their_
     ] {
         put_secret(&store, agent.owner_id, name, env_name, file_path, enabled).await;
     }
-    let sources = store.manifest_sources(&agent).await.unwrap().unwrap();
+    let sources = store.agents().manifest_sources(&agent).await.unwrap().unwrap();
     let delivered: Vec<_> = sources
         .secrets
         .iter()
@@ -165,40 +165,40 @@ async fn only_enabled_secrets_with_a_target_are_delivered_in_the_order_of_their_
 #[tokio::test]
 async fn log_lines_need_a_source_and_stop_at_the_limit() {
     let (_dir, store, agent) = world().await;
-    let source = store.scripts(agent.id).await.unwrap()[0].log_source_id;
-    assert!(!store.append_logs(agent.id, source, vec![line("one"), line("t\0wo")]).await.unwrap());
+    let source = store.agents().scripts(agent.id).await.unwrap()[0].log_source_id;
+    assert!(!store.logs().append(agent.id, source, vec![line("one"), line("t\0wo")]).await.unwrap());
     let unknown = Uuid::new_v4();
-    let refused = store.append_logs(agent.id, unknown, vec![line("x")]).await.unwrap_err();
+    let refused = store.logs().append(agent.id, unknown, vec![line("x")]).await.unwrap_err();
     assert!(matches!(refused, LogError::UnknownSource(id) if id == unknown));
-    assert!(!store.append_logs(agent.id, Uuid::nil(), vec![line("three")]).await.unwrap());
-    let lines = store.logs(agent.id, 0).await.unwrap();
+    assert!(!store.logs().append(agent.id, Uuid::nil(), vec![line("three")]).await.unwrap());
+    let lines = store.logs().lines(agent.id, 0).await.unwrap();
     let texts: Vec<_> = lines.iter().map(|line| (line.source_id, line.output.as_str())).collect();
     assert_eq!(texts, [(source, "one"), (source, "t\u{fffd}wo"), (EXTERNAL_SOURCE, "three")]);
-    assert_eq!(store.logs(agent.id, lines[1].id).await.unwrap().len(), 1);
+    assert_eq!(store.logs().lines(agent.id, lines[1].id).await.unwrap().len(), 1);
 
     let half = "x".repeat(usize::try_from(MAX_LOG_BYTES / 2).unwrap());
-    assert!(!store.append_logs(agent.id, source, vec![line(&half)]).await.unwrap());
-    assert!(store.append_logs(agent.id, source, vec![line(&half)]).await.unwrap());
-    assert!(store.append_logs(agent.id, source, vec![line("small")]).await.unwrap(), "full stays full");
+    assert!(!store.logs().append(agent.id, source, vec![line(&half)]).await.unwrap());
+    assert!(store.logs().append(agent.id, source, vec![line(&half)]).await.unwrap());
+    assert!(store.logs().append(agent.id, source, vec![line("small")]).await.unwrap(), "full stays full");
     assert!(shown(&store, &agent).await.logs_overflowed);
 
-    store.report_lifecycle(agent.id, State::Starting, Timestamp::now()).await.unwrap();
+    store.reports().lifecycle(agent.id, State::Starting, Timestamp::now()).await.unwrap();
     let kept = shown(&store, &agent).await;
     assert!(!kept.logs_overflowed && kept.logs_bytes <= MAX_LOG_BYTES / 2, "a new boot has room: {}", kept.logs_bytes);
-    assert!(!store.append_logs(agent.id, source, vec![line("small")]).await.unwrap());
+    assert!(!store.logs().append(agent.id, source, vec![line("small")]).await.unwrap());
 }
 
 #[tokio::test]
 async fn a_posted_source_is_made_once() {
     let (_dir, store, agent) = world().await;
     let request = PostLogSourceRequest { id: Uuid::new_v4(), display_name: "Files".into(), icon: String::new() };
-    let first = store.post_log_source(agent.id, request.clone()).await.unwrap();
-    let second = store.post_log_source(agent.id, request.clone()).await.unwrap();
+    let first = store.logs().post_source(agent.id, request.clone()).await.unwrap();
+    let second = store.logs().post_source(agent.id, request.clone()).await.unwrap();
     assert_eq!(first, second);
     assert_eq!(first.id, request.id);
     for _ in 0..400 {
         let more = PostLogSourceRequest { id: Uuid::new_v4(), ..request.clone() };
-        if let Err(error) = store.post_log_source(agent.id, more).await {
+        if let Err(error) = store.logs().post_source(agent.id, more).await {
             return assert!(matches!(error, LogError::TooManySources));
         }
     }
@@ -210,31 +210,31 @@ async fn lifecycle_keeps_a_history_and_the_times_of_the_last_start() {
     let (_dir, store, agent) = world().await;
     let at = |second| Timestamp::from_second(second).unwrap();
     for (state, second) in [(State::Starting, 1), (State::Ready, 2), (State::ShuttingDown, 3), (State::Starting, 4)] {
-        store.report_lifecycle(agent.id, state, at(second)).await.unwrap();
+        store.reports().lifecycle(agent.id, state, at(second)).await.unwrap();
     }
     let now = shown(&store, &agent).await;
     assert_eq!((now.lifecycle, now.started_at, now.ready_at), (State::Starting, Some(at(4)), None));
-    store.report_lifecycle(agent.id, State::StartError, at(5)).await.unwrap();
+    store.reports().lifecycle(agent.id, State::StartError, at(5)).await.unwrap();
     assert_eq!(shown(&store, &agent).await.ready_at, Some(at(5)));
     for second in 0..120 {
-        store.report_lifecycle(agent.id, State::Ready, at(100 + second)).await.unwrap();
+        store.reports().lifecycle(agent.id, State::Ready, at(100 + second)).await.unwrap();
     }
-    let history = store.lifecycle(agent.id).await.unwrap();
+    let history = store.agents().lifecycle(agent.id).await.unwrap();
     assert_eq!((history.len(), history.last().copied()), (100, Some((State::Ready, at(219)))));
 }
 
 #[tokio::test]
 async fn script_results_belong_to_the_agents_own_scripts() {
     let (_dir, store, agent) = world().await;
-    let script = store.scripts(agent.id).await.unwrap()[0].id;
+    let script = store.agents().scripts(agent.id).await.unwrap()[0].id;
     let at = |second| Timestamp::from_second(second).unwrap();
     let timing = Timing { started_at: at(1), ended_at: at(2), exit_code: 7, stage: 0, status: 1 };
     let report = |script| TimingReport { script, timing };
-    store.report_timing(agent.id, report(script)).await.unwrap();
-    let unknown = store.report_timing(agent.id, report(Uuid::new_v4())).await.unwrap_err();
+    store.reports().timing(agent.id, report(script)).await.unwrap();
+    let unknown = store.reports().timing(agent.id, report(Uuid::new_v4())).await.unwrap_err();
     assert!(matches!(unknown, ReportError::UnknownScript(_)));
-    assert!(store.report_timing(Uuid::new_v4(), report(script)).await.is_err(), "of another agent");
-    let last = store.scripts(agent.id).await.unwrap()[0].last.unwrap();
+    assert!(store.reports().timing(Uuid::new_v4(), report(script)).await.is_err(), "of another agent");
+    let last = store.agents().scripts(agent.id).await.unwrap()[0].last.unwrap();
     assert_eq!((last.exit_code, last.ended_at), (7, at(2)));
 }
 
@@ -242,8 +242,8 @@ async fn script_results_belong_to_the_agents_own_scripts() {
 async fn metadata_of_known_keys_is_kept() {
     let (_dir, store, agent) = world().await;
     let report = |key: &str| MetadataReport { key: key.into(), value: "42%".into(), error: String::new() };
-    store.report_metadata(agent.id, vec![report("disk"), report("gone")]).await.unwrap();
-    let items = store.metadata(agent.id).await.unwrap();
+    store.reports().metadata(agent.id, vec![report("disk"), report("gone")]).await.unwrap();
+    let items = store.agents().metadata(agent.id).await.unwrap();
     assert_eq!(items.len(), 1);
     assert_eq!((items[0].value.as_str(), items[0].display_name.as_str()), ("42%", "disk"));
     assert!(items[0].collected_at.is_some());
@@ -252,17 +252,17 @@ async fn metadata_of_known_keys_is_kept() {
 #[tokio::test]
 async fn presence_follows_the_sessions() {
     let (_dir, store, agent) = world().await;
-    store.agent_connected(agent.id, "2.4".into()).await.unwrap();
+    store.presence().connected(agent.id, "2.4".into()).await.unwrap();
     let connected = shown(&store, &agent).await;
     assert_eq!((connected.connection(), connected.api_version.as_str()), (Connection::Connected, "2.4"));
     let first = connected.presence.unwrap();
-    store.agents_seen(&[agent.id, Uuid::new_v4()]).await.unwrap();
+    store.presence().seen(&[agent.id, Uuid::new_v4()]).await.unwrap();
     let seen = shown(&store, &agent).await.presence.unwrap();
     assert!(seen.last_connected_at > first.last_connected_at && seen.first_connected_at == first.first_connected_at);
-    store.agent_disconnected(agent.id).await.unwrap();
+    store.presence().disconnected(agent.id).await.unwrap();
     assert_eq!(shown(&store, &agent).await.connection(), Connection::Disconnected);
-    store.agent_connected(agent.id, "2.4".into()).await.unwrap();
+    store.presence().connected(agent.id, "2.4".into()).await.unwrap();
     assert_eq!(shown(&store, &agent).await.connection(), Connection::Connected);
     // An agent that is not there any more is no error: its session is about to be ended.
-    store.agent_connected(Uuid::new_v4(), "2.4".into()).await.unwrap();
+    store.presence().connected(Uuid::new_v4(), "2.4".into()).await.unwrap();
 }

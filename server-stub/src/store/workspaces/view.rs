@@ -5,7 +5,6 @@ use protocol::agent_api::lifecycle::State;
 use uuid::Uuid;
 
 use super::super::now;
-use super::presence::Presence;
 
 /// An agent that was not seen for this long is shown as disconnected: two beats of the connection monitor.
 const INACTIVE_MICROSECONDS: i64 = 30_000_000;
@@ -61,11 +60,22 @@ pub struct Agent {
     /// When that start was over, well or not.
     pub ready_at: Option<Timestamp>,
     /// What the connection monitor saw.
-    pub presence: Option<Presence>,
+    pub presence: Option<Seen>,
     /// Bytes of log that are kept.
     pub logs_bytes: i64,
     /// Whether log lines were refused.
     pub logs_overflowed: bool,
+}
+
+/// When an agent was connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// For the first time.
+    pub first_connected_at: Timestamp,
+    /// For the last time it was seen.
+    pub last_connected_at: Timestamp,
+    /// When its last session ended.
+    pub disconnected_at: Option<Timestamp>,
 }
 
 /// Whether an agent is there.
@@ -202,7 +212,7 @@ mod tests {
             lifecycle: State::Created,
             started_at: None,
             ready_at: None,
-            presence: presence.map(|(last, left)| Presence {
+            presence: presence.map(|(last, left)| Seen {
                 first_connected_at: time(0),
                 last_connected_at: time(last * 1_000_000),
                 disconnected_at: left.map(|at| time(at * 1_000_000)),

@@ -3,44 +3,44 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use protocol::rest::CreateUserSecretRequest;
 
-use super::super::{FilePaths, testing};
+use super::super::keys::sealed::SECRET_VALUE;
+use super::super::{FilePaths, Store, testing};
 use super::*;
+
+row! {
+    struct ValueRow { id: Uuid, value: Vec<u8>, value_key_id: KeyId }
+}
+
+row! {
+    struct ColumnRow { table_name: String = "t.name", column_name: String = "c.name" }
+}
 
 async fn create(store: &Store, user: Uuid, name: &str) -> Uuid {
     let actor = Actor::User { id: user, name: "u".into(), address: None };
     let request =
         CreateUserSecretRequest { name: name.into(), value: format!("value of {name}").into(), ..Default::default() };
-    store.create_secret(actor, user, request, FilePaths::Allowed).await.unwrap().id
+    store.secrets().create(actor, user, request, FilePaths::Allowed).await.unwrap().id
 }
 
 async fn values(store: &Store, user: Uuid) -> Vec<(String, String)> {
-    let rows = sqlx::query("SELECT id, value, value_key_id FROM user_secrets WHERE user_id = ? ORDER BY name")
-        .bind(user)
-        .fetch_all(store.reader())
-        .await
-        .unwrap();
-    let open = |row: &sqlx::sqlite::SqliteRow| {
-        let place = Place { table: "user_secrets", user, row: row.get(0), column: "value" };
-        let value = store.unseal(&KeyId::stored(row.get(2)), &place, row.get(1)).unwrap();
-        (value.expose_str().unwrap().to_owned(), row.get(2))
+    let rows = query::<ValueRow>("SELECT {columns} FROM user_secrets WHERE user_id = ? ORDER BY name").bind(user);
+    let open = |row: ValueRow| {
+        let value = store.database.keys().unseal(&row.value_key_id, &SECRET_VALUE.of(user, row.id), &row.value);
+        (value.unwrap().expose_str().unwrap().to_owned(), row.value_key_id.to_string())
     };
-    rows.iter().map(open).collect()
+    store.database.all(rows).await.unwrap().into_iter().map(open).collect()
 }
 
 #[tokio::test]
 async fn every_sealed_column_is_rotated() {
-    let (_dir, store) = testing::store().await;
-    let sealed: BTreeSet<(String, String)> = sqlx::query(
-        "SELECT t.name, c.name FROM pragma_table_list t, pragma_table_info(t.name) c
+    let (_dir, store) = testing::file_store().await;
+    let sealed = query::<ColumnRow>(
+        "SELECT {columns} FROM pragma_table_list t, pragma_table_info(t.name) c
          WHERE c.name LIKE '%\\_key\\_id' ESCAPE '\\'",
-    )
-    .fetch_all(store.reader())
-    .await
-    .unwrap()
-    .iter()
-    .map(|row| (row.get(0), row.get(1)))
-    .collect();
-    let known = COLUMNS.iter().map(|column| (column.table.to_owned(), format!("{}_key_id", column.name)));
+    );
+    let sealed: BTreeSet<(String, String)> =
+        store.database.all(sealed).await.unwrap().into_iter().map(|row| (row.table_name, row.column_name)).collect();
+    let known = sealed::ALL.iter().map(|column| (column.table.to_owned(), format!("{}_key_id", column.name)));
     assert_eq!(sealed, known.collect());
 }
 
@@ -49,7 +49,7 @@ async fn another_process_writes_all_the_while_and_nothing_is_left_under_the_old_
     let (dir, admin) = testing::store().await;
     let server = testing::reopen(&dir).await;
     let data_dir = DataDir::open(dir.path()).unwrap();
-    let old = admin.key_ids().await.unwrap().remove(0);
+    let old = admin.keys().ids().await.unwrap().remove(0);
     let users = [testing::user(&server, "alice").await, testing::user(&server, "bob").await];
     for n in 0..40 {
         create(&server, users[0], &format!("before{n:02}")).await;
@@ -66,7 +66,7 @@ async fn another_process_writes_all_the_while_and_nothing_is_left_under_the_old_
         }
     };
     let rotating = async {
-        let rotated = admin.rotate_keys(&data_dir).await.unwrap();
+        let rotated = admin.keys().rotate(&data_dir, true).await.unwrap();
         done.store(true, Ordering::Relaxed);
         rotated
     };
@@ -93,38 +93,31 @@ async fn a_value_that_does_not_decrypt_keeps_its_key_and_does_not_stop_the_other
     let data_dir = DataDir::open(dir.path()).unwrap();
     let user = testing::user(&store, "alice").await;
     let (bad, _good) = (create(&store, user, "bad").await, create(&store, user, "good").await);
-    store
-        .write::<_, (), StoreError>(move |writing| {
-            Box::pin(async move {
-                let damage = sqlx::query("UPDATE user_secrets SET value = zeroblob(40) WHERE id = ?").bind(bad);
-                damage.execute(writing.connection()).await.map(drop).doing("damage")
-            })
-        })
-        .await
-        .unwrap();
-    let error = store.rotate_keys(&data_dir).await.unwrap_err().to_string();
+    let damage = command("UPDATE user_secrets SET value = ? WHERE id = ?").bind(vec![0; 40]).bind(bad);
+    testing::run(&store, damage).await;
+    let error = store.keys().rotate(&data_dir, true).await.unwrap_err().to_string();
     assert!(error.contains(&format!("user_secrets {bad}")), "{error}");
-    assert_eq!(store.key_ids().await.unwrap().len(), 2);
+    assert_eq!(store.keys().ids().await.unwrap().len(), 2);
     store.close().await;
     let store = testing::reopen(&dir).await;
     let actor = Actor::User { id: user, name: "alice".into(), address: None };
-    store.delete_secret(actor, user, "bad").await.unwrap();
-    let rotated = store.rotate_keys(&data_dir).await.unwrap();
+    store.secrets().delete(actor, user, "bad").await.unwrap();
+    let rotated = store.keys().rotate(&data_dir, true).await.unwrap();
     assert_eq!((rotated.values, rotated.dropped.len()), (0, 1));
     assert_eq!(values(&store, user).await, [("value of good".to_owned(), rotated.active.to_string())]);
 }
 
 #[tokio::test]
 async fn a_lost_or_wrong_key_is_named_and_never_replaced() {
-    let (dir, store) = testing::store().await;
-    let id = store.key_ids().await.unwrap().remove(0);
+    let (dir, store) = testing::file_store().await;
+    let id = store.keys().ids().await.unwrap().remove(0);
     store.close().await;
     let data_dir = DataDir::open(dir.path()).unwrap();
     let open = || Store::open(&data_dir, KeySource::File(data_dir.key_file()));
     std::fs::remove_file(data_dir.key_file()).unwrap();
     assert!(matches!(open().await, Err(StoreError::Keys(KeyError::File { action: "read", .. }))));
     assert!(!data_dir.key_file().exists());
-    key_file::create(&data_dir.key_file(), &key::generate().unwrap()).unwrap();
+    file::create(&data_dir.key_file(), &key::generate().unwrap()).unwrap();
     let error = open().await.err().unwrap().to_string();
     assert!(error.contains(id.as_str()) && error.contains("encryption.key"), "{error}");
 }
@@ -143,13 +136,13 @@ async fn the_first_key_of_a_variable_encrypts_and_all_decrypt() {
     let store = open(&[&old]).await.unwrap();
     let user = testing::user(&store, "alice").await;
     create(&store, user, "a").await;
-    assert!(matches!(store.rotate_keys(&data_dir).await, Err(RotateError::Variable("KEYS"))));
+    assert!(matches!(store.keys().rotate(&data_dir, true).await, Err(RotateError::Variable("KEYS"))));
     store.close().await;
     let store = open(&[&new, &old]).await.unwrap();
     create(&store, user, "b").await;
     let keys: Vec<String> = values(&store, user).await.into_iter().map(|(_, key)| key).collect();
     assert_eq!(keys, [key::id_of(&old).to_string(), key::id_of(&new).to_string()]);
-    assert_eq!(store.rotate_keys(&data_dir).await.unwrap().dropped, [key::id_of(&old)]);
+    assert_eq!(store.keys().rotate(&data_dir, true).await.unwrap().dropped, [key::id_of(&old)]);
     store.close().await;
     assert_eq!(values(&open(&[&new]).await.unwrap(), user).await.len(), 2);
     assert!(matches!(open(&[&old]).await, Err(StoreError::Keys(KeyError::Missing { .. }))));

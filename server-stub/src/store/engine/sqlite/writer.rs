@@ -7,79 +7,26 @@
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use jiff::Timestamp;
-use sqlx::{Connection, Row, SqliteConnection};
+use sqlx::Connection as _;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
 
-use super::error::{Doing, StoreError};
-use super::key::KeyId;
-use super::keyring::{Keyring, Place, Sealed};
+use super::super::Role;
+use super::super::changes::{Change, Publisher};
+use super::super::error::{Doing, StoreError};
+use super::super::failure::DatabaseError;
+use super::super::native::sqlite::{begin, changed_elsewhere, run};
+use super::super::writing::Writing;
 use super::schema;
 
 /// Operations that may wait; more make their callers wait for a place.
 const QUEUE: usize = 1024;
 /// Most operations of one commit, so that the first of them is not held up by the last.
 const GROUP: usize = 256;
-
-/// The inside of a transaction.
-pub struct Writing {
-    connection: SqliteConnection,
-    keys: Arc<Keyring>,
-    active: Option<KeyId>,
-    now: Timestamp,
-}
-
-impl Writing {
-    /// Runs statements of this transaction.
-    pub fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.connection
-    }
-
-    /// The time of this transaction, in the resolution of the database.
-    #[must_use]
-    pub fn now(&self) -> Timestamp {
-        self.now
-    }
-
-    /// Encrypts under the active key, which cannot change while this transaction holds the write lock.
-    pub fn seal(&self, place: &Place, value: &[u8]) -> Result<Sealed, StoreError> {
-        let active = self.active.as_ref().ok_or(StoreError::Malformed { what: "encryption_keys.active" })?;
-        Ok(self.keys.seal(active, place, value)?)
-    }
-
-    /// The active key.
-    pub(super) fn active_key(&self) -> Option<&KeyId> {
-        self.active.as_ref()
-    }
-
-    /// For what follows in this transaction, once the database names another key.
-    pub(super) fn set_active_key(&mut self, key: KeyId) {
-        self.active = Some(key);
-    }
-
-    pub(super) fn keys(&self) -> &Arc<Keyring> {
-        &self.keys
-    }
-
-    async fn begin(&mut self) -> Result<(), StoreError> {
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await.doing("begin a write")?;
-        // The fence of key rotation: whoever writes learns here which key encrypts, under the lock that a switch needs too.
-        let active = sqlx::query("SELECT id FROM encryption_keys WHERE active = 1")
-            .fetch_optional(&mut self.connection)
-            .await
-            .doing("read the active encryption key")?;
-        self.active = active.map(|row| KeyId::stored(row.get(0)));
-        self.now = super::now();
-        Ok(())
-    }
-
-    async fn run(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
-        sqlx::query(sql).execute(&mut self.connection).await.map(drop)
-    }
-}
 
 /// What a finished operation still has to do: tell its caller, once the fate of the transaction is known.
 struct Done {
@@ -128,6 +75,9 @@ enum Message {
     Close,
 }
 
+/// How often the task looks for commits of other processes.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// The callers' end of the queue.
 #[derive(Clone)]
 pub(super) struct Writer {
@@ -136,10 +86,9 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the task that owns the writing connection. It ends with [`Writer::close`] or with the last handle.
-    pub(super) fn start(path: PathBuf, connection: SqliteConnection, keys: Arc<Keyring>) -> Self {
+    pub(super) fn start(path: PathBuf, writing: Writing, publisher: Publisher) -> Self {
         let (queue, messages) = mpsc::channel(QUEUE);
-        let writing = Writing { connection, keys, active: None, now: Timestamp::UNIX_EPOCH };
-        tokio::spawn(Task { path, messages, writing }.run());
+        tokio::spawn(Task { path, messages, writing, publisher, version: None }.serve());
         Self { queue }
     }
 
@@ -172,24 +121,64 @@ struct Task {
     path: PathBuf,
     messages: mpsc::Receiver<Message>,
     writing: Writing,
+    publisher: Publisher,
+    /// Grows with each commit of another connection, so of another process.
+    version: Option<i64>,
 }
 
 impl Task {
-    async fn run(mut self) {
-        while let Some(message) = self.messages.recv().await {
+    async fn serve(mut self) {
+        // What it is compared with: a change between the opening of the store and the first look is one, too.
+        self.look().await;
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let message = tokio::select! {
+                biased;
+                _ = look.tick() => {
+                    if self.publisher.is_heard() {
+                        self.look().await;
+                    }
+                    continue;
+                }
+                message = self.messages.recv() => message,
+            };
             match message {
-                Message::Write(first) => self.group(first).await,
-                Message::Close => break,
+                Some(Message::Write(first)) => self.group(first).await,
+                Some(Message::Close) | None => break,
             }
         }
-        if let Err(error) = self.writing.connection.close().await {
+        if let Err(error) = self.writing.sql.close().await {
             tracing::warn!(%error, "cannot close the database");
         }
     }
 
+    /// Tells of commits by other processes: an administrator's command beside the server.
+    async fn look(&mut self) {
+        let Some(connection) = self.writing.sql.sqlite() else { return };
+        match changed_elsewhere(connection).await {
+            Ok(version) => {
+                if self.version.replace(version).is_some_and(|last| last != version) {
+                    self.publisher.publish([Change::Any]);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "cannot look for changes of other processes"),
+        }
+    }
+
+    async fn run(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+        run(self.writing.sql.sqlite().ok_or(sqlx::Error::PoolClosed)?, sql).await
+    }
+
+    async fn begin(&mut self) -> Result<(), StoreError> {
+        begin(self.writing.sql.sqlite().ok_or(StoreError::Abandoned)?).await.doing("begin a write")?;
+        self.writing.begun();
+        Ok(())
+    }
+
     /// One transaction: `first`, and whatever waits by the time it is done.
     async fn group(&mut self, first: Box<dyn Operation>) {
-        if let Err(error) = self.writing.begin().await {
+        if let Err(error) = self.begin().await {
             self.recover().await;
             return first.refuse(error);
         }
@@ -204,12 +193,14 @@ impl Task {
         }
         let outcome = match broken {
             Some(error) => Err(error),
-            None => self.writing.run("COMMIT").await,
+            None => self.run("COMMIT").await,
         };
-        let failure = outcome.err().map(Arc::new);
+        let failure = outcome.err().map(|error| Arc::new(DatabaseError::from(error)));
         if let Some(error) = &failure {
             tracing::error!(%error, "a transaction was lost");
             self.recover().await;
+        } else {
+            self.publisher.publish(self.writing.changes().iter().copied());
         }
         for answer in answers {
             answer(failure.clone().map_or(Ok(()), |error| Err(StoreError::Commit(error))));
@@ -230,21 +221,30 @@ impl Task {
     async fn one(&mut self, operation: Box<dyn Operation>, answers: &mut Vec<Answer>) -> Result<(), sqlx::Error> {
         // Both at once, because each statement is a trip to another thread; the commit releases the last one.
         let next = if answers.is_empty() { "SAVEPOINT operation" } else { "RELEASE operation; SAVEPOINT operation" };
-        self.writing.run(next).await?;
+        self.run(next).await?;
+        let changes = self.writing.changes().len();
         // A panic ends its own operation, whose caller sees its answer dropped; the queue lives on.
         let done = AssertUnwindSafe(operation.run(&mut self.writing)).catch_unwind().await;
         let keep = done.as_ref().is_ok_and(|done| done.keep);
         answers.extend(done.map(|done| done.answer));
-        if keep { Ok(()) } else { self.writing.run("ROLLBACK TO operation").await }
+        if keep {
+            return Ok(());
+        }
+        self.writing.undone(changes);
+        self.run("ROLLBACK TO operation").await
     }
 
     /// After a failure: no transaction is open, and the connection works or is a new one.
     async fn recover(&mut self) {
         // Fails where SQLite has rolled back already; the next begin tells.
-        drop(self.writing.run("ROLLBACK").await);
-        if self.writing.connection.ping().await.is_err() {
-            match schema::open(&self.path).await {
-                Ok(connection) => self.writing.connection = connection,
+        drop(self.run("ROLLBACK").await);
+        let alive = match self.writing.sql.sqlite() {
+            Some(connection) => connection.ping().await.is_ok(),
+            None => false,
+        };
+        if !alive {
+            match schema::open(&self.path, Role::Command).await {
+                Ok(connection) => self.writing.sql = connection.into(),
                 Err(error) => tracing::error!(%error, "cannot reopen the database"),
             }
         }
@@ -253,16 +253,21 @@ impl Task {
 
 #[cfg(test)]
 mod tests {
-    use sqlx::Row;
+    use uuid::Uuid;
 
+    use crate::store::engine::{command, query, row};
     use crate::store::{Doing, StoreError, UserError, testing};
+
+    row! {
+        struct Count { count: i64 = "count(*)" }
+    }
 
     #[tokio::test]
     async fn a_refused_operation_leaves_no_trace_and_does_not_undo_its_neighbours() {
-        let (dir, store) = testing::store().await;
+        let (dir, store) = testing::file_store().await;
         let made = futures_util::future::join_all((0..500).map(|n| {
             let store = store.clone();
-            async move { store.create_user(&format!("user{}", n / 2)).await }
+            async move { store.users().create(&format!("user{}", n / 2)).await }
         }))
         .await;
         let refused = made.iter().filter(|made| matches!(made, Err(UserError::Exists(_)))).count();
@@ -270,31 +275,31 @@ mod tests {
         store.close().await;
         drop(store);
         let store = testing::reopen(&dir).await;
-        for table in ["SELECT count(*) FROM users", "SELECT count(*) FROM audit"] {
-            let count: i64 = sqlx::query(table).fetch_one(store.reader()).await.unwrap().get(0);
-            assert_eq!(count, 250);
+        for table in ["SELECT {columns} FROM users", "SELECT {columns} FROM audit"] {
+            assert_eq!(store.database.one(query::<Count>(table)).await.unwrap().count, 250);
         }
     }
 
     #[tokio::test]
     async fn a_panic_ends_its_own_operation_only() {
-        let (_dir, store) = testing::store().await;
-        let lost = store.write::<_, (), StoreError>(|writing| {
+        let (_dir, store) = testing::file_store().await;
+        let lost = store.database.write::<_, (), StoreError>(|writing| {
             Box::pin(async move {
-                let made = sqlx::query("INSERT INTO users VALUES (randomblob(16), 'lost', 0)");
-                made.execute(writing.connection()).await.doing("insert")?;
+                let made =
+                    command("INSERT INTO users (id, username, created_at) VALUES (?, 'lost', 0)").bind(Uuid::new_v4());
+                writing.sql.execute(made).await.doing("insert")?;
                 panic!("on purpose");
             })
         });
         assert!(matches!(lost.await, Err(StoreError::Abandoned)));
         testing::user(&store, "alice").await;
-        assert_eq!(store.user("lost").await.unwrap(), None);
+        assert_eq!(store.users().find("lost").await.unwrap(), None);
     }
 
     #[tokio::test]
     async fn after_close_a_write_is_refused() {
-        let (_dir, store) = testing::store().await;
+        let (_dir, store) = testing::file_store().await;
         store.close().await;
-        assert!(matches!(store.create_user("alice").await, Err(UserError::Store(StoreError::Abandoned))));
+        assert!(matches!(store.users().create("alice").await, Err(UserError::Store(StoreError::Abandoned))));
     }
 }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 /// Bytes of a key.
-pub(crate) const KEY_BYTES: usize = 32;
+pub(in crate::store) const KEY_BYTES: usize = 32;
 /// Variable with comma-separated keys; the first encrypts, all decrypt.
 pub const KEYS_VARIABLE: &str = "CODER_SERVER_ENCRYPTION_KEYS";
 
@@ -25,7 +25,7 @@ impl KeyId {
         &self.0
     }
 
-    pub(crate) fn stored(id: &str) -> Self {
+    pub(in crate::store) fn stored(id: &str) -> Self {
         Self(id.to_owned())
     }
 }
@@ -112,6 +112,14 @@ pub enum KeyError {
         /// Ids of the keys that are there.
         found: String,
     },
+    /// Stored data does not decrypt: damaged, or put there by someone without the key.
+    #[error("value of {what} does not decrypt with key {key}")]
+    Undecryptable {
+        /// Table and row.
+        what: String,
+        /// The key that encrypted it.
+        key: KeyId,
+    },
     /// The kernel gave no random bytes.
     #[error("cannot get random bytes from the kernel")]
     Random(#[source] std::io::Error),
@@ -121,7 +129,7 @@ pub enum KeyError {
 }
 
 /// Random bytes from the kernel.
-pub(crate) fn random<const N: usize>() -> Result<[u8; N], KeyError> {
+pub(in crate::store) fn random<const N: usize>() -> Result<[u8; N], KeyError> {
     let mut bytes = [0; N];
     match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
         Ok(filled) if filled == N => Ok(bytes),
@@ -131,15 +139,15 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], KeyError> {
 }
 
 /// A key's bytes, wiped when dropped.
-pub(crate) type KeyBytes = Zeroizing<[u8; KEY_BYTES]>;
+pub(in crate::store) type KeyBytes = Zeroizing<[u8; KEY_BYTES]>;
 
 /// A new random key.
-pub(crate) fn generate() -> Result<KeyBytes, KeyError> {
+pub(in crate::store) fn generate() -> Result<KeyBytes, KeyError> {
     random().map(Zeroizing::new)
 }
 
 /// The id of a key.
-pub(crate) fn id_of(key: &KeyBytes) -> KeyId {
+pub(in crate::store) fn id_of(key: &KeyBytes) -> KeyId {
     use std::fmt::Write as _;
     let hash = Sha256::new().chain_update(b"coder-server key id\0").chain_update(key.as_slice()).finalize();
     KeyId(hash.iter().take(8).fold(String::new(), |mut id, byte| {
@@ -150,7 +158,7 @@ pub(crate) fn id_of(key: &KeyBytes) -> KeyId {
 }
 
 /// Keys as base64 text, separated by lines or commas; lines that start with `#` are comments.
-pub(crate) fn parse(text: &str, place: &str) -> Result<Vec<KeyBytes>, KeyError> {
+pub(in crate::store) fn parse(text: &str, place: &str) -> Result<Vec<KeyBytes>, KeyError> {
     let words = text
         .lines()
         .filter(|line| !line.trim_start().starts_with('#'))

@@ -11,15 +11,15 @@ use base64::engine::general_purpose::STANDARD;
 use nix::unistd::Uid;
 use zeroize::Zeroizing;
 
-use super::data_dir::name_of;
+use super::super::data_dir::name_of;
+use super::super::private_file::{self, sync_directory};
 use super::key::{self, KeyBytes, KeyError};
-use super::schema::create_private;
 
 /// A thousand keys; a file that is longer is no key file.
 const MAX_BYTES: u64 = 64 * 1024;
 
 /// Reads the keys, after looking at owner and mode of the very file that is read.
-pub(super) fn read(path: &Path) -> Result<Vec<KeyBytes>, KeyError> {
+pub(in crate::store) fn read(path: &Path) -> Result<Vec<KeyBytes>, KeyError> {
     let failed = |source| KeyError::File { action: "read", path: path.to_owned(), source };
     // Without O_NONBLOCK a FIFO put there would hold the start for ever.
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
@@ -40,7 +40,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<KeyBytes>, KeyError> {
 }
 
 /// Makes the file with one key. Where another process was faster, its file stands.
-pub(super) fn create(path: &Path, key: &KeyBytes) -> Result<(), KeyError> {
+pub(in crate::store) fn create(path: &Path, key: &KeyBytes) -> Result<(), KeyError> {
     let temporary = write_beside(path, std::slice::from_ref(key))?;
     // A link fails where a file exists, and what it makes is complete: nobody ever reads half a key.
     let linked = fs::hard_link(&temporary, path);
@@ -53,7 +53,7 @@ pub(super) fn create(path: &Path, key: &KeyBytes) -> Result<(), KeyError> {
 }
 
 /// Replaces the keys of the file.
-pub(super) fn replace(path: &Path, keys: &[KeyBytes]) -> Result<(), KeyError> {
+pub(in crate::store) fn replace(path: &Path, keys: &[KeyBytes]) -> Result<(), KeyError> {
     let failed = |source| KeyError::File { action: "replace", path: path.to_owned(), source };
     // The file behind a symbolic link, not the link: the old keys would stay behind in it.
     let real = fs::canonicalize(path).map_err(failed)?;
@@ -77,18 +77,12 @@ fn write_beside(path: &Path, keys: &[KeyBytes]) -> Result<PathBuf, KeyError> {
         // Left by a process of the same number that was killed.
         fs::remove_file(&temporary)
             .or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
-        let mut file = create_private(&temporary)?;
+        let mut file = private_file::create(&temporary)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()
     };
     write().map_err(|source| KeyError::File { action: "create", path: temporary.clone(), source })?;
     Ok(temporary)
-}
-
-/// Makes a rename or a new name in the directory of `path` durable.
-pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(directory)?.sync_all()
 }
 
 #[cfg(test)]

@@ -1,11 +1,8 @@
-//! What a user has already, and what may still come to it. Pure: read once in a transaction, then asked.
+//! Caps and conflicts, as pure functions: what a user has already, and what may be added to it.
 
 use protocol::problem::{FieldProblem, Problem};
 use protocol::rules::{MAX_ENV_VALUE_BYTES, MAX_SECRETS, MAX_TOTAL_VALUE_BYTES};
-use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
-
-use super::super::{Doing, StoreError};
 
 /// One stored secret, as far as other ones are concerned. Disabled ones count like all others.
 #[derive(Clone, Debug)]
@@ -22,20 +19,8 @@ pub(super) struct Held {
 pub(super) struct Holdings(Vec<Held>);
 
 impl Holdings {
-    pub(super) async fn read(connection: &mut SqliteConnection, user: Uuid) -> Result<Self, StoreError> {
-        let rows = sqlx::query("SELECT id, name, env_name, file_path, value_bytes FROM user_secrets WHERE user_id = ?")
-            .bind(user)
-            .fetch_all(connection)
-            .await
-            .doing("read the user's secrets")?;
-        let held = |row: &sqlx::sqlite::SqliteRow| Held {
-            id: row.get(0),
-            name: row.get(1),
-            env_name: row.get(2),
-            file_path: row.get(3),
-            value_bytes: usize::try_from(row.get::<i64, _>(4)).unwrap_or(usize::MAX),
-        };
-        Ok(Self(rows.iter().map(held).collect()))
+    pub(super) fn new(held: Vec<Held>) -> Self {
+        Self(held)
     }
 
     pub(super) fn count(&self) -> usize {

@@ -1,5 +1,7 @@
 //! Importing a file of secrets: all of them or none.
 
+use std::sync::Arc;
+
 use protocol::import::{self, Entry, EntryProblem, Format};
 use protocol::problem::{FieldProblem, Problem};
 use protocol::rest::{ImportUserSecretsRequest, UserSecret};
@@ -7,14 +9,14 @@ use protocol::rules::MAX_SECRETS;
 use uuid::Uuid;
 
 use super::super::audit::Actor;
-use super::super::{Store, Writing};
-use super::SecretError;
-use super::holdings::{Held, Holdings, shown};
-use super::write;
+use super::super::engine::Writing;
+use super::change::{self, New};
+use super::rules::{Held, Holdings, shown};
+use super::{SecretError, Secrets, rows};
 
-impl Store {
+impl Secrets<'_> {
     /// Stores every entry of a secrets file as a new secret, in the file's order. It never overwrites.
-    pub async fn import_secrets(
+    pub async fn import(
         &self,
         actor: Actor,
         user: Uuid,
@@ -26,7 +28,8 @@ impl Store {
         if !problems.is_empty() {
             return Err(SecretError::Invalid(problems));
         }
-        self.write(move |writing| Box::pin(insert_all(writing, actor, user, entries))).await
+        let entries = Arc::new(entries);
+        self.0.write(move |writing| Box::pin(insert_all(writing, actor, user, entries))).await
     }
 }
 
@@ -40,14 +43,22 @@ async fn insert_all(
     writing: &mut Writing,
     actor: Actor,
     user: Uuid,
-    entries: Vec<Entry>,
+    entries: Arc<Vec<Entry>>,
 ) -> Result<Vec<UserSecret>, SecretError> {
-    let mut holdings = Holdings::read(writing.connection(), user).await?;
+    let mut holdings = rows::holdings(writing, user).await?;
     let new: Vec<Held> = entries.iter().map(held).collect();
     check(&mut holdings, &entries, &new)?;
     let mut stored = Vec::with_capacity(entries.len());
-    for (entry, held) in entries.into_iter().zip(new) {
-        stored.push(write::insert(writing, actor.clone(), user, held.id, entry.into_request()).await?);
+    for (entry, held) in entries.iter().zip(new) {
+        let new = New {
+            name: &entry.key,
+            description: "",
+            env_name: entry.env_name(),
+            file_path: "",
+            enabled: true,
+            value: &entry.value,
+        };
+        stored.push(change::insert(writing, actor.clone(), user, held.id, new).await?);
     }
     Ok(stored)
 }

@@ -1,5 +1,7 @@
 //! Creating, changing and deleting one secret.
 
+use std::sync::Arc;
+
 use protocol::problem::FieldProblem;
 use protocol::rest::{CreateUserSecretRequest, UpdateUserSecretRequest, UserSecret};
 use protocol::rules;
@@ -7,14 +9,16 @@ use protocol::secret::Secret;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::super::StoreError;
 use super::super::audit::{self, Actor, Record};
-use super::super::{Doing, Store, StoreError, Writing};
-use super::holdings::{Held, Holdings};
-use super::{FilePaths, SecretError, from_row, place};
+use super::super::engine::Writing;
+use super::super::generations;
+use super::rules::{Held, Holdings};
+use super::{FilePaths, SecretError, Secrets, rows};
 
-impl Store {
+impl Secrets<'_> {
     /// Stores a new secret of the acting user.
-    pub async fn create_secret(
+    pub async fn create(
         &self,
         actor: Actor,
         user: Uuid,
@@ -26,24 +30,26 @@ impl Store {
         if !problems.is_empty() {
             return Err(SecretError::Invalid(problems));
         }
-        self.write(move |writing| {
-            Box::pin(async move {
-                let mut holdings = Holdings::read(writing.connection(), user).await?;
-                let new = held(&request);
-                let problems = holdings.conflicts(&new);
-                if !problems.is_empty() {
-                    return Err(conflict(problems));
-                }
-                let id = new.id;
-                holdings.add(new).map_err(SecretError::Cap)?;
-                Ok(insert(writing, actor, user, id, request).await?)
+        let request = Arc::new(request);
+        self.0
+            .write(move |writing| {
+                Box::pin(async move {
+                    let mut holdings = rows::holdings(writing, user).await?;
+                    let new = held(&request);
+                    let problems = holdings.conflicts(&new);
+                    if !problems.is_empty() {
+                        return Err(conflict(problems));
+                    }
+                    let id = new.id;
+                    holdings.add(new).map_err(SecretError::Cap)?;
+                    Ok(insert(writing, actor, user, id, New::from(&*request)).await?)
+                })
             })
-        })
-        .await
+            .await
     }
 
     /// Changes fields of a secret. All rules are judged on what it will be.
-    pub async fn update_secret(
+    pub async fn update(
         &self,
         actor: Actor,
         user: Uuid,
@@ -58,30 +64,25 @@ impl Store {
         if !problems.is_empty() {
             return Err(SecretError::Invalid(problems));
         }
-        let name = name.to_owned();
-        self.write(move |writing| Box::pin(update(writing, actor, user, name, request, files))).await
+        let (name, request) = (name.to_owned(), Arc::new(request));
+        self.0.write(move |writing| Box::pin(update(writing, actor, user, name, request, files))).await
     }
 
     /// Deletes a secret.
-    pub async fn delete_secret(&self, actor: Actor, user: Uuid, name: &str) -> Result<(), SecretError> {
+    pub async fn delete(&self, actor: Actor, user: Uuid, name: &str) -> Result<(), SecretError> {
         let name = name.to_owned();
-        self.write(move |writing| {
-            Box::pin(async move {
-                let row = sqlx::query(
-                    "DELETE FROM user_secrets WHERE user_id = ? AND name = ?
-                     RETURNING id, name, description, env_name, file_path, enabled, created_at, updated_at",
-                )
-                .bind(user)
-                .bind(&name)
-                .fetch_optional(writing.connection())
-                .await
-                .doing("delete the secret")?;
-                let old = from_row(&row.ok_or(SecretError::NotFound)?);
-                let record = Record::new(actor, "delete", "user_secret").on(old.id, &name).status(204);
-                Ok(audit::insert(writing, record.diff(diff(Some(&old), None, true))).await?)
+        self.0
+            .write(move |writing| {
+                Box::pin(async move {
+                    let old = rows::delete(writing, user, &name).await?.ok_or(SecretError::NotFound)?;
+                    if is_delivered(&old) {
+                        generations::grow_owner(writing, user).await?;
+                    }
+                    let record = Record::new(actor, "delete", "user_secret").on(old.id, &name).status(204);
+                    Ok(audit::insert(writing, record.diff(diff(Some(&old), None, true))).await?)
+                })
             })
-        })
-        .await
+            .await
     }
 }
 
@@ -98,8 +99,32 @@ fn conflict(problems: Vec<FieldProblem>) -> SecretError {
     SecretError::Conflict { message: "Validation failed.", problems }
 }
 
+/// A secret to store; it has passed all rules.
+pub(super) struct New<'a> {
+    pub(super) name: &'a str,
+    pub(super) description: &'a str,
+    pub(super) env_name: &'a str,
+    pub(super) file_path: &'a str,
+    pub(super) enabled: bool,
+    pub(super) value: &'a Secret,
+}
+
+impl<'a> From<&'a CreateUserSecretRequest> for New<'a> {
+    fn from(request: &'a CreateUserSecretRequest) -> Self {
+        Self {
+            name: &request.name,
+            description: &request.description,
+            env_name: &request.env_name,
+            file_path: &request.file_path,
+            // Intent only: without a target it is stored, and takes effect when it gets one.
+            enabled: request.enabled.unwrap_or(true),
+            value: &request.value,
+        }
+    }
+}
+
 /// What a request would add to the user's holdings, under a new id.
-pub(super) fn held(request: &CreateUserSecretRequest) -> Held {
+fn held(request: &CreateUserSecretRequest) -> Held {
     Held {
         id: Uuid::new_v4(),
         name: request.name.clone(),
@@ -109,54 +134,32 @@ pub(super) fn held(request: &CreateUserSecretRequest) -> Held {
     }
 }
 
-/// Writes a secret that has passed all rules, with its audit record.
+/// Writes a secret with its audit record.
 pub(super) async fn insert(
     writing: &mut Writing,
     actor: Actor,
     user: Uuid,
     id: Uuid,
-    request: CreateUserSecretRequest,
+    new: New<'_>,
 ) -> Result<UserSecret, StoreError> {
     let now = writing.now();
     let secret = UserSecret {
         id,
-        name: request.name,
-        description: request.description,
-        env_name: request.env_name,
-        file_path: request.file_path,
-        // Intent only: without a target it is stored, and takes effect when it gets one.
-        enabled: request.enabled.unwrap_or(true),
+        name: new.name.to_owned(),
+        description: new.description.to_owned(),
+        env_name: new.env_name.to_owned(),
+        file_path: new.file_path.to_owned(),
+        enabled: new.enabled,
         created_at: now,
         updated_at: now,
     };
-    insert_row(writing, user, &secret, &request.value).await?;
+    rows::insert(writing, user, &secret, new.value).await?;
+    if is_delivered(&secret) {
+        generations::grow_owner(writing, user).await?;
+    }
     let record = Record::new(actor, "create", "user_secret").on(id, &secret.name).status(201);
     audit::insert(writing, record.diff(diff(None, Some(&secret), true))).await?;
     Ok(secret)
-}
-
-async fn insert_row(writing: &mut Writing, user: Uuid, secret: &UserSecret, value: &Secret) -> Result<(), StoreError> {
-    let sealed = writing.seal(&place(user, secret.id), value.expose())?;
-    sqlx::query(
-        "INSERT INTO user_secrets (id, user_id, name, description, value, value_key_id, value_bytes, env_name, file_path,
-         enabled, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(secret.id)
-    .bind(user)
-    .bind(&secret.name)
-    .bind(&secret.description)
-    .bind(sealed.data)
-    .bind(sealed.key.as_str())
-    .bind(length(value))
-    .bind(&secret.env_name)
-    .bind(&secret.file_path)
-    .bind(secret.enabled)
-    .bind(secret.created_at.as_microsecond())
-    .bind(secret.updated_at.as_microsecond())
-    .execute(writing.connection())
-    .await
-    .map(drop)
-    .doing("store the secret")
 }
 
 async fn update(
@@ -164,27 +167,54 @@ async fn update(
     actor: Actor,
     user: Uuid,
     name: String,
-    request: UpdateUserSecretRequest,
+    request: Arc<UpdateUserSecretRequest>,
     files: FilePaths,
 ) -> Result<UserSecret, SecretError> {
-    let mut holdings = Holdings::read(writing.connection(), user).await?;
+    let mut holdings = rows::holdings(writing, user).await?;
     let after = exchange(&mut holdings, name, &request, files)?;
-    let old = read(writing, after.id).await?;
+    let old = rows::read(writing, after.id).await?;
     let new = UserSecret {
-        description: request.description.unwrap_or_else(|| old.description.clone()),
+        description: request.description.clone().unwrap_or_else(|| old.description.clone()),
         env_name: after.env_name,
         file_path: after.file_path,
         enabled: request.enabled.unwrap_or(old.enabled),
         updated_at: writing.now(),
         ..old.clone()
     };
-    write_fields(writing, &new).await?;
+    if changes_manifest(writing, user, &old, &new, request.value.as_ref()).await? {
+        generations::grow_owner(writing, user).await?;
+    }
+    rows::write_fields(writing, &new).await?;
     if let Some(value) = &request.value {
-        write_value(writing, user, new.id, value).await?;
+        rows::write_value(writing, user, new.id, value).await?;
     }
     let record = Record::new(actor, "write", "user_secret").on(new.id, &new.name);
     audit::insert(writing, record.diff(diff(Some(&old), Some(&new), request.value.is_some()))).await?;
     Ok(new)
+}
+
+/// Whether agents get it.
+fn is_delivered(secret: &UserSecret) -> bool {
+    secret.enabled && !(secret.env_name.is_empty() && secret.file_path.is_empty())
+}
+
+/// Whether an update concerns what agents get: not a description, and not the same value stored again.
+async fn changes_manifest(
+    writing: &mut Writing,
+    user: Uuid,
+    old: &UserSecret,
+    new: &UserSecret,
+    value: Option<&Secret>,
+) -> Result<bool, StoreError> {
+    let targets =
+        |secret: &UserSecret| is_delivered(secret).then(|| (secret.env_name.clone(), secret.file_path.clone()));
+    if targets(old) != targets(new) {
+        return Ok(true);
+    }
+    match value {
+        Some(value) if is_delivered(new) => rows::is_new_value(writing, user, new.id, value).await,
+        _ => Ok(false),
+    }
 }
 
 /// Exchanges the secret `name` for what `request` makes of it, where conflicts and caps allow that.
@@ -211,50 +241,6 @@ fn exchange(
     }
     holdings.add(after.clone()).map_err(SecretError::Cap)?;
     Ok(after)
-}
-
-async fn read(writing: &mut Writing, id: Uuid) -> Result<UserSecret, StoreError> {
-    sqlx::query(
-        "SELECT id, name, description, env_name, file_path, enabled, created_at, updated_at FROM user_secrets WHERE id = ?",
-    )
-    .bind(id)
-    .fetch_one(writing.connection())
-    .await
-    .map(|row| from_row(&row))
-    .doing("read the secret")
-}
-
-async fn write_fields(writing: &mut Writing, new: &UserSecret) -> Result<(), StoreError> {
-    sqlx::query(
-        "UPDATE user_secrets SET description = ?, env_name = ?, file_path = ?, enabled = ?, updated_at = ? WHERE id = ?",
-    )
-    .bind(&new.description)
-    .bind(&new.env_name)
-    .bind(&new.file_path)
-    .bind(new.enabled)
-    .bind(new.updated_at.as_microsecond())
-    .bind(new.id)
-    .execute(writing.connection())
-    .await
-    .map(drop)
-    .doing("change the secret")
-}
-
-async fn write_value(writing: &mut Writing, user: Uuid, id: Uuid, value: &Secret) -> Result<(), StoreError> {
-    let sealed = writing.seal(&place(user, id), value.expose())?;
-    sqlx::query("UPDATE user_secrets SET value = ?, value_key_id = ?, value_bytes = ? WHERE id = ?")
-        .bind(sealed.data)
-        .bind(sealed.key.as_str())
-        .bind(length(value))
-        .bind(id)
-        .execute(writing.connection())
-        .await
-        .map(drop)
-        .doing("change the value")
-}
-
-fn length(value: &Secret) -> i64 {
-    i64::try_from(value.len()).unwrap_or(i64::MAX)
 }
 
 /// What changed, for the audit record. Of the value it says only that it did.

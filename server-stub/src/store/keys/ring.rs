@@ -11,22 +11,19 @@ use aes_gcm::{Aes256Gcm, KeyInit};
 use protocol::secret::Secret;
 use uuid::Uuid;
 
+use super::file;
 use super::key::{KeyBytes, KeyError, KeyId, KeySource, generate, id_of, parse, random};
-use super::key_file;
 
 /// The nonce length of AES-GCM.
 const NONCE_BYTES: usize = 12;
-/// What a sealed value is bound to.
+
+/// What a sealed value is bound to. Made by [`super::sealed::SealedColumn::of`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Table name.
-    pub table: &'static str,
-    /// The user it belongs to.
-    pub user: Uuid,
-    /// Primary key of the row.
-    pub row: Uuid,
-    /// Column name.
-    pub column: &'static str,
+pub(in crate::store) struct Place {
+    pub(super) table: &'static str,
+    pub(super) user: Uuid,
+    pub(super) row: Uuid,
+    pub(super) column: &'static str,
 }
 
 impl Place {
@@ -50,11 +47,11 @@ impl Place {
 
 /// A value as the database keeps it.
 #[derive(Debug)]
-pub struct Sealed {
+pub(in crate::store) struct Sealed {
     /// The key that opens it.
-    pub key: KeyId,
+    pub(in crate::store) key: KeyId,
     /// Nonce, ciphertext and tag.
-    pub data: Vec<u8>,
+    pub(in crate::store) data: Vec<u8>,
 }
 
 struct Cipher {
@@ -82,7 +79,7 @@ impl Cipher {
 }
 
 /// The keys this process has. It only ever gains keys: a reader may still hold a row that the key dropped last encrypted.
-pub struct Keyring {
+pub(in crate::store) struct Keyring {
     source: KeySource,
     ciphers: RwLock<Vec<Cipher>>,
 }
@@ -95,48 +92,48 @@ impl fmt::Debug for Keyring {
 
 impl Keyring {
     /// Reads the keys.
-    pub fn load(source: KeySource) -> Result<Self, KeyError> {
+    pub(in crate::store) fn load(source: KeySource) -> Result<Self, KeyError> {
         let keyring = Self { source, ciphers: RwLock::default() };
         keyring.reread()?;
         Ok(keyring)
     }
 
     /// As [`Keyring::load`], making a key file that is not there. For a database that needs no key yet.
-    pub fn load_or_create(source: KeySource) -> Result<Self, KeyError> {
+    pub(in crate::store) fn load_or_create(source: KeySource) -> Result<Self, KeyError> {
         if let KeySource::File(path) = &source
             && !path.exists()
         {
-            key_file::create(path, &generate()?)?;
+            file::create(path, &generate()?)?;
         }
         Self::load(source)
     }
 
     /// Where the keys come from.
-    #[must_use]
-    pub fn source(&self) -> &KeySource {
+    pub(in crate::store) fn source(&self) -> &KeySource {
         &self.source
     }
 
     /// The ids, in the order of the source.
-    #[must_use]
-    pub fn ids(&self) -> Vec<KeyId> {
+    pub(in crate::store) fn ids(&self) -> Vec<KeyId> {
         self.ciphers().iter().map(|cipher| cipher.id.clone()).collect()
     }
 
     /// Fails, naming the key and where keys are read from, when `key` is not there even after reading the source again.
-    pub fn require(&self, key: &KeyId) -> Result<(), KeyError> {
+    pub(in crate::store) fn require(&self, key: &KeyId) -> Result<(), KeyError> {
         self.with(key, |_| ()).map_or_else(|| Err(self.missing(key)), Ok)
     }
 
     /// Seals a value under `key`.
-    pub fn seal(&self, key: &KeyId, place: &Place, value: &[u8]) -> Result<Sealed, KeyError> {
+    pub(in crate::store) fn seal(&self, key: &KeyId, place: &Place, value: &[u8]) -> Result<Sealed, KeyError> {
         self.with(key, |cipher| cipher.seal(place, value)).unwrap_or_else(|| Err(self.missing(key)))
     }
 
-    /// Opens a value; none when the key is unknown, the data damaged or the place another.
-    #[must_use]
-    pub fn unseal(&self, key: &KeyId, place: &Place, data: &[u8]) -> Option<Secret> {
-        self.with(key, |cipher| cipher.unseal(place, data)).flatten()
+    /// Opens a value. Fails if the key is unknown, the data damaged or the place another. One that does not open must not hide the
+    /// others: report it and go on.
+    pub(in crate::store) fn unseal(&self, key: &KeyId, place: &Place, data: &[u8]) -> Result<Secret, KeyError> {
+        self.with(key, |cipher| cipher.unseal(place, data))
+            .flatten()
+            .ok_or_else(|| KeyError::Undecryptable { what: format!("{} {}", place.table, place.row), key: key.clone() })
     }
 
     /// An unknown id makes the source be read again: a key may have been added while we ran.
@@ -150,10 +147,10 @@ impl Keyring {
         })
     }
 
-    /// Reads the keys of the file again and adds those that are new.
-    pub fn reread(&self) -> Result<(), KeyError> {
+    /// Takes keys that were added to the source.
+    pub(in crate::store) fn reread(&self) -> Result<(), KeyError> {
         let keys = match &self.source {
-            KeySource::File(path) => key_file::read(path)?,
+            KeySource::File(path) => file::read(path)?,
             KeySource::Variable { name, text } => parse(text.expose_str().unwrap_or_default(), name)?,
         };
         let mut ciphers = self.ciphers.write().unwrap_or_else(PoisonError::into_inner);
@@ -214,9 +211,9 @@ mod tests {
                 Place { row: there.row, ..here },
                 Place { column: there.column, ..here },
             ] {
-                prop_assert_eq!(keys.unseal(&sealed.key, &other, &sealed.data).is_some(), other == here);
+                prop_assert_eq!(keys.unseal(&sealed.key, &other, &sealed.data).is_ok(), other == here);
             }
-            prop_assert!(keys.unseal(&id_of(&two), &here, &sealed.data).is_none());
+            prop_assert!(keys.unseal(&id_of(&two), &here, &sealed.data).is_err());
         }
 
         #[test]
@@ -226,8 +223,8 @@ mod tests {
             let mut sealed = keys.seal(&id_of(&key), &here, &value).unwrap();
             let at = at.index(sealed.data.len());
             sealed.data[at] ^= 1 << bit;
-            prop_assert!(keys.unseal(&sealed.key, &here, &sealed.data).is_none());
-            prop_assert!(keys.unseal(&sealed.key, &here, &sealed.data[..at]).is_none());
+            prop_assert!(keys.unseal(&sealed.key, &here, &sealed.data).is_err());
+            prop_assert!(keys.unseal(&sealed.key, &here, &sealed.data[..at]).is_err());
         }
     }
 

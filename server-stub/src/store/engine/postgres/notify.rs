@@ -1,0 +1,92 @@
+//! Telling other servers of changes, and hearing of theirs.
+//!
+//! A server notifies after its commit: inside the transaction the notification would serialize all commits. So a notification can be
+//! lost, with a crash in between or with the connection of its receiver. Each server therefore compares every few seconds as well.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::postgres::PgListener;
+use tokio::sync::mpsc;
+
+use super::super::changes::{Change, Publisher};
+use super::Channel;
+
+/// Changes are notified together, at most this often.
+const PAUSE: Duration = Duration::from_millis(5);
+/// How often servers compare, whether or not they were notified.
+const COMPARE: Duration = Duration::from_secs(5);
+/// Pause before the next attempt to listen.
+const RETRY: Duration = Duration::from_secs(1);
+/// PostgreSQL takes payloads below 8000 bytes. A burst that does not fit is one word.
+const MAX_WORDS: usize = 200;
+
+impl Channel {
+    fn name(self) -> String {
+        format!("coder_{}", self.deployment.simple())
+    }
+}
+
+/// Sends what is queued, until the queue is closed.
+pub(super) async fn send(pool: PgPool, channel: Channel, mut queue: mpsc::UnboundedReceiver<Change>) {
+    let (name, sender) = (channel.name(), channel.own.simple());
+    while let Some(first) = queue.recv().await {
+        tokio::time::sleep(PAUSE).await;
+        let mut changes = HashSet::from([first]);
+        while let Ok(more) = queue.try_recv() {
+            changes.insert(more);
+        }
+        if changes.len() > MAX_WORDS {
+            changes = HashSet::from([Change::Any]);
+        }
+        let words: Vec<String> = changes.into_iter().map(Change::encode).collect();
+        let payload = format!("{sender} {}", words.join(","));
+        let notify = sqlx::query("SELECT pg_notify($1, $2)").bind(&name).bind(payload);
+        if let Err(error) = notify.execute(&pool).await {
+            tracing::warn!(%error, "cannot notify other servers of a change; they compare every few seconds");
+        }
+    }
+}
+
+/// Publishes what other servers send, and every few seconds that anything may have changed. Runs until it is dropped.
+pub(super) async fn receive(pool: PgPool, channel: Channel, publisher: Publisher) {
+    tokio::join!(compare(&publisher), listen(&pool, channel, &publisher));
+}
+
+async fn compare(publisher: &Publisher) {
+    let mut compare = tokio::time::interval(COMPARE);
+    compare.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        compare.tick().await;
+        publisher.publish([Change::Any]);
+    }
+}
+
+async fn listen(pool: &PgPool, channel: Channel, publisher: &Publisher) {
+    let (channel, own) = (channel.name(), channel.own.simple().to_string());
+    loop {
+        if let Err(error) = hear(pool, &channel, &own, publisher).await {
+            tracing::warn!(%error, "cannot listen for changes of other servers; comparing every few seconds");
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn hear(pool: &PgPool, channel: &str, own: &str, publisher: &Publisher) -> Result<(), sqlx::Error> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.listen(channel).await?;
+    // What happened before it listened.
+    publisher.publish([Change::Any]);
+    loop {
+        let Some(heard) = listener.try_recv().await? else {
+            // The connection was lost and is a new one.
+            publisher.publish([Change::Any]);
+            continue;
+        };
+        let (sender, words) = heard.payload().split_once(' ').unwrap_or(("", ""));
+        if sender != own {
+            publisher.publish(words.split(',').map(Change::decode));
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Looking at database files that nobody serves.
+
+use std::path::Path;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection as _, Row as _, SqliteConnection};
+
+use super::super::connection::Connection;
+use super::super::error::{Doing, StoreError};
+use super::super::{Role, migrations};
+use super::options::options;
+use super::schema;
+
+/// A file that was looked at.
+pub(in crate::store) struct Inspected {
+    /// What is wrong with it, if anything is.
+    pub(in crate::store) damage: Option<String>,
+    /// Reads from it.
+    pub(in crate::store) sql: Connection,
+}
+
+/// Opens a database file that nobody writes, without leaving files beside it. `named` is what messages call it.
+pub(in crate::store) async fn inspect(path: &Path, named: &Path) -> Result<Inspected, StoreError> {
+    let open = |source: sqlx::Error| StoreError::Open { path: named.to_owned(), source: source.into() };
+    let read_only = SqliteConnectOptions::new().filename(path).read_only(true).immutable(true);
+    let mut connection = read_only.disable_statement_logging().connect().await.map_err(open)?;
+    let found = schema::version(&mut connection, named).await?;
+    migrations::check(found, &named.display().to_string(), Role::Server)?;
+    let found =
+        sqlx::query("PRAGMA integrity_check(1)").fetch_one(&mut connection).await.doing("check the database")?;
+    let found: String = found.try_get(0).doing("check the database")?;
+    Ok(Inspected { damage: (found != "ok").then_some(found), sql: connection.into() })
+}
+
+/// Whether a database file has users. One that cannot be read counts as if it had: it may be what somebody wants to mend.
+pub(in crate::store) async fn has_users(path: &Path) -> bool {
+    if !path.exists() {
+        return false;
+    }
+    let Ok(mut connection) = SqliteConnection::connect_with(&options(path)).await else { return true };
+    let found = sqlx::query("SELECT 1 FROM users LIMIT 1").fetch_optional(&mut connection).await;
+    drop(connection.close().await);
+    found.map_or(true, |row| row.is_some())
+}

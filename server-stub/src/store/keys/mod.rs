@@ -1,0 +1,10 @@
+//! Encryption at rest: keys, where they come from, and what each sealed value is bound to.
+
+pub(super) mod file;
+pub(super) mod key;
+mod ring;
+pub(super) mod sealed;
+
+pub(super) use key::random;
+pub use key::{KEYS_VARIABLE, KeyError, KeyId, KeySource};
+pub(super) use ring::{Keyring, Place, Sealed};
