@@ -9,7 +9,7 @@ use super::error::CliError;
 use super::ui;
 use crate::config::{self, AgentArgs};
 use crate::daemon;
-use crate::sessions::client;
+use crate::sessions::client::Client;
 
 /// Deliver your secrets in this workspace, run its scripts and, after `--`, its main process
 #[derive(Args)]
@@ -42,7 +42,7 @@ impl AgentCommand {
     pub(crate) fn run(self) -> Result<ExitCode, CliError> {
         match self.command {
             Some(AgentSubcommand::Reload(args)) => {
-                ui::note(&ui::printable(&client::reload(args.wait)?));
+                ui::note(&ui::printable(&Client::new(ui::waiting).reload(args.wait)?));
                 Ok(ExitCode::SUCCESS)
             }
             None => Ok(daemon::run(self.args)),

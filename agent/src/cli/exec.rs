@@ -10,7 +10,8 @@ use super::error::CliError;
 use super::ui;
 use crate::config;
 use crate::errors::chain;
-use crate::sessions::{Caller, client};
+use crate::sessions::Caller;
+use crate::sessions::client::Client;
 use crate::sys::exec;
 
 /// For a workspace that is still starting.
@@ -43,9 +44,10 @@ pub(crate) struct ExecArgs {
 
 impl ExecArgs {
     pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+        let client = Client::new(ui::waiting);
         let launch = match self.wait {
-            Some(wait) => client::resolve_when_there(Caller::Exec, wait)?,
-            None => client::resolve(Caller::Exec, DEFAULT_WAIT)?,
+            Some(wait) => client.waits_for_an_agent().resolve(Caller::Exec, wait)?,
+            None => client.resolve(Caller::Exec, DEFAULT_WAIT)?,
         };
         if let Some(reason) = &launch.degraded {
             ui::warn(&ui::printable(&format!("the workspace is not as it should be: {reason}")));

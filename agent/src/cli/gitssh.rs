@@ -9,8 +9,9 @@ use clap::Args;
 use super::error::CliError;
 use super::{block_on, ui};
 use crate::errors::chain;
-use crate::gitssh::{Ended, KeyUse, PublicKey, RunError, own_command, sign, ssh};
-use crate::sys::terminal_child;
+use crate::gitssh::{Ended, KeyUse, PublicKey, RunError, core_ssh_command, sign, ssh};
+use crate::sessions::client::Client;
+use crate::sys::{signal_state, terminal_child};
 
 /// What ssh exits with when it could not log in, among other things.
 const SSH_FAILED: i32 = 255;
@@ -30,16 +31,18 @@ pub(crate) struct GitSshArgs {
 impl GitSshArgs {
     pub(crate) fn run(self) -> Result<ExitCode, CliError> {
         let args = self.args;
+        // Where that fails git's own configuration may go unseen, which is no reason to do nothing.
+        drop(signal_state::hear_of_children());
         if ssh::is_off() {
             return Err(replace(ssh::plain(&args)));
         }
-        if let Some(own) = own_command(&args) {
+        if let Some(own) = core_ssh_command(&args) {
             return Err(replace(own));
         }
         if ssh::is_question(&args) {
             return Err(replace(ssh::plain(&args)));
         }
-        let ended = match block_on(async { Ok(ssh::with_key(&args).await) })? {
+        let ended = match block_on(async { Ok(ssh::with_key(&args, Client::new(ui::waiting)).await) })? {
             Err(RunError::Socket(error)) => {
                 ui::warn(&format!("your git key is not offered: {}", chain(&error)));
                 return Err(replace(ssh::plain(&args)));
@@ -58,7 +61,7 @@ pub(crate) fn keygen(args: &[OsString]) -> Result<ExitCode, CliError> {
     if !sign::is_signing(args) {
         return Err(replace(sign::plain(args)));
     }
-    let Ended { status, key } = block_on(async { Ok(sign::with_key(args).await?) })?;
+    let Ended { status, key } = block_on(async { Ok(sign::with_key(args, Client::new(ui::waiting)).await?) })?;
     match key {
         _ if status.success() => {}
         KeyUse::Missing(error) => ui::note(&format!("coder: no key to sign with: {}", chain(&error))),

@@ -9,6 +9,7 @@ use super::error::CliError;
 use super::server::ServerArgs;
 use super::ui;
 use crate::gitssh::{self, FetchError};
+use crate::sessions::client::Client;
 
 /// Where the public key goes.
 pub(super) const WHERE: &str = "\
@@ -55,7 +56,7 @@ impl PublicKeyArgs {
         }
         // Signatures are made with the key of the workspace's owner, whoever is signed in.
         if self.signing_key {
-            let line = match gitssh::fetch(true).await {
+            let line = match gitssh::fetch(Client::new(ui::waiting), true).await {
                 Ok(key) => key.public().line().to_owned(),
                 Err(FetchError::NoWorkspace) => of_session(args).await?,
                 Err(error) => return Err(CliError::GitKey(error)),
@@ -98,7 +99,7 @@ async fn of_session(args: &ServerArgs) -> Result<String, CliError> {
 
 /// The key of the workspace's owner. Outside of a workspace the error says that there is no sign-in.
 async fn of_workspace(args: &ServerArgs) -> Result<String, CliError> {
-    match gitssh::fetch(true).await {
+    match gitssh::fetch(Client::new(ui::waiting), true).await {
         Ok(key) => Ok(key.public().line().to_owned()),
         Err(FetchError::NoWorkspace) => of_session(args).await,
         Err(error) => Err(CliError::GitKey(error)),

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::error::CliError;
 use super::ui;
-use crate::sessions::client;
+use crate::sessions::client::Client;
 use crate::sessions::status::{State, Status, TargetKind};
 
 /// Show which variables and files this workspace got, its scripts, and the connection
@@ -37,7 +37,7 @@ enum Output {
 
 impl StatusArgs {
     pub(crate) fn run(self) -> Result<ExitCode, CliError> {
-        let status = client::status()?;
+        let status = Client::new(ui::waiting).status()?;
         let text = match self.output {
             Output::Table => table(&status, &TimeZone::system()),
             Output::Json => serde_json::to_string_pretty(&status).map_err(|error| CliError::output(error.into()))?,
@@ -56,6 +56,7 @@ fn table(status: &Status, zone: &TimeZone) -> String {
                 TargetKind::File => "file",
                 TargetKind::Stale => "stale",
                 TargetKind::Replaced => "replaced",
+                TargetKind::Dir => "dir",
             };
             let since = target.drift.as_ref().map(|drift| format!("; since then: {}", drift.detail));
             let outcome = target.outcome.clone() + &since.unwrap_or_default();

@@ -39,6 +39,11 @@ pub(crate) fn warn(text: &str) {
     note(&format!("Warning: {text}"));
 }
 
+/// Tells the person who waits what for. `text` may hold what a server said.
+pub(crate) fn waiting(text: &str) {
+    note(&printable(text));
+}
+
 fn write_note(text: &str) {
     let mut err = io::stderr().lock();
     drop(err.write_all(text.as_bytes()).and_then(|()| err.flush()));

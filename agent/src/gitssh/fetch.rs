@@ -4,13 +4,13 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use protocol::rest::AgentGitSshKey;
-use tokio::task::{JoinError, spawn_blocking};
 
 use super::key::{GitKey, KeyError, PublicKey};
 use crate::config::{AgentArgs, Config, ConfigError};
 use crate::control::{Endpoint, RestError, Role};
 use crate::network::{Network, ProxyError};
-use crate::sessions::client::{self, ClientError};
+use crate::sessions::client::{Client, ClientError};
+use crate::sys::threads;
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
@@ -20,8 +20,6 @@ pub enum FetchError {
     NoWorkspace,
     #[error("no agent of yours runs here, and there is nothing to ask the server with")]
     Config(#[source] ConfigError),
-    #[error("cannot ask the agent of this workspace")]
-    Ask(#[source] JoinError),
     #[error("no way to the server")]
     Proxy(#[from] ProxyError),
     #[error("the agent of this workspace does not have your git key")]
@@ -38,8 +36,6 @@ pub enum FetchError {
 pub enum SignError {
     #[error("your git key cannot be used")]
     Key(#[from] KeyError),
-    #[error("cannot ask the agent of this workspace")]
-    Ask(#[source] JoinError),
     #[error("the agent of this workspace did not sign")]
     Agent(#[source] ClientError),
 }
@@ -48,7 +44,7 @@ pub enum SignError {
 #[derive(Debug)]
 pub enum Key {
     /// In the running agent's memory. It never leaves that: we have its public part, and ask for each signature.
-    Agent(PublicKey),
+    Agent(PublicKey, Client),
     /// In the memory of this process.
     Here(GitKey),
 }
@@ -58,26 +54,25 @@ impl Key {
     #[must_use]
     pub fn public(&self) -> &PublicKey {
         match self {
-            Self::Agent(public) => public,
+            Self::Agent(public, _) => public,
             Self::Here(key) => key.public(),
         }
     }
 
     /// Signs, and gives the signature as it travels in the protocol.
     pub async fn sign(self: &Arc<Self>, data: Vec<u8>, flags: u32) -> Result<Vec<u8>, SignError> {
-        if let Self::Here(key) = &**self {
-            return Ok(key.sign(&data, flags)?);
-        }
-        let key = Arc::clone(self);
-        let asked = spawn_blocking(move || client::git_sign(key.public().blob().to_vec(), data, flags));
-        asked.await.map_err(SignError::Ask)?.map_err(SignError::Agent)
+        let (blob, client) = match &**self {
+            Self::Here(key) => return Ok(key.sign(&data, flags)?),
+            Self::Agent(public, client) => (public.blob().to_vec(), *client),
+        };
+        threads::run(move || client.git_sign(blob, data, flags)).await.map_err(SignError::Agent)
     }
 
     /// The public part as it is now, where the agent may have offered one from before it was replaced.
     #[must_use]
     pub fn present(&self) -> PublicKey {
         let now = match self {
-            Self::Agent(_) => client::git_key(true).ok().and_then(|line| PublicKey::parse(&line).ok()),
+            Self::Agent(_, client) => client.git_key(true).ok().and_then(|line| PublicKey::parse(&line).ok()),
             Self::Here(_) => None,
         };
         now.unwrap_or_else(|| self.public().clone())
@@ -86,10 +81,10 @@ impl Key {
 
 /// Asks the running agent, else the server with the agent's token where this process has it. `fresh` is for a key that
 /// may have been replaced just now.
-pub async fn fetch(fresh: bool) -> Result<Key, FetchError> {
+pub async fn fetch(client: Client, fresh: bool) -> Result<Key, FetchError> {
     // The question blocks until the agent has heard from the server; this thread answers ssh meanwhile.
-    match spawn_blocking(move || client::git_key(fresh)).await.map_err(FetchError::Ask)? {
-        Ok(line) => Ok(Key::Agent(PublicKey::parse(&line)?)),
+    match threads::run(move || client.git_key(fresh)).await {
+        Ok(line) => Ok(Key::Agent(PublicKey::parse(&line)?, client)),
         Err(ClientError::NoAgent { .. }) => Ok(Key::Here(GitKey::new(from_server().await?)?)),
         Err(error) => Err(FetchError::Agent(error)),
     }

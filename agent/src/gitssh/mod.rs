@@ -4,28 +4,28 @@
 //!
 //! - `fetch`: where the key is; [`KeyCache`] is the running agent's side of it, which signs and keeps it
 //! - [`GitKey`]: the key itself, in guarded memory
-//! - `own_command`: what git's own configuration runs instead
+//! - `core_ssh_command`: the program that git's own configuration names instead of ssh
 //! - `choice`: whether ssh's own configuration leaves room for it
-//! - `desk`: the ssh-agent, its messages in `wire`, its place in `socket`
+//! - `ssh_agent`: an ssh-agent with this one key, its messages in `wire`, its place in `socket`
 //! - [`ssh`] and [`sign`]: the two programs that it serves, by way of `run`
 #![forbid(unsafe_code)]
 
 mod cache;
 mod choice;
-mod desk;
+mod core_ssh_command;
 mod fetch;
 mod key;
-mod own_command;
 mod run;
 pub mod sign;
 mod socket;
 pub mod ssh;
+mod ssh_agent;
 mod wire;
 
 pub use cache::KeyCache;
+pub use core_ssh_command::core_ssh_command;
 pub use fetch::{FetchError, Key, SignError, fetch};
 pub use key::{GitKey, KeyError, PublicKey};
-pub use own_command::own_command;
 pub use run::{Ended, KeyUse, RunError};
 pub use socket::SocketError;
 pub use ssh::git_ssh_command;

@@ -14,10 +14,11 @@ use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::watch;
 
 use super::choice::Choice;
-use super::desk::{Desk, Offer};
 use super::fetch::{self, FetchError, Key, SignError};
 use super::socket::{Socket, SocketError};
-use crate::sys::terminal_child;
+use super::ssh_agent::{Offer, SshAgent};
+use crate::sessions::client::Client;
+use crate::sys::{signal_state, terminal_child};
 
 /// The variable by which programs find an ssh-agent.
 const AUTH_SOCKET: &str = "SSH_AUTH_SOCK";
@@ -76,8 +77,13 @@ pub struct Ended {
     pub key: KeyUse,
 }
 
-/// Runs `command` on our streams, in our process group. `choice` decides whether the key is fetched and offered.
-pub(super) async fn run(mut command: Command, choice: impl Future<Output = Choice>) -> Result<Ended, RunError> {
+/// Runs `command` on our streams, in our process group. `choice` decides whether the key is fetched by `client` and
+/// offered.
+pub(super) async fn run(
+    mut command: Command,
+    choice: impl Future<Output = Choice>,
+    client: Client,
+) -> Result<Ended, RunError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let socket = Socket::make()?;
     let own_agent = std::env::var_os(AUTH_SOCKET).filter(|path| !path.is_empty());
@@ -89,23 +95,23 @@ pub(super) async fn run(mut command: Command, choice: impl Future<Output = Choic
     let root = child.id().ok_or_else(|| start(io::ErrorKind::NotFound.into()))?;
 
     let (offer, offered) = watch::channel(Offer::Pending);
-    let desk = Arc::new(Desk::new(offered, own_agent.map(Into::into)));
+    let agent = Arc::new(SshAgent::new(offered, own_agent.map(Into::into)));
     let mut key = KeyUse::Unasked;
     let status = tokio::select! {
         status = wait(&mut child, &mut signals) => status,
-        never = desk.serve(&socket.listener, root) => match never {},
-        never = async { key = prepare(choice, &offer).await; pending::<Infallible>().await } => match never {},
+        never = agent.serve(&socket.listener, root) => match never {},
+        never = async { key = prepare(choice, client, &offer).await; pending::<Infallible>().await } => match never {},
     };
     let status = status.map_err(|source| RunError::Wait { program, source })?;
-    Ok(Ended { status, key: judge(key, &desk) })
+    Ok(Ended { status, key: judge(key, &agent) })
 }
 
 /// Decides, fetches, offers.
-async fn prepare(choice: impl Future<Output = Choice>, offer: &watch::Sender<Offer>) -> KeyUse {
+async fn prepare(choice: impl Future<Output = Choice>, client: Client, offer: &watch::Sender<Offer>) -> KeyUse {
     let choice = choice.await;
     let (offered, outcome) = match choice.settled() {
         Some(reason) => (Offer::Nothing, KeyUse::LeftOut(reason.to_string())),
-        None => match fetch::fetch(false).await.map(Arc::new) {
+        None => match fetch::fetch(client, false).await.map(Arc::new) {
             Err(error) => (Offer::Nothing, KeyUse::Missing(error)),
             Ok(key) => match choice.leaves_out(key.public()) {
                 Some(reason) => (Offer::Nothing, KeyUse::LeftOut(reason.to_string())),
@@ -117,15 +123,15 @@ async fn prepare(choice: impl Future<Output = Choice>, offer: &watch::Sender<Off
     outcome
 }
 
-fn judge(key: KeyUse, desk: &Desk) -> KeyUse {
-    if desk.has_signed() {
+fn judge(key: KeyUse, agent: &SshAgent) -> KeyUse {
+    if agent.has_signed() {
         return KeyUse::Signed;
     }
-    if let Some(error) = desk.take_failure() {
+    if let Some(error) = agent.take_failure() {
         return KeyUse::Failed(error);
     }
     match key {
-        _ if !desk.was_listed() && !matches!(key, KeyUse::LeftOut(_)) => KeyUse::Unasked,
+        _ if !agent.was_listed() && !matches!(key, KeyUse::LeftOut(_)) => KeyUse::Unasked,
         key => key,
     }
 }
@@ -153,7 +159,7 @@ struct Signals(Vec<(Signal, unix::Signal)>);
 impl Signals {
     fn listen() -> Self {
         let listened =
-            PASSED_ON.into_iter().chain([Signal::SIGCHLD]).filter(|signal| !terminal_child::is_ignored(*signal as i32));
+            PASSED_ON.into_iter().chain([Signal::SIGCHLD]).filter(|signal| !signal_state::is_ignored(*signal as i32));
         let streams = listened.filter_map(|signal| {
             // Where it cannot be listened to it keeps its default action.
             Some((signal, unix::signal(SignalKind::from_raw(signal as i32)).ok()?))

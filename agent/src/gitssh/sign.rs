@@ -5,6 +5,7 @@ use std::process::Command;
 
 use super::choice::Choice;
 use super::run::{self, Ended, RunError};
+use crate::sessions::client::Client;
 
 /// ssh-keygen with these arguments and without us.
 #[must_use]
@@ -21,6 +22,6 @@ pub fn is_signing(args: &[OsString]) -> bool {
 }
 
 /// Runs ssh-keygen with the key offered to it after the keys of the user's own agent. It picks the one that git names.
-pub async fn with_key(args: &[OsString]) -> Result<Ended, RunError> {
-    run::run(plain(args), std::future::ready(Choice::Offer)).await
+pub async fn with_key(args: &[OsString], client: Client) -> Result<Ended, RunError> {
+    run::run(plain(args), std::future::ready(Choice::Offer), client).await
 }

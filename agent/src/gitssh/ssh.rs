@@ -12,6 +12,7 @@ use tokio::io::AsyncReadExt;
 use super::choice::{self, Choice, Found};
 use super::key::PublicKey;
 use super::run::{self, Ended, RunError};
+use crate::sessions::client::Client;
 use crate::sys::users::Account;
 
 /// Variable that turns everything here off.
@@ -44,8 +45,8 @@ pub fn is_question(args: &[OsString]) -> bool {
 }
 
 /// Runs ssh with the key offered to it after the keys of the user's own agent, unless ssh's configuration names others.
-pub async fn with_key(args: &[OsString]) -> Result<Ended, RunError> {
-    run::run(plain(args), choose(args)).await
+pub async fn with_key(args: &[OsString], client: Client) -> Result<Ended, RunError> {
+    run::run(plain(args), choose(args), client).await
 }
 
 /// What ssh itself says about these arguments. Where it says nothing it will fail by itself, and better than we could.

@@ -1,67 +1,81 @@
 //! One agent for each socket: a lock that the kernel takes back however its holder ends.
+//!
+//! In a directory of the socket's own it is the directory that is locked. That lock cannot be removed by name with the
+//! socket, and systemd-tmpfiles leaves a locked directory alone. Elsewhere it is a file beside the socket.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rustix::fs::{FlockOperation, OFlags, flock};
-use rustix::io::Errno;
+use rustix::fs::OFlags;
 
-/// Held for as long as it lives. The file stays: removing it could remove the lock of a successor.
+use super::place::Place;
+use crate::sys::fs;
+
+/// Held for as long as it lives. A lock file stays: removing it could remove the lock of a successor.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "the open file is the lock")] File);
+pub(super) struct Lock {
+    file: File,
+    path: PathBuf,
+}
 
 /// Why it is not ours.
 pub(super) enum NotLocked {
-    /// Another process has it; its pid, where it has written it yet.
-    Held(Option<u32>),
-    Failed(io::Error),
-}
-
-impl From<io::Error> for NotLocked {
-    fn from(error: io::Error) -> Self {
-        Self::Failed(error)
-    }
+    /// Another process has it.
+    Held,
+    Failed(PathBuf, io::Error),
 }
 
 impl Lock {
-    pub(super) fn take(path: &Path) -> Result<Self, NotLocked> {
-        let mut file = open(path)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(NotLocked::Held(read_pid(&mut file))),
-            Err(error) => return Err(NotLocked::Failed(error.into())),
+    /// Waits for up to `patience`, which blocks the thread.
+    pub(super) fn take(place: &Place, patience: Duration) -> Result<Self, NotLocked> {
+        let path = match place.path.parent() {
+            Some(directory) if place.has_own_directory => directory.to_owned(),
+            _ => lock_file(&place.path),
+        };
+        let opened = if place.has_own_directory { open_directory(&path) } else { open_file(&path) };
+        match opened.and_then(|file| Ok((fs::lock(&file, patience)?, file))) {
+            Ok((true, file)) => Ok(Self { file, path }),
+            Ok((false, _)) => Err(NotLocked::Held),
+            Err(source) => Err(NotLocked::Failed(path, source)),
         }
-        file.set_len(0)?;
-        file.rewind()?;
-        writeln!(file, "{}", std::process::id())?;
-        Ok(Self(file))
+    }
+
+    /// Whether another agent would still find it.
+    pub(super) fn is_there(&self) -> bool {
+        let id = |it: std::fs::Metadata| (it.dev(), it.ino());
+        let (named, held) = (self.path.symlink_metadata().map(id), self.file.metadata().map(id));
+        matches!((named, held), (Ok(named), Ok(held)) if named == held)
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits();
-    let flags = i32::try_from(flags).unwrap_or_default();
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(flags)
-        .open(path)?;
-    let found = file.metadata()?;
-    // Somebody else's file would let them hold the lock for ever.
-    if !found.is_file() || found.uid() != rustix::process::geteuid().as_raw() {
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is not a file of this user"));
-    }
-    Ok(file)
+fn lock_file(socket: &Path) -> PathBuf {
+    let mut name = socket.file_name().unwrap_or_default().to_owned();
+    name.push(".lock");
+    socket.with_file_name(name)
 }
 
-fn read_pid(file: &mut File) -> Option<u32> {
-    const LONGEST: u64 = 16;
-    let mut text = String::new();
-    file.take(LONGEST).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+fn open_directory(path: &Path) -> io::Result<File> {
+    own(OpenOptions::new().read(true).custom_flags(flags(OFlags::DIRECTORY)).open(path)?)
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let file = own(options.custom_flags(flags(OFlags::NONBLOCK | OFlags::NOCTTY)).open(path)?)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+}
+
+/// Somebody else's would let them hold the lock for ever.
+fn own(file: File) -> io::Result<File> {
+    if file.metadata()?.uid() == rustix::process::geteuid().as_raw() {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to another user"))
+}
+
+fn flags(flags: OFlags) -> i32 {
+    i32::try_from((flags | OFlags::NOFOLLOW).bits()).unwrap_or_default()
 }

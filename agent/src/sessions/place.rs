@@ -34,6 +34,24 @@ pub enum PlaceError {
     User(#[from] UserError),
 }
 
+/// Where an agent listens.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Its socket.
+    pub path: PathBuf,
+    /// Whether the directory is for this socket alone, and private.
+    pub(super) has_own_directory: bool,
+}
+
+/// Where to look for an agent.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// In this order.
+    pub(super) paths: Vec<PathBuf>,
+    /// What is no place to look, and why.
+    pub(super) skipped: Vec<PlaceError>,
+}
+
 /// Makes the directory in `/run` for `account`, while this process is still root. Where `/run` cannot be written to, the
 /// place in `/tmp` serves.
 pub fn prepare(account: &Account) {
@@ -51,39 +69,62 @@ pub fn prepare(account: &Account) {
 }
 
 /// Where the agent of this process's user listens. `chosen` is the value of `CODER_AGENT_SOCKET`.
-pub fn for_agent(chosen: Option<&OsStr>, account: Option<&Account>) -> Result<PathBuf, PlaceError> {
-    if let Some(chosen) = given(chosen)? {
-        return Ok(chosen);
+pub fn for_agent(chosen: Option<&OsStr>, account: Option<&Account>) -> Result<Place, PlaceError> {
+    if let Some(path) = given(chosen)? {
+        return Ok(Place { path, has_own_directory: false });
     }
+    let own = |directory: PathBuf| Place { path: directory.join(NAME), has_own_directory: true };
     if let Some(account) = account.filter(|account| account.uid == geteuid().as_raw()) {
         if geteuid().is_root() {
             prepare(account);
         }
         if let Some(directory) = run_directory(&account.name).filter(|directory| is_private(directory).is_ok()) {
-            return Ok(directory.join(NAME));
+            return Ok(own(directory));
         }
     }
     let directory = private_directory();
-    make(&directory, 0o700).map_err(|source| PlaceError::Make { path: directory.clone(), source })?;
-    is_private(&directory)?;
-    Ok(directory.join(NAME))
+    make_private(&directory)?;
+    Ok(own(directory))
 }
 
-/// Where an agent of this process's user may listen, in the order to look.
-pub fn to_ask() -> Result<Vec<PathBuf>, PlaceError> {
-    if let Some(chosen) = given(std::env::var_os(VARIABLE).as_deref())? {
-        return Ok(vec![chosen]);
+impl Place {
+    /// Makes the directory again where somebody has removed it.
+    pub(super) fn make_again(&self) -> Result<(), PlaceError> {
+        match self.path.parent() {
+            Some(directory) if self.has_own_directory => make_private(directory),
+            _ => Ok(()),
+        }
     }
-    let mut places = Vec::new();
+}
+
+fn make_private(directory: &Path) -> Result<(), PlaceError> {
+    make(directory, 0o700).map_err(|source| PlaceError::Make { path: directory.to_owned(), source })?;
+    is_private(directory)
+}
+
+/// Where an agent of this process's user may listen. A place that another user may have made is skipped, and does not
+/// keep the client from the others.
+pub(super) fn to_ask() -> Result<Places, PlaceError> {
+    if let Some(chosen) = given(std::env::var_os(VARIABLE).as_deref())? {
+        return Ok(Places { paths: vec![chosen], skipped: Vec::new() });
+    }
+    let mut places = Places::default();
     // The user database may be slow; without agents in /run it need not be asked.
     if Path::new(RUN).exists() {
-        let directory = Account::current()?.and_then(|account| run_directory(&account.name));
-        places.extend(directory.map(|directory| directory.join(NAME)));
+        match Account::current() {
+            Ok(account) => {
+                let directory = account.and_then(|account| run_directory(&account.name));
+                places.paths.extend(directory.map(|directory| directory.join(NAME)));
+            }
+            Err(error) => places.skipped.push(error.into()),
+        }
     }
     let directory = private_directory();
-    if directory.exists() {
-        is_private(&directory)?;
-        places.push(directory.join(NAME));
+    if directory.symlink_metadata().is_ok() {
+        match is_private(&directory) {
+            Ok(()) => places.paths.push(directory.join(NAME)),
+            Err(error) => places.skipped.push(error),
+        }
     }
     Ok(places)
 }
@@ -184,7 +225,7 @@ mod tests {
 
     #[test]
     fn the_chosen_place_wins_and_is_absolute() {
-        assert_eq!(for_agent(Some("/x/y.sock".as_ref()), None).unwrap(), Path::new("/x/y.sock"));
+        assert_eq!(for_agent(Some("/x/y.sock".as_ref()), None).unwrap().path, Path::new("/x/y.sock"));
         assert!(matches!(for_agent(Some("x.sock".as_ref()), None), Err(PlaceError::Relative(_))));
         assert!(given(Some("".as_ref())).unwrap().is_none() && given(None).unwrap().is_none());
     }

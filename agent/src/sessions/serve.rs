@@ -8,9 +8,9 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 use zeroize::Zeroizing;
 
+use super::state::{Sessions, Workspace};
 use super::status::Status;
-use super::wire::{self, Answer, Launch, Request};
-use super::{Sessions, Workspace};
+use super::wire::{self, Answer, GitSign, Launch, Malformed, Request, Resolve};
 use crate::environment;
 
 /// Bytes of a question with a whole environment, as most are.
@@ -27,8 +27,8 @@ pub trait Host: Send + Sync + 'static {
     /// How the workspace is.
     fn status(&self) -> impl Future<Output = Status> + Send;
 
-    /// Where sessions start.
-    fn start(&self) -> Start;
+    /// Where sessions start. Bounded, however long the disk takes.
+    fn start(&self) -> impl Future<Output = Start> + Send;
 
     /// Fetches the manifest and delivers it; says in words what was delivered, or why not. May be dropped at any time.
     fn reload(&self) -> impl Future<Output = Result<String, String>> + Send;
@@ -52,11 +52,11 @@ pub struct Start {
 /// One question, one answer.
 pub(super) async fn serve(mut stream: UnixStream, sessions: &Sessions, host: &impl Host) -> io::Result<()> {
     let frame = timeout(ASK_LIMIT, read(&mut stream)).await??;
-    let request = match Request::decode(&frame) {
+    let request = match Request::from_frame(&frame) {
         Ok(request) => request,
         Err(error) => {
             warn!(%error, "refused a question on the socket of sessions");
-            return answer(&mut stream, &Answer::Failed(error.to_string())).await;
+            return answer(&mut stream, Answer::Failed(error.to_string())).await;
         }
     };
     drop(frame);
@@ -64,7 +64,7 @@ pub(super) async fn serve(mut stream: UnixStream, sessions: &Sessions, host: &im
         reply = reply(request, sessions, host) => reply,
         () = gone(&mut stream) => return Ok(()),
     };
-    answer(&mut stream, &reply).await
+    answer(&mut stream, reply).await
 }
 
 async fn read(stream: &mut UnixStream) -> io::Result<Zeroizing<Vec<u8>>> {
@@ -78,8 +78,8 @@ async fn read(stream: &mut UnixStream) -> io::Result<Zeroizing<Vec<u8>>> {
     if frame.len() == length { Ok(frame) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
-async fn answer(stream: &mut UnixStream, answer: &Answer) -> io::Result<()> {
-    timeout(ANSWER_LIMIT, stream.write_all(&answer.encode())).await?
+async fn answer(stream: &mut UnixStream, answer: Answer) -> io::Result<()> {
+    timeout(ANSWER_LIMIT, stream.write_all(&answer.into_frame())).await?
 }
 
 /// A client that gave up must not hold its place until its time is over. It has nothing more to say.
@@ -89,43 +89,48 @@ async fn gone(stream: &mut UnixStream) {
 
 async fn reply(request: Request, sessions: &Sessions, host: &impl Host) -> Answer {
     match request {
-        Request::Resolve { caller, wait, variables } => {
-            if timeout(wait.min(MAX_WAIT), sessions.environment()).await.is_err() {
-                return Answer::Booting;
+        Request::Resolve(question) => {
+            if timeout(bounded(question.wait_ms), sessions.environment()).await.is_err() {
+                return Answer::Booting(());
             }
-            resolve(caller, variables, sessions, host)
+            resolve(question, sessions, host).await.unwrap_or_else(|error| Answer::Failed(error.to_string()))
         }
-        Request::Status => match serde_json::to_vec(&host.status().await) {
+        Request::Status(()) => match serde_json::to_vec(&host.status().await) {
             Ok(json) => Answer::Status(json),
             Err(error) => Answer::Failed(format!("cannot tell the status: {error}")),
         },
-        Request::Reload { wait } => match timeout(wait.min(MAX_WAIT), host.reload()).await {
+        Request::Reload(wait_ms) => match timeout(bounded(wait_ms), host.reload()).await {
             Ok(Ok(delivered)) => Answer::Reloaded(delivered),
             Ok(Err(reason)) => Answer::Failed(reason),
-            Err(_) => Answer::Failed(format!("nothing was delivered within {wait:?}")),
+            Err(_) => Answer::Failed(format!("nothing was delivered within {:?}", Duration::from_millis(wait_ms))),
         },
-        Request::GitKey { fresh } => host.git_key(fresh).await.map_or_else(Answer::Failed, Answer::GitKey),
-        Request::GitSign { blob, data, flags } => {
+        Request::GitKey(fresh) => host.git_key(fresh).await.map_or_else(Answer::Failed, Answer::GitKey),
+        Request::GitSign(GitSign { blob, data, flags }) => {
             host.git_sign(&blob, &data, flags).await.map_or_else(Answer::Failed, Answer::Signature)
         }
     }
 }
 
-fn resolve(caller: wire::Caller, variables: environment::Variables, sessions: &Sessions, host: &impl Host) -> Answer {
+fn bounded(wait_ms: u64) -> Duration {
+    Duration::from_millis(wait_ms).min(MAX_WAIT)
+}
+
+async fn resolve(question: Resolve, sessions: &Sessions, host: &impl Host) -> Result<Answer, Malformed> {
     let (environment, degraded) = match sessions.current() {
-        Workspace::Booting => return Answer::Booting,
+        Workspace::Booting => return Ok(Answer::Booting(())),
         Workspace::Ready(environment) => (environment, None),
         Workspace::Degraded(environment, reason) => (environment, Some(reason)),
     };
-    let caller = match caller {
-        wire::Caller::Exec => environment::Caller::Exec(variables),
-        wire::Caller::Session => environment::Caller::Session(variables),
+    let (caller, Start { directory, motd }) = match question.caller() {
+        // It keeps the directory of its caller.
+        wire::Caller::Exec => (environment::Caller::Exec(question.variables()?), Start::default()),
+        wire::Caller::Session => (environment::Caller::Session(question.variables()?), host.start().await),
     };
     let resolved = environment.resolve(&caller);
     let left_out: Vec<String> = resolved.left_out.iter().map(ToString::to_string).collect();
     for text in &left_out {
         debug!("in a launch, {text}");
     }
-    let Start { directory, motd } = host.start();
-    Answer::Launch(Launch { variables: resolved.variables, left_out, degraded, directory, motd })
+    let launch = Launch { variables: resolved.variables, left_out, degraded, directory, motd };
+    Ok(Answer::Launch(launch.into()))
 }

@@ -86,6 +86,8 @@ pub enum TargetKind {
     Stale,
     /// What was in a file before its secret.
     Replaced,
+    /// The template's directory, where it cannot be entered.
+    Dir,
 }
 
 /// One script of the template.

@@ -32,6 +32,13 @@ pub fn uid_of(socket: &impl AsFd) -> io::Result<u32> {
     Ok(who.uid)
 }
 
+/// The process at the other end: who connected, or who listened first. 0 where it is in another pid namespace.
+pub fn pid_of(socket: &impl AsFd) -> io::Result<u32> {
+    // SAFETY: as in `Peer::of`.
+    let who: libc::ucred = unsafe { option(socket.as_fd().as_raw_fd(), libc::SO_PEERCRED)? };
+    Ok(who.pid.try_into().unwrap_or_default())
+}
+
 impl Peer {
     /// Who connected. An error where the process has ended already or is in another pid namespace.
     pub fn of(socket: &impl AsFd) -> io::Result<Self> {

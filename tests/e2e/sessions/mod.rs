@@ -3,8 +3,10 @@
 mod early;
 mod exec;
 mod reload;
+mod removed;
 mod socket;
 mod users;
+mod waiting;
 
 use std::fs;
 use std::path::PathBuf;

@@ -13,7 +13,8 @@ use super::error::CliError;
 use super::ui;
 use crate::config;
 use crate::environment::{LAUNCH_VARIABLE, Origin, Variable};
-use crate::sessions::{Caller, client};
+use crate::sessions::Caller;
+use crate::sessions::client::Client;
 pub(crate) use format::FormatError;
 use format::LeftOut;
 
@@ -83,7 +84,7 @@ pub(crate) enum Format {
 impl EnvArgs {
     pub(crate) fn run(self) -> Result<(), CliError> {
         let caller = if self.login { Caller::Session } else { Caller::Exec };
-        let launch = client::resolve(caller, self.wait)?;
+        let launch = Client::new(ui::waiting).resolve(caller, self.wait)?;
         launch.left_out.iter().for_each(|text| ui::warn(&ui::printable(text)));
         let chosen = self.choose(launch.variables)?;
         let (text, left_out) = self.format.write(&chosen)?;

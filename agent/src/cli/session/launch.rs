@@ -9,9 +9,10 @@ use protocol::secret::Secret;
 
 use super::refused_names;
 use super::target::ORIGINAL_COMMAND;
+use crate::cli::ui;
 use crate::environment::{LAUNCH_VARIABLE, Origin, SESSION_MARKER, Variable};
 use crate::errors::chain;
-use crate::sessions::client::{self, ClientError};
+use crate::sessions::client::{Client, ClientError};
 use crate::sessions::login::Login;
 use crate::sessions::{Caller, Launch};
 
@@ -36,7 +37,8 @@ impl Prepared {
     /// Asks the agent. A command that a key is restricted to is told the client's own, as by sshd.
     pub(super) fn new(login: &Login, tell_original_command: bool) -> Self {
         // sshd and the agent start side by side, so an agent that is not there yet is waited for as well.
-        match client::resolve_when_there_within(Caller::Session, WAIT, PATIENCE) {
+        let client = Client::new(ui::waiting).waits_for_an_agent().silence(PATIENCE);
+        match client.resolve(Caller::Session, WAIT) {
             Ok(launch) => Self::with(launch, login, tell_original_command),
             Err(error) => Self::without(&error, tell_original_command),
         }

@@ -26,7 +26,7 @@ const REMOVED: [&str; 3] = ["GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT", "GIT_DI
 /// What the user has configured git to run instead of ssh, with these arguments. None where no git has started
 /// us.
 #[must_use]
-pub fn own_command(args: &[OsString]) -> Option<Command> {
+pub fn core_ssh_command(args: &[OsString]) -> Option<Command> {
     if std::env::var_os(DEFERRED).is_some() {
         return None;
     }

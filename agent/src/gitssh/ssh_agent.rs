@@ -31,7 +31,7 @@ pub(super) enum Offer {
 }
 
 /// What all connections share.
-pub(super) struct Desk {
+pub(super) struct SshAgent {
     offer: watch::Receiver<Offer>,
     own_agent: Option<PathBuf>,
     listed: AtomicBool,
@@ -39,7 +39,7 @@ pub(super) struct Desk {
     failure: Mutex<Option<SignError>>,
 }
 
-impl Desk {
+impl SshAgent {
     /// Offers what `offer` will say, after the keys of the agent that listens at `own_agent`.
     pub(super) fn new(offer: watch::Receiver<Offer>, own_agent: Option<PathBuf>) -> Self {
         Self {
@@ -73,9 +73,9 @@ impl Desk {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { continue };
             match listener.accept().await {
                 Ok((stream, _)) if is_served(&stream, root) => {
-                    let desk = Arc::clone(self);
+                    let agent = Arc::clone(self);
                     tokio::spawn(async move {
-                        if let Err(error) = desk.converse(stream).await {
+                        if let Err(error) = agent.converse(stream).await {
                             debug!(%error, "a connection to the ssh-agent ended");
                         }
                         drop(place);
@@ -166,5 +166,4 @@ impl OwnAgent {
 }
 
 #[cfg(test)]
-#[path = "desk_tests.rs"]
 mod tests;

@@ -9,16 +9,16 @@ use super::*;
 
 fn key() -> Arc<Key> {
     let key = GitKey::new(AgentGitSshKey {
-        public_key: include_str!("testdata/ed25519.pub").to_owned(),
-        private_key: include_str!("testdata/ed25519").to_owned().into(),
+        public_key: include_str!("../testdata/ed25519.pub").to_owned(),
+        private_key: include_str!("../testdata/ed25519").to_owned().into(),
     });
     Arc::new(Key::Here(key.unwrap()))
 }
 
-/// A desk that serves, and where it does.
+/// An ssh-agent that serves, and where it does.
 struct Served {
     dir: TempDir,
-    desk: Arc<Desk>,
+    agent: Arc<SshAgent>,
 }
 
 impl Served {
@@ -27,13 +27,13 @@ impl Served {
         let dir = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(dir.path().join("s")).unwrap();
         let (sender, offered) = watch::channel(offer);
-        let desk = Arc::new(Desk::new(offered, own_agent));
-        let serving = Arc::clone(&desk);
+        let agent = Arc::new(SshAgent::new(offered, own_agent));
+        let serving = Arc::clone(&agent);
         tokio::spawn(async move {
             let _sender = sender;
             serving.serve(&listener, root).await
         });
-        Self { dir, desk }
+        Self { dir, agent }
     }
 
     fn path(&self) -> PathBuf {
@@ -72,13 +72,13 @@ fn forwarded() -> Vec<u8> {
 async fn it_lists_and_signs_and_nothing_else() {
     let served = Served::start(Offer::Key(key()), None, std::process::id());
     let mut stream = served.connect().await;
-    assert!(!served.desk.was_listed());
+    assert!(!served.agent.was_listed());
     assert_eq!(ask(&mut stream, &[11]).await.unwrap(), wire::identities(None, Some((key().public().blob(), "Coder"))));
-    assert!(served.desk.was_listed() && !served.desk.has_signed());
+    assert!(served.agent.was_listed() && !served.agent.has_signed());
     assert_eq!(ask(&mut stream, &sign_request(b"another key")).await.unwrap(), wire::failure());
-    assert!(!served.desk.has_signed());
+    assert!(!served.agent.has_signed());
     assert_eq!(ask(&mut stream, &sign_request(key().public().blob())).await.unwrap()[0], 14);
-    assert!(served.desk.has_signed());
+    assert!(served.agent.has_signed());
     for refused in [&[17][..], &[19], &[25], &[22, 0, 0, 0, 0], &[27], &[]] {
         assert_eq!(ask(&mut stream, refused).await.unwrap(), wire::failure());
     }
@@ -91,7 +91,7 @@ async fn the_users_own_agent_answers_first_and_for_all_else() {
     let mut stream = served.connect().await;
     assert_eq!(ask(&mut stream, &[11]).await.unwrap(), wire::identities(None, Some((key().public().blob(), "Coder"))));
     assert_eq!(ask(&mut stream, &sign_request(key().public().blob())).await.unwrap()[0], 14);
-    assert!(own.desk.has_signed() && !served.desk.has_signed());
+    assert!(own.agent.has_signed() && !served.agent.has_signed());
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn a_host_that_the_agent_is_forwarded_to_does_not_see_the_key() {
     assert_eq!(ask(&mut stream, &forwarded()).await.unwrap(), wire::failure());
     assert_eq!(ask(&mut stream, &[11]).await.unwrap(), wire::identities(None, None));
     assert_eq!(ask(&mut stream, &sign_request(key().public().blob())).await.unwrap(), wire::failure());
-    assert!(!served.desk.was_listed());
+    assert!(!served.agent.was_listed());
     assert_eq!(ask(&mut served.connect().await, &sign_request(key().public().blob())).await.unwrap()[0], 14);
 }
 
@@ -118,7 +118,7 @@ async fn a_process_that_does_not_descend_from_the_program_is_refused() {
     let served = Served::start(Offer::Key(key()), None, other.id());
     let answer = tokio::time::timeout(Duration::from_secs(5), ask(&mut served.connect().await, &[11])).await;
     assert_eq!(answer.unwrap(), None, "the connection is closed");
-    assert!(!served.desk.was_listed());
+    assert!(!served.agent.was_listed());
     other.kill().unwrap();
     other.wait().unwrap();
 }
@@ -128,8 +128,8 @@ async fn a_request_waits_until_the_key_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let listener = UnixListener::bind(dir.path().join("s")).unwrap();
     let (offer, offered) = watch::channel(Offer::Pending);
-    let desk = Arc::new(Desk::new(offered, None));
-    let serving = Arc::clone(&desk);
+    let agent = Arc::new(SshAgent::new(offered, None));
+    let serving = Arc::clone(&agent);
     tokio::spawn(async move { serving.serve(&listener, std::process::id()).await });
     let mut stream = UnixStream::connect(dir.path().join("s")).await.unwrap();
     let asked = tokio::spawn(async move { ask(&mut stream, &[11]).await });
