@@ -73,6 +73,7 @@ install: ## Install what `make package` made below DESTDIR, PREFIX and SYSCONFDI
 	put systemd/sshd_config.d/50-coder-agent.conf $(DESTDIR)$(SYSCONFDIR)/ssh/sshd_config.d 0644
 	install -m 0644 systemd/coder-server.sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/coder-server.conf
 	install -m 0644 systemd/coder-server.tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/coder-server.conf
+	install -m 0644 systemd/coder-agent.tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/coder-agent.conf
 
 clean: ## Delete what was built
 	$(CARGO) clean

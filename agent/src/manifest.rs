@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use protocol::agent_api as wire;
@@ -38,6 +39,7 @@ pub struct Script {
     pub id: Uuid,
     /// Where its output is logged on the server.
     pub log_source_id: Uuid,
+    /// Never empty, see [`script_name`].
     pub display_name: String,
     pub log_path: String,
     pub script: String,
@@ -222,7 +224,7 @@ fn script((index, script): (usize, wire::WorkspaceAgentScript)) -> Result<Script
     Ok(Script {
         id: id(&script.id, || format!("scripts[{index}].id"))?,
         log_source_id: id(&script.log_source_id, || format!("scripts[{index}].log_source_id"))?,
-        display_name: script.display_name,
+        display_name: script_name(index, &script),
         log_path: script.log_path,
         script: script.script,
         cron: script.cron,
@@ -231,6 +233,24 @@ fn script((index, script): (usize, wire::WorkspaceAgentScript)) -> Result<Script
         start_blocks_login: script.start_blocks_login,
         timeout: script.timeout.and_then(|it| Duration::try_from(it).ok()).filter(|timeout| !timeout.is_zero()),
     })
+}
+
+/// Some servers send no names: the file name of the script's log says what it does, else when it runs and its place in
+/// the template, counted from 1.
+fn script_name(index: usize, script: &wire::WorkspaceAgentScript) -> String {
+    if !script.display_name.is_empty() {
+        return script.display_name.clone();
+    }
+    let log = Path::new(&script.log_path).file_name();
+    log.map_or_else(|| format!("{} script {}", occasion(script), index + 1), |log| log.to_string_lossy().into_owned())
+}
+
+fn occasion(script: &wire::WorkspaceAgentScript) -> &'static str {
+    match script {
+        _ if script.run_on_start => "startup",
+        _ if script.run_on_stop => "stop",
+        _ => "scheduled",
+    }
 }
 
 fn metadata(description: wire::workspace_agent_metadata::Description) -> Metadata {

@@ -9,11 +9,20 @@ mod resolver;
 
 use std::io;
 use std::net::SocketAddr;
+#[cfg(not(feature = "static"))]
+use std::net::ToSocketAddrs;
+use std::sync::Arc;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+#[cfg(not(feature = "static"))]
+use crate::sys::threads;
 
 /// Where `host` is, in the order to try.
 #[cfg(not(feature = "static"))]
 pub async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    Ok(tokio::net::lookup_host((host, port)).await?.collect())
+    let host = host.to_owned();
+    Ok(threads::run(move || (host, port).to_socket_addrs()).await?.collect())
 }
 
 /// Where `host` is, in the order to try.
@@ -24,8 +33,18 @@ pub async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 
 /// An HTTP client that finds its servers in the same way.
 pub fn http_client() -> reqwest::ClientBuilder {
-    let client = reqwest::Client::builder();
-    #[cfg(feature = "static")]
-    let client = client.dns_resolver(std::sync::Arc::new(resolver::OfReqwest));
-    client
+    reqwest::Client::builder().dns_resolver(Arc::new(Resolver))
+}
+
+/// The same names for reqwest, whose own way needs tokio's threads.
+struct Resolver;
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            // reqwest puts the port of the URL in place of 0.
+            let found = addresses(name.as_str(), 0).await?;
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
 }

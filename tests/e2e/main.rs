@@ -25,6 +25,7 @@ mod pid1;
 mod server;
 mod sessions;
 mod ssh;
+mod surroundings;
 mod units;
 mod versions;
 mod ways;

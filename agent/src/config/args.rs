@@ -49,11 +49,11 @@ pub struct AgentArgs {
     #[arg(long, value_name = "FILE", env = "CODER_AGENT_CA_FILE")]
     pub ca_file: Option<PathBuf>,
 
-    /// Directory of `coder-agent.log` and of script logs [default: the directory for temporary files]
+    /// Directory of `coder-secrets-agent.log` and of script logs [default: `LogsDirectory=` of the unit, else --state-dir]
     #[arg(long, value_name = "DIR", env = "CODER_AGENT_LOG_DIR")]
     pub log_dir: Option<PathBuf>,
 
-    /// Directory in which scripts keep data and programs [default: a private one among temporary files]
+    /// Directory in which scripts keep data and programs [default: --state-dir]
     #[arg(long, value_name = "DIR", env = "CODER_AGENT_SCRIPT_DATA_DIR")]
     pub script_data_dir: Option<PathBuf>,
 

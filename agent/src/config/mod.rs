@@ -46,9 +46,9 @@ pub struct Config {
     pub config_file: PathBuf,
     /// Where the agent's token comes from.
     pub token: TokenSource,
-    /// Directory of the agent's log and of script logs.
-    pub log_dir: PathBuf,
-    /// Where scripts keep data and programs; a private directory among temporary files, if absent.
+    /// Directory of the agent's log and of script logs, where the user's own is not wanted.
+    pub log_dir: Option<PathBuf>,
+    /// Where scripts keep data and programs, where the user's own is not wanted.
     pub script_data_dir: Option<PathBuf>,
     /// Directory of the ledger, where the user's own is not wanted.
     pub state_dir: Option<PathBuf>,
@@ -129,7 +129,7 @@ impl Config {
             network,
             config_file,
             token: find_token(args.agent_token, args.agent_token_file, file.agent_token_file, variables)?,
-            log_dir: given(args.log_dir).or(given(file.log_dir)).unwrap_or_else(std::env::temp_dir),
+            log_dir: given(args.log_dir).or(given(file.log_dir)),
             script_data_dir: given(args.script_data_dir).or(given(file.script_data_dir)),
             state_dir: given(args.state_dir).or(given(file.state_dir)),
             stale_files: args.stale_files.or(file.stale_files).unwrap_or_default(),

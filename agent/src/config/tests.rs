@@ -35,7 +35,7 @@ fn flags_win_over_the_file_and_the_file_over_defaults() {
     assert!(!config.strict);
     assert_eq!(config.ready_after, Duration::from_secs(1));
     assert_eq!(config.start_without_secrets, None);
-    assert_eq!(config.log_dir, std::env::temp_dir());
+    assert_eq!(config.log_dir, None);
 }
 
 #[test]

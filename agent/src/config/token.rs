@@ -1,48 +1,69 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::secret::Secret;
 
 use super::ConfigError;
 use crate::sys::memory::{Guarded, guard_one};
+use crate::sys::threads;
 
 /// A token is a UUID; a file that is longer than this is not one.
 const MAX_BYTES: u64 = 4096;
+/// How long a dial waits for the file. The agent's one thread waits with it.
+const DISK_PATIENCE: Duration = Duration::from_millis(200);
 
 /// The agent's token: either given once, or kept in a file that may be rotated while the agent runs.
 #[derive(Debug)]
 pub struct TokenSource {
     path: Option<PathBuf>,
     last: Guarded,
+    /// Shared with whoever reads the file.
+    reader: Arc<()>,
 }
 
 impl TokenSource {
     /// A token that cannot change.
     pub fn fixed(token: Secret, origin: &str) -> Result<Self, ConfigError> {
         check(&token).map_err(|reason| ConfigError::BadToken { origin: origin.to_owned(), reason })?;
-        Ok(Self { path: None, last: guard_one(token).map_err(ConfigError::Memory)? })
+        Self::new(None, token)
     }
 
     /// A token in a file, read now for the first time.
     pub fn file(path: &Path) -> Result<Self, ConfigError> {
         let token = read(path).map_err(|source| ConfigError::ReadToken { path: path.to_owned(), source })?;
         check(&token).map_err(|reason| ConfigError::BadToken { origin: path.display().to_string(), reason })?;
-        Ok(Self { path: Some(path.to_owned()), last: guard_one(token).map_err(ConfigError::Memory)? })
+        Self::new(Some(path.to_owned()), token)
+    }
+
+    fn new(path: Option<PathBuf>, token: Secret) -> Result<Self, ConfigError> {
+        Ok(Self { path, last: guard_one(token).map_err(ConfigError::Memory)?, reader: Arc::default() })
     }
 
     /// The token for the next dial.
     ///
     /// A file that cannot be read any more, or is just being replaced, leaves the token that was read last: the file
-    /// may be readable to root only, and the agent may have dropped root since.
+    /// may be readable to root only, and the agent may have dropped root since. So does a disk that does not answer at
+    /// once.
     pub fn current(&mut self) -> &Guarded {
-        if let Some(token) = self.path.as_deref().and_then(|path| read(path).ok())
+        if let Some(token) = self.read_again()
             && check(&token).is_ok()
             && let Ok(token) = guard_one(token)
         {
             self.last = token;
         }
         &self.last
+    }
+
+    /// One reader at a time: a disk that hangs must not collect a thread with every dial.
+    fn read_again(&self) -> Option<Secret> {
+        let (path, reader) = (self.path.clone()?, Arc::clone(&self.reader));
+        if Arc::strong_count(&reader) > 2 {
+            return None;
+        }
+        threads::run_within(DISK_PATIENCE, move || (read(&path), reader).0)?.ok()
     }
 
     /// The token that was read last.

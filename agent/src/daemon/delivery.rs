@@ -2,11 +2,12 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use protocol::agent_api;
 use protocol::secret::Secret;
-use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::phase::Life;
@@ -24,6 +25,7 @@ use crate::report::Reporter;
 use crate::scripts::{DataDirs, Masking, Places, Recurring, Runner};
 use crate::sys::core_dumps;
 use crate::sys::memory::Guarded;
+use crate::sys::threads;
 
 /// Servers want semver with a leading `v`.
 pub(super) const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
@@ -37,7 +39,6 @@ pub(super) struct Deliverer {
     pub(super) server: String,
     pub(super) ledger: Arc<Mutex<Ledger>>,
     pub(super) stale_files: StaleFiles,
-    pub(super) log_dir: PathBuf,
     /// `None` where there is no place for them.
     pub(super) script_data: Option<DataDirs>,
     /// `Some` where children get it.
@@ -95,7 +96,7 @@ impl Deliverer {
         if let Err(error) = core_dumps::exclude_heap() {
             warn!(%error, "cannot exclude the heap from core dumps; a core dump forced by root may contain secrets");
         }
-        self.report_start(&manifest);
+        self.report_start(&manifest).await;
         life.fetched();
 
         let refused = secrets.refused.clone();
@@ -133,10 +134,15 @@ impl Deliverer {
         })
     }
 
-    fn report_start(&self, manifest: &Manifest) {
+    async fn report_start(&self, manifest: &Manifest) {
+        /// The server is told of the start also where a home does not answer.
+        const PATIENCE: Duration = Duration::from_secs(2);
         let reporter = &self.reporter;
         reporter.set_agent(manifest.agent_id);
-        reporter.startup(VERSION.to_owned(), self.places().directory(&manifest.directory).display().to_string());
+        let (places, template) = (self.places(), manifest.directory.clone());
+        let found = timeout(PATIENCE, threads::run(move || places.working_directory(&template).path)).await;
+        let directory = found.unwrap_or_else(|_| self.process.home.clone().unwrap_or_else(|| "/".into()));
+        reporter.startup(VERSION.to_owned(), directory.display().to_string());
     }
 
     fn recurring(&self, manifest: Manifest, environment: Arc<Environment>) -> Recurring {
@@ -163,11 +169,7 @@ impl Deliverer {
             let applied = files::apply(plan, &mut ledger);
             (applied, ledger.key().clone())
         };
-        match spawn_blocking(work).await {
-            Ok(done) => done,
-            // A fault in this program, and not one to live with: it ends the agent.
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        }
+        threads::run(work).await
     }
 
     /// For launches that cannot wait for the server.
@@ -194,8 +196,8 @@ impl Deliverer {
     }
 
     fn places(&self) -> Places {
-        let ProcessContext { home, inherited, .. } = &self.process;
-        Places { log_dir: self.log_dir.clone(), home: home.clone(), variables: inherited.clone() }
+        let ProcessContext { home, inherited, log_dir, .. } = &self.process;
+        Places { log_dir: log_dir.clone(), home: home.clone(), variables: inherited.clone() }
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use protocol::agent_api::{Timing, timing};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::boot::Boot;
@@ -22,11 +21,12 @@ use crate::manifest::Script;
 use crate::plan::Drift;
 use crate::sessions::status::{self, Revision, State, Status, Target, TargetKind};
 use crate::sessions::{Host, ListenError, Listener, Sessions, Start, Workspace, place};
+use crate::sys::threads;
 
 /// Listens where the agents of this user do. An error only where another one does.
 pub(super) fn listen(chosen: Option<&OsStr>, process: &ProcessContext) -> Result<Option<Listener>, ListenError> {
     let place = place::for_agent(chosen, process.account.as_ref());
-    match place.map_err(ListenError::from).and_then(|path| Listener::bind(&path)) {
+    match place.map_err(ListenError::from).and_then(Listener::bind) {
         Err(error @ ListenError::Taken { .. }) => Err(error),
         // A directory that is full, or planted by somebody else, must not keep the workspace from its secrets.
         Err(error) => {
@@ -57,6 +57,8 @@ pub(super) struct LocalApi {
     connection: watch::Receiver<Connection>,
     /// One look at the files at a time: of those that hang on a disk there must not be more with every question.
     looking: Arc<Semaphore>,
+    /// The same for the directory in which sessions start.
+    entering: Arc<Semaphore>,
 }
 
 impl LocalApi {
@@ -66,7 +68,7 @@ impl LocalApi {
         handle: Handle,
         connection: watch::Receiver<Connection>,
     ) -> Self {
-        Self { boot, endpoint, git_keys: KeyCache::default(), handle, connection, looking: Arc::new(Semaphore::new(1)) }
+        Self { boot, endpoint, git_keys: KeyCache::default(), handle, connection, looking: one(), entering: one() }
     }
 
     async fn key(&self, fresh: bool) -> Result<Arc<GitKey>, String> {
@@ -74,20 +76,19 @@ impl LocalApi {
         self.git_keys.get(fresh, fetch).await.map_err(|error| chain(&*error))
     }
 
-    /// Looks at the files, on a thread of its own and not for ever: a disk that hangs must not keep the rest from being told.
     async fn drifts(&self) -> Result<Vec<(PathBuf, Drift)>, String> {
-        const PATIENCE: Duration = Duration::from_secs(2);
         let latest = self.boot.latest().map(|delivery| (delivery.delivered(), delivery.key.clone()));
         let Some((delivered, key)) = latest else { return Ok(Vec::new()) };
-        let look = async {
-            let permit = self.looking.clone().acquire_owned().await.ok()?;
-            let look = spawn_blocking(move || (files::drifts(&delivered, &key), permit));
-            Some(look.await.ok()?.0)
-        };
-        match timeout(PATIENCE, look).await {
-            Ok(drifts) => drifts.ok_or_else(|| "the files cannot be looked at".to_owned()),
-            Err(_) => Err(format!("the disk has not answered within {PATIENCE:?}")),
-        }
+        look(&self.looking, move || files::drifts(&delivered, &key)).await.ok_or_else(no_answer)
+    }
+
+    /// A row where the template's directory cannot be entered.
+    async fn directory(&self) -> Option<Target> {
+        let runner = self.boot.latest().map(|delivery| delivery.recurring.runner.clone())?;
+        let name = runner.directory.clone();
+        let found = look(&self.looking, move || runner.places.working_directory(&runner.directory)).await;
+        let outcome = found.map_or_else(|| Some(no_answer()), |found| Some(found.problem?.to_string()))?;
+        Some(Target { kind: TargetKind::Dir, name, delivered: false, outcome, drift: None })
     }
 
     fn status_with(&self, drifts: &Result<Vec<(PathBuf, Drift)>, String>) -> Status {
@@ -129,7 +130,7 @@ impl LocalApi {
             None if script.run_on_start && self.boot.life.phase() == Phase::Starting => "running",
             None => "not run",
         };
-        let name = if script.display_name.is_empty() { script.id.to_string() } else { script.display_name.clone() };
+        let name = script.display_name.clone();
         status::Script { name, state: state.to_owned(), exit_code: result.map(|timing| timing.exit_code) }
     }
 }
@@ -137,17 +138,17 @@ impl LocalApi {
 impl Host for LocalApi {
     async fn status(&self) -> Status {
         let drifts = self.drifts().await;
-        self.status_with(&drifts)
+        let mut status = self.status_with(&drifts);
+        status.targets.extend(self.directory().await);
+        status
     }
 
-    fn start(&self) -> Start {
-        self.boot.latest().map_or_else(
-            || Start { directory: self.boot.home(), ..Start::default() },
-            |delivery| {
-                let runner = &delivery.recurring.runner;
-                Start { directory: runner.working_directory(), motd: runner.places.expand(&delivery.motd) }
-            },
-        )
+    async fn start(&self) -> Start {
+        let latest = self.boot.latest().map(|it| (it.recurring.runner.clone(), it.motd.clone()));
+        let Some((runner, motd)) = latest else { return Start { directory: self.boot.home(), ..Start::default() } };
+        let motd = runner.places.expand(&motd);
+        let found = look(&self.entering, move || runner.places.working_directory(&runner.directory).path).await;
+        Start { directory: found.unwrap_or_else(|| self.boot.home()), motd }
     }
 
     async fn reload(&self) -> Result<String, String> {
@@ -180,6 +181,26 @@ impl Host for LocalApi {
         }
         key.sign(data, flags).map_err(|error| chain(&error))
     }
+}
+
+/// A disk that does not answer within this time must not keep the rest from being told.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Looks at a disk, on a thread of its own. `None` where the disk does not answer.
+async fn look<T: Send + 'static>(at_a_time: &Arc<Semaphore>, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let looked = async {
+        let permit = at_a_time.clone().acquire_owned().await.ok()?;
+        Some(threads::run(move || (work(), permit)).await.0)
+    };
+    timeout(PATIENCE, looked).await.ok().flatten()
+}
+
+fn no_answer() -> String {
+    format!("the disk has not answered within {PATIENCE:?}")
+}
+
+fn one() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(1))
 }
 
 fn ended(timing: &Timing) -> &'static str {

@@ -20,12 +20,13 @@ mod start;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tokio::task::JoinError;
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::config::{AgentArgs, Config};
@@ -34,6 +35,7 @@ use crate::errors::chain;
 use crate::ledger::Ledger;
 use crate::report::Reporter;
 use crate::scripts::{DataDirs, Masking};
+use crate::sys::{signal_state, threads};
 use boot::{Boot, StartRules};
 use delivery::Deliverer;
 use init::Orphans;
@@ -50,7 +52,10 @@ const USAGE: u8 = 2;
 /// Runs `coder agent` until the workspace ends, and gives its exit code. To be called before any thread exists.
 #[must_use]
 pub fn run(args: AgentArgs) -> ExitCode {
-    // First of all: process 1 must never have held what the agent is about to read.
+    if let Err(error) = signal_state::reset() {
+        return complain(&error, FAILURE).into();
+    }
+    // Process 1 must never have held what the agent is about to read.
     let (args, orphans) = match init::split(args) {
         Ok(split) => split,
         Err(code) => return code,
@@ -70,6 +75,7 @@ pub fn run(args: AgentArgs) -> ExitCode {
     let (Ok(code) | Err(code)) = code;
     // A disk or a name server that does not answer must not keep the process.
     runtime.shutdown_background();
+    logging::flush();
     code.into()
 }
 
@@ -85,8 +91,10 @@ async fn live(start: Prepared, orphans: Orphans) -> Result<u8, u8> {
         local_api::listen(config.socket.as_deref(), &start.process).map_err(|error| complain(&error, USAGE))?;
     let proxy = start.network.proxy().map(tracing::field::display);
     info!(version = delivery::VERSION, server = %config.url, proxy, "agent starts");
+    start.process.warn_of_home();
     let reporter = Reporter::default();
-    let deliverer = deliverer(&config, start.process, reporter.clone()).map_err(|error| complain(&error, FAILURE))?;
+    let deliverer = deliverer(&config, start.process, reporter.clone()).await;
+    let deliverer = deliverer.map_err(|error| complain(&error, FAILURE))?;
     let endpoint = Arc::new(Endpoint::new(start.network, config.token, Role::Agent));
     let (control, Link { manifests, state, handle }) = Control::new(endpoint.clone(), reporter);
     let rules = StartRules { strict: config.strict, has_command: !config.command.is_empty() };
@@ -111,16 +119,16 @@ async fn live(start: Prepared, orphans: Orphans) -> Result<u8, u8> {
     Ok(code)
 }
 
-fn deliverer(config: &Config, process: ProcessContext, reporter: Reporter) -> io::Result<Deliverer> {
+async fn deliverer(config: &Config, process: ProcessContext, reporter: Reporter) -> io::Result<Deliverer> {
     let ledger = Ledger::new(process.state_dir.clone())?;
+    let script_data = script_data(config, &process).await;
     Ok(Deliverer {
         process,
         reporter,
         server: config.url.to_string(),
         ledger: Arc::new(Mutex::new(ledger)),
         stale_files: config.stale_files,
-        log_dir: config.log_dir.clone(),
-        script_data: script_data(config.script_data_dir.as_deref()),
+        script_data,
         agent_token: config.pass_agent_token.then(|| config.token.last().share()),
         masking: Arc::new(Masking::new(config.token.last().share())),
     })
@@ -149,9 +157,17 @@ async fn serve(command: &[OsString], boot: &Boot, signals: &mut Signals, handle:
     }
 }
 
-/// A root that is read-only has no place for them; scripts run without.
-fn script_data(base: Option<&Path>) -> Option<DataDirs> {
-    DataDirs::prepare(base).inspect_err(|error| warn!("{}: scripts run without one", chain(error))).ok()
+/// A root that is read-only has no place for them, and a disk may not answer; scripts then run without.
+async fn script_data(config: &Config, process: &ProcessContext) -> Option<DataDirs> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let bases = config.script_data_dir.clone().map_or_else(|| process.places(), |chosen| vec![chosen]);
+    let text = match timeout(PATIENCE, threads::run(move || DataDirs::prepare(&bases))).await {
+        Ok(Ok(dirs)) => return Some(dirs),
+        Ok(Err(error)) => chain(&error),
+        Err(_) => format!("no directory for script data within {PATIENCE:?}"),
+    };
+    warn!("{text}: scripts run without one");
+    None
 }
 
 /// The tasks of the agent's core run for ever; the end of one is a fault in this program.

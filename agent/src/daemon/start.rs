@@ -1,13 +1,23 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::Access;
+use rustix::io::Errno;
 
 use crate::config::{self, AgentArgs, Config, ConfigError, PRIVATE_VARIABLES};
+use crate::errors::chain;
 use crate::network::{Network, ProxyError};
 use crate::sessions::place;
-use crate::sys::process;
 use crate::sys::users::{self, Account, UserError};
+use crate::sys::{private_dir, process, threads};
 
 use super::logging::{self, LogError};
+
+/// Where systemd makes directories for the logs of a unit (`LogsDirectory=`).
+const LOGS_VARIABLE: &str = "LOGS_DIRECTORY";
+/// How long the start waits for a disk. A home on a network may hang.
+const DISK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the agent knows before it makes its first request; all of it is found while there is a single thread.
 pub(super) struct Prepared {
@@ -26,6 +36,8 @@ pub(super) struct ProcessContext {
     pub(super) state_dir: Option<PathBuf>,
     /// Where no secret may go: the agent's configuration and its state.
     pub(super) own_directories: Vec<PathBuf>,
+    /// Directory of the agent's log and of script logs.
+    pub(super) log_dir: PathBuf,
     /// Runs scripts.
     pub(super) shell: PathBuf,
     /// Whom it runs as; `None` where the passwd database has no entry, as for arbitrary ids in containers.
@@ -55,31 +67,75 @@ impl Prepared {
         process::survive_file_size_limit();
         let mut inherited: Vec<(OsString, OsString)> = std::env::vars_os().collect();
         let config = Config::load(args, &inherited)?;
-        inherited.retain(|(name, _)| PRIVATE_VARIABLES.iter().all(|private| name != private));
+        let logs = variable(&inherited, LOGS_VARIABLE).and_then(first_path);
+        inherited.retain(|(name, _)| name != LOGS_VARIABLE && PRIVATE_VARIABLES.iter().all(|private| name != private));
         let wiped = PRIVATE_VARIABLES.iter().try_for_each(|name| process::take_variable(name).map(drop));
-        let account = become_user(&config)?;
+        let (account, unknown) = become_user(&config)?;
         if let (Some(_), Some(account)) = (&config.user, &account) {
             overwrite(&mut inherited, account);
         }
         let hardened = process::harden();
-        logging::init(&config.log_dir, config.log_levels.as_deref(), !config.command.is_empty())?;
-        if let Err(error) = wiped.and(hardened) {
-            tracing::warn!(%error, "other processes of the same user may read the agent's token from this one");
-        }
         let home = users::home(variable(&inherited, "HOME").map(OsStr::to_owned), account.as_ref());
         let state_home = variable(&inherited, "XDG_STATE_HOME").map(Path::new);
         let state_dir = config.state_dir.clone().or_else(|| state_dir(state_home, home.as_deref()));
         let own_directories = own_directories(&config, state_dir.as_deref(), home.as_deref(), &inherited);
         let shell = shell(account.as_ref(), variable(&inherited, "SHELL"));
+        // A dry run makes no directories.
+        let places = if config.dry_run { (None, None) } else { (logs, state_dir.clone()) };
+        let log_dir = config.log_dir.clone().unwrap_or_else(|| log_dir(places.0, places.1));
+        logging::init(&log_dir, config.log_levels.as_deref(), !config.command.is_empty())?;
+        if let Err(error) = wiped.and(hardened) {
+            tracing::warn!(%error, "other processes of the same user may read the agent's token from this one");
+        }
+        if let Some(error) = unknown {
+            tracing::warn!("{}: going on as a user without a passwd entry, by $HOME and $SHELL alone", chain(&error));
+        }
         // The header command runs as the user that the agent has become.
         let network = Network::new(config.url.clone(), config.network.clone(), &inherited)?;
-        let process = ProcessContext { inherited, home, state_dir, own_directories, shell, account };
+        let process = ProcessContext { inherited, home, state_dir, own_directories, log_dir, shell, account };
         Ok(Self { config, network, process })
     }
 }
 
-/// The account the agent runs as from now on; `None` where the passwd database does not know it.
-fn become_user(config: &Config) -> Result<Option<Account>, StartError> {
+impl ProcessContext {
+    /// Where the agent may keep what scripts make, the best first.
+    pub(super) fn places(&self) -> Vec<PathBuf> {
+        self.state_dir.clone().into_iter().chain([temporary_dir()]).collect()
+    }
+
+    /// Says so where nothing can be written below `~`, as in an image that names a user without making it. Looks on a
+    /// thread of its own: the home may be on a network.
+    pub(super) fn warn_of_home(&self) {
+        let Some(home) = self.home.clone() else { return };
+        threads::start(move || {
+            // A home that is missing is made with the first file.
+            if let Err(Errno::ACCESS | Errno::ROFS) = rustix::fs::access(&home, Access::WRITE_OK | Access::EXEC_OK) {
+                let uid = nix::unistd::geteuid();
+                tracing::warn!("HOME is {home:?}, which uid {uid} cannot write: files below ~ will fail");
+            }
+        });
+    }
+}
+
+/// The unit's `LogsDirectory=`, else where the user keeps state, else a private directory among temporary files: one that
+/// can be written to. What is on a disk that does not answer cannot.
+fn log_dir(of_unit: Option<PathBuf>, state_dir: Option<PathBuf>) -> PathBuf {
+    let places: Vec<PathBuf> = of_unit.into_iter().chain(state_dir).collect();
+    let usable = move || places.into_iter().find(|place| private_dir::make_writable(place).is_ok());
+    threads::run_within(DISK_PATIENCE, usable).flatten().unwrap_or_else(temporary_dir)
+}
+
+fn temporary_dir() -> PathBuf {
+    std::env::temp_dir().join(format!("coder-agent-{}", nix::unistd::geteuid()))
+}
+
+/// Of a list as in `PATH`: a unit may name several directories.
+fn first_path(list: &OsStr) -> Option<PathBuf> {
+    std::env::split_paths(list).next().filter(|path| path.is_absolute())
+}
+
+/// The account the agent runs as from now on; `None` where the passwd database does not know it, or cannot be read.
+fn become_user(config: &Config) -> Result<(Option<Account>, Option<UserError>), StartError> {
     match &config.user {
         Some(user) => {
             let account = Account::find(user)?;
@@ -87,10 +143,10 @@ fn become_user(config: &Config) -> Result<Option<Account>, StartError> {
                 place::prepare(&account);
             }
             account.take_on()?;
-            Ok(Some(account))
+            Ok((Some(account), None))
         }
         None if nix::unistd::geteuid().is_root() && !config.allow_root => Err(StartError::Root),
-        None => Ok(Account::current()?),
+        None => Ok(Account::current().map_or_else(|error| (None, Some(error)), |account| (account, None))),
     }
 }
 
@@ -174,6 +230,18 @@ mod tests {
         assert_eq!(dir("s", Some("/h")), Some("/h/.local/state/coder-agent".into()));
         assert_eq!(dir("", None), None);
         assert_eq!(state_dir(None, Some(Path::new("/h"))), dir("", Some("/h")));
+    }
+
+    #[test]
+    fn logs_are_where_the_unit_says_then_with_the_state_then_among_temporary_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let (unit, state) = (dir.path().join("unit"), dir.path().join("state"));
+        assert_eq!(log_dir(Some(unit.clone()), Some(state.clone())), unit);
+        assert_eq!(log_dir(Some("/proc/none".into()), Some(state.clone())), state);
+        assert_eq!(log_dir(None, Some("/proc/none".into())), temporary_dir());
+        assert_eq!(log_dir(None, None), temporary_dir());
+        assert_eq!(first_path(OsStr::new("/a:/b")), Some("/a".into()));
+        assert_eq!(first_path(OsStr::new("a")).or(first_path(OsStr::new(""))), None);
     }
 
     #[test]

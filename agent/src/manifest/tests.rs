@@ -158,3 +158,22 @@ fn a_template_says_what_is_sensitive_or_says_nothing() {
     let marks: Vec<_> = secrets.template.iter().map(|it| it.sensitivity).collect();
     assert_eq!(marks, [Sensitivity::Sensitive, Sensitivity::Plain, Sensitivity::Unmarked]);
 }
+
+#[test]
+fn a_script_without_a_name_is_called_after_its_log_or_its_occasion() {
+    let named = |display_name: &str, log_path: &str| wire::WorkspaceAgentScript {
+        display_name: display_name.into(),
+        log_path: log_path.into(),
+        run_on_start: true,
+        ..Default::default()
+    };
+    for (script, expected) in [
+        (named("Install", "~/install.log"), "Install"),
+        (named("", "/tmp/logs/coder-startup-script.log"), "coder-startup-script.log"),
+        (named("", ""), "startup script 3"),
+        (wire::WorkspaceAgentScript { run_on_start: false, run_on_stop: true, ..named("", "") }, "stop script 3"),
+        (wire::WorkspaceAgentScript { run_on_start: false, ..named("", "") }, "scheduled script 3"),
+    ] {
+        assert_eq!(script_name(2, &script), expected);
+    }
+}

@@ -27,9 +27,11 @@ const PIPE_GRACE: Duration = Duration::from_secs(1);
 /// Runs the script of one item; whatever goes wrong is in the reading.
 pub(super) async fn collect(runner: &Runner, item: &Metadata) -> Reading {
     let collected_at = SystemTime::now();
-    let (value, error) = match start(runner, item) {
-        Ok((script, output)) => finish(script, output, item).await,
-        Err(error) => (String::new(), error),
+    let limit = item.timeout.or(item.interval).unwrap_or(DEFAULT_TIMEOUT);
+    let (value, error) = match timeout(limit, start(runner, item)).await {
+        Ok(Ok((script, output))) => finish(script, output, limit).await,
+        Ok(Err(error)) => (String::new(), error),
+        Err(_) => (String::new(), format!("not begun within {limit:?}: a disk does not answer")),
     };
     Reading { key: item.key.clone(), value, error, collected_at }
 }
@@ -51,13 +53,13 @@ impl Drop for RunningScript {
     }
 }
 
-fn start(runner: &Runner, item: &Metadata) -> Result<(RunningScript, CollectedOutput), String> {
+async fn start(runner: &Runner, item: &Metadata) -> Result<(RunningScript, CollectedOutput), String> {
     let prepared = |error: io::Error| format!("cannot prepare the script: {error}");
     let Some(mask) = runner.mask() else { return Err("values cannot be masked, so nothing is shown".to_owned()) };
     // One pipe for both, so that lines come in the order they were written.
     let (reader, writer) = pipe().map_err(prepared)?;
     let stream = Receiver::from_owned_fd(OwnedFd::from(reader)).map_err(prepared)?;
-    let mut launch = runner.launch(Launched::Scheduled, &item.script, Vec::new()).map_err(prepared)?;
+    let mut launch = runner.launch(Launched::Scheduled, &item.script, Vec::new()).await.map_err(prepared)?;
     launch.stdout = writer.try_clone().map_err(prepared)?.into();
     launch.stderr = writer.into();
     let child = launch.spawn().map_err(|error| chain(&error))?;
@@ -65,8 +67,7 @@ fn start(runner: &Runner, item: &Metadata) -> Result<(RunningScript, CollectedOu
 }
 
 /// The value and the error.
-async fn finish(mut script: RunningScript, mut output: CollectedOutput, item: &Metadata) -> (String, String) {
-    let limit = item.timeout.or(item.interval).unwrap_or(DEFAULT_TIMEOUT);
+async fn finish(mut script: RunningScript, mut output: CollectedOutput, limit: Duration) -> (String, String) {
     let ended = timeout(limit, script.end(&mut output)).await;
     let (value, cut) = output.finish();
     let error = match ended {

@@ -7,7 +7,6 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::{Hosts, ResolverBuilder, TokioResolver};
-use reqwest::dns::{Addrs, Resolve, Resolving};
 
 const SERVERS: &str = "/etc/resolv.conf";
 
@@ -43,18 +42,5 @@ fn failure(error: &NetError) -> io::Error {
         io::Error::new(io::ErrorKind::NotFound, format!("the name servers of {SERVERS} do not know the name"))
     } else {
         io::Error::other(format!("no answer from the name servers of {SERVERS}: {error}"))
-    }
-}
-
-/// The resolver as reqwest wants it.
-pub(super) struct OfReqwest;
-
-impl Resolve for OfReqwest {
-    fn resolve(&self, name: reqwest::dns::Name) -> Resolving {
-        Box::pin(async move {
-            // reqwest puts the port of the URL in place of 0.
-            let found = addresses(name.as_str(), 0).await?;
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
     }
 }

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use std::time::{Duration, SystemTime};
 
 use protocol::agent_api::{Log, log};
@@ -20,14 +21,26 @@ const BATCH_DELAY: Duration = Duration::from_secs(1);
 /// Lines of all sources on their way to the server.
 #[derive(Debug, Default)]
 pub(super) struct LineQueue {
-    sources: BTreeMap<Uuid, VecDeque<Log>>,
+    sources: BTreeMap<Uuid, Queue>,
     bytes: usize,
+    /// Whose lines went out last: the next source in the order of ids is next, so that none waits behind one that never
+    /// ends.
+    last: Option<Uuid>,
+    /// Lines that are on their way to the server, and stay in front of their source's until they are acknowledged.
+    in_flight: Option<(Uuid, usize)>,
     /// When the oldest line arrived.
     since: Option<Instant>,
     /// Lines of each source that found no room since the last one that did.
     dropped: BTreeMap<Uuid, u64>,
     hurry: bool,
     closed: bool,
+}
+
+/// Lines of one source.
+#[derive(Debug, Default)]
+struct Queue {
+    lines: VecDeque<Log>,
+    bytes: usize,
 }
 
 /// When there is something to send.
@@ -43,35 +56,60 @@ impl LineQueue {
         if self.closed {
             return;
         }
-        if self.bytes + line.len() + LINE_OVERHEAD > MAX_BYTES {
+        if !self.make_room(source, line.len() + LINE_OVERHEAD) {
             *self.dropped.entry(source).or_default() += 1;
             return;
         }
         // The database behind the server takes neither null bytes nor anything but UTF-8.
         let output = String::from_utf8_lossy(line).replace('\0', "\u{fffd}");
+        let queue = self.sources.entry(source).or_default();
+        queue.bytes += cost(&output);
         self.bytes += cost(&output);
         self.since.get_or_insert(now);
-        let log = Log { created_at: Some(SystemTime::now().into()), output, level: level.into() };
-        self.sources.entry(source).or_default().push_back(log);
+        queue.lines.push_back(Log { created_at: Some(SystemTime::now().into()), output, level: level.into() });
     }
 
-    pub(super) fn due(&self) -> Due {
+    /// Makes room for a line of `source`, from its end of the longest queue: a script that floods its log loses its own
+    /// lines, and not those of others.
+    fn make_room(&mut self, source: Uuid, needed: usize) -> bool {
+        while self.bytes + needed > MAX_BYTES {
+            let own = self.sources.get(&source).map_or(0, |queue| queue.bytes) + needed;
+            let longest = self.sources.iter_mut().max_by_key(|(_, queue)| queue.bytes);
+            let Some((id, queue)) = longest.filter(|(_, queue)| queue.bytes > own) else { return false };
+            let in_flight = self.in_flight.filter(|(flying, _)| flying == id).map_or(0, |(_, count)| count);
+            let Some(log) = (queue.lines.len() > in_flight).then(|| queue.lines.pop_back()).flatten() else {
+                return false;
+            };
+            let freed = cost(&log.output);
+            queue.bytes -= freed;
+            self.bytes -= freed;
+            *self.dropped.entry(*id).or_default() += 1;
+        }
+        true
+    }
+
+    pub(super) fn due(&mut self) -> Due {
         let Some(since) = self.since else { return Due::Never };
         let at = since + BATCH_DELAY;
         if !self.hurry && self.bytes < BATCH_BYTES && Instant::now() < at {
             return Due::At(at);
         }
-        match self.sources.first_key_value() {
-            Some((source, lines)) => Due::Now(*source, first_of(lines)),
-            None => Due::Never,
-        }
+        let after = self.last.map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.sources.range((after, Bound::Unbounded)).next().or_else(|| self.sources.first_key_value());
+        let Some((source, queue)) = next else { return Due::Never };
+        let (source, lines) = (*source, first_of(&queue.lines));
+        self.in_flight = Some((source, lines.len()));
+        Due::Now(source, lines)
     }
 
     pub(super) fn remove(&mut self, source: Uuid, count: usize, now: Instant) {
-        if let Some(lines) = self.sources.get_mut(&source) {
-            let removed: usize = lines.drain(..count.min(lines.len())).map(|log| cost(&log.output)).sum();
+        (self.last, self.in_flight) = (Some(source), None);
+        if let Some(queue) = self.sources.get_mut(&source) {
+            let gone = queue.lines.drain(..count.min(queue.lines.len()));
+            let removed: usize = gone.map(|log| cost(&log.output)).sum();
+            queue.bytes -= removed;
             self.bytes -= removed;
-            if lines.is_empty() {
+            if queue.lines.is_empty() {
                 self.sources.remove(&source);
             }
         }

@@ -112,3 +112,44 @@ fn the_own_log_source_is_fixed_for_an_agent_and_differs_between_agents() {
     assert_eq!(one.get_version_num(), 8);
     assert!(!one.is_nil());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_script_that_floods_its_log_neither_delays_nor_displaces_the_lines_of_others() {
+    let reporter = Reporter::default();
+    let [flood, other] = [1, 2].map(Uuid::from_u128);
+    let long = vec![b'x'; 16 * 1024];
+    let fill = || (0..100).for_each(|_| reporter.line(flood, Level::Info, &long));
+    fill();
+    for number in 0..10 {
+        reporter.line(other, Level::Info, format!("line {number}").as_bytes());
+    }
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let (source, lines) = reporter.next_lines().await;
+        // It goes on while they are sent.
+        fill();
+        reporter.lines_done(source, lines.len());
+        if source == other {
+            seen.extend(lines.into_iter().map(|log| log.output));
+        }
+    }
+    assert_eq!(seen, (0..10).map(|number| format!("line {number}")).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_that_are_on_their_way_stay_in_front() {
+    let reporter = Reporter::default();
+    let [flood, other] = [1, 2].map(Uuid::from_u128);
+    let line = |number: usize| [" ".repeat(200_000), number.to_string()].concat().into_bytes();
+    (0..5).for_each(|number| reporter.line(flood, Level::Info, &line(number)));
+    let (source, sent) = reporter.next_lines().await;
+    (0..5).for_each(|number| reporter.line(other, Level::Info, &line(number)));
+    reporter.lines_done(source, sent.len());
+    let mut next = Vec::new();
+    while let Ok((source, lines)) = tokio::time::timeout(Duration::from_secs(5), reporter.next_lines()).await {
+        reporter.lines_done(source, lines.len());
+        next.extend(lines.into_iter().filter(|_| source == flood));
+    }
+    assert_eq!(outputs(&sent)[0].trim(), "0");
+    assert_eq!(outputs(&next)[0].trim(), "1", "what was sent is neither sent again nor skipped");
+}

@@ -1,13 +1,12 @@
 use std::ffi::OsString;
-use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use protocol::secret::Secret;
 use uuid::Uuid;
 
 use crate::environment::Variables;
+use crate::sys::private_dir;
 
 /// Directories in which scripts keep things from one start to the next: one for each script, and one for programs, which
 /// is in everybody's `PATH`.
@@ -26,13 +25,19 @@ pub struct DataDirError {
 }
 
 impl DataDirs {
-    /// Makes what is missing below `base`, by default a directory of this user's own among the temporary files.
-    pub fn prepare(base: Option<&Path>) -> Result<Self, DataDirError> {
-        let own_base = || {
-            let uid = rustix::process::geteuid().as_raw();
-            own(std::env::temp_dir().join(format!("coder-agent-{uid}")))
-        };
-        let base = base.map_or_else(own_base, |base| Ok(base.to_owned()))?;
+    /// Makes what is missing below the first of `bases` that can be used. An error of the first where none can.
+    pub fn prepare(bases: &[PathBuf]) -> Result<Self, DataDirError> {
+        let mut failure = None;
+        for base in bases {
+            match Self::below(base) {
+                Ok(dirs) => return Ok(dirs),
+                Err(error) => drop(failure.get_or_insert(error)),
+            }
+        }
+        Err(failure.unwrap_or_else(|| DataDirError { path: PathBuf::new(), source: io::ErrorKind::NotFound.into() }))
+    }
+
+    fn below(base: &Path) -> Result<Self, DataDirError> {
         let root = own(base.join("coder-script-data"))?;
         let bin = own(root.join("bin"))?;
         Ok(Self { root, bin })
@@ -44,44 +49,23 @@ impl DataDirs {
         &self.bin
     }
 
-    /// What a script is told of its directories; its own is made.
+    /// What a script is told of its directories. They are made again where somebody has removed them.
     pub(super) fn variables(&self, source: Uuid) -> Result<Variables, DataDirError> {
+        own(self.root.clone())?;
+        let bin = own(self.bin.clone())?;
         let data = own(self.root.join(source.to_string()))?;
         let variable =
             |name: &str, path: &Path| (OsString::from(name), Secret::new(path.as_os_str().as_encoded_bytes().to_vec()));
-        Ok(vec![variable("CODER_SCRIPT_DATA_DIR", &data), variable("CODER_SCRIPT_BIN_DIR", &self.bin)])
+        Ok(vec![variable("CODER_SCRIPT_DATA_DIR", &data), variable("CODER_SCRIPT_BIN_DIR", &bin)])
     }
 }
 
-/// A directory of ours that nobody else can write to. Its place may be one where everybody can make such a directory:
-/// another user's programs must not get into our `PATH`.
+/// Another user's programs must not get into our `PATH`.
 fn own(path: PathBuf) -> Result<PathBuf, DataDirError> {
-    match make(&path) {
+    match private_dir::make(&path) {
         Ok(()) => Ok(path),
         Err(source) => Err(DataDirError { path, source }),
     }
-}
-
-fn make(path: &Path) -> io::Result<()> {
-    if let Some(parent) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
-    }
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    let found = path.symlink_metadata()?;
-    let refused = |reason: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
-    if !found.is_dir() {
-        return refused("it is no directory");
-    }
-    if found.uid() != rustix::process::geteuid().as_raw() {
-        return refused("it belongs to another user");
-    }
-    if found.mode() & 0o022 != 0 {
-        return refused("other users may write to it");
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -95,12 +79,15 @@ mod tests {
     fn directories_are_made_private_and_found_again() {
         let dir = tempfile::tempdir().unwrap();
         let base = dir.path().join("new");
-        let dirs = DataDirs::prepare(Some(&base)).unwrap();
+        let bases = ["/proc/no/such".into(), base.clone()];
+        let dirs = DataDirs::prepare(&bases).unwrap();
         assert_eq!(dirs.bin(), base.join("coder-script-data/bin"));
         let id = Uuid::from_u128(7);
-        let variables = DataDirs::prepare(Some(&base)).unwrap().variables(id).unwrap();
+        fs::remove_dir_all(&base).unwrap();
+        let variables = dirs.variables(id).unwrap();
         let data = base.join("coder-script-data").join(id.to_string());
         assert_eq!(variables[0].1.expose_str().unwrap(), data.to_str().unwrap());
+        assert_eq!(DataDirs::prepare(&bases).unwrap().bin(), dirs.bin());
         for path in [&base, &data, dirs.bin()] {
             assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o700, "{}", path.display());
         }
@@ -110,7 +97,7 @@ mod tests {
     fn what_others_made_or_may_change_is_not_used() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("coder-script-data");
-        let refused = || DataDirs::prepare(Some(dir.path())).unwrap_err();
+        let refused = || DataDirs::prepare(&[dir.path().to_owned(), "/proc/no/such".into()]).unwrap_err();
 
         symlink(tempfile::tempdir().unwrap().path(), &root).unwrap();
         assert_eq!(refused().path, root);

@@ -45,15 +45,6 @@ impl Places {
         self.log_dir.join(self.expand(log_path))
     }
 
-    /// Where scripts start: what the template says, else home. A directory that does not exist yet is no reason not to
-    /// run the script that makes it.
-    #[must_use]
-    pub fn directory(&self, template: &str) -> PathBuf {
-        let home = self.home.clone().unwrap_or_else(|| "/".into());
-        let named = (!template.is_empty()).then(|| home.join(self.expand(template)));
-        named.into_iter().chain([home]).find(|path| path.is_dir()).unwrap_or_else(|| "/".into())
-    }
-
     /// The path that a template means; it may be relative.
     #[must_use]
     pub fn expand(&self, text: &str) -> PathBuf {
@@ -114,21 +105,6 @@ mod tests {
         ] {
             assert_eq!(places.path(path, Uuid::from_u128(1)), Path::new(expected), "{path}");
         }
-    }
-
-    #[test]
-    fn scripts_start_where_the_template_says_else_at_home() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut places = places(dir.path());
-        places.home = Some(dir.path().to_owned());
-        std::fs::create_dir(dir.path().join("project")).unwrap();
-        assert_eq!(places.directory("~/project"), dir.path().join("project"));
-        assert_eq!(places.directory("project"), dir.path().join("project"));
-        for template in ["", "~", "~/missing", "/nonexistent"] {
-            assert_eq!(places.directory(template), dir.path(), "{template}");
-        }
-        places.home = None;
-        assert_eq!(places.directory("~/project"), Path::new("/"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod log_file;
 mod masking;
 mod output;
 mod run;
+mod working_directory;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ pub use data::{DataDirError, DataDirs};
 pub use log_file::Places;
 pub use masking::{MaskedOutput, Masking};
 pub use run::Outcome;
+pub use working_directory::{DirectoryError, WorkingDirectory};
 
 /// Scripts that run at once; more than any template has, and few enough for any machine.
 const SIDE_BY_SIDE: usize = 64;
@@ -39,7 +41,7 @@ pub struct Runner {
     pub environment: Arc<Environment>,
     /// What their output must not show.
     pub masking: Arc<Masking>,
-    /// Where they start, as the template says it; see [`Places::directory`].
+    /// Where they start, as the template says it; see [`Places::working_directory`].
     pub directory: String,
     /// Runs those that name no interpreter.
     pub shell: PathBuf,
@@ -94,6 +96,9 @@ impl Runner {
             outcome
         }))
         .await;
+        if stage == Stage::Start {
+            self.tell_of_directory().await;
+        }
         let count = |status| outcomes.iter().filter(|outcome| outcome.status == status).count();
         Summary { count: outcomes.len(), failed: count(Status::ExitFailure), timed_out: count(Status::TimedOut) }
     }

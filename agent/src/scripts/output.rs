@@ -1,6 +1,6 @@
 use std::fs::File;
-use std::io::Write;
-use std::sync::{Mutex, PoisonError};
+use std::io::{self, Write};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tracing::warn;
@@ -8,29 +8,39 @@ use uuid::Uuid;
 
 use super::MaskedOutput;
 use crate::report::{Level, Reporter};
+use crate::sys::write_behind::WriteBehind;
 
 /// What is read at once.
 const CHUNK: usize = 8 * 1024;
 /// A longer line is sent in pieces: the queue to the server and the server itself count lines against a limit.
 const MAX_LINE: usize = 16 * 1024;
 
+/// Bytes of output that wait for the disk.
+const WAITING: usize = 1024 * 1024;
+/// Where the disk makes no room for that long, what comes meanwhile is left out: a script must not hang with it.
+const DISK_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Where the output of one script goes, both of its streams together.
 #[derive(Debug)]
 pub(super) struct ScriptOutput {
-    /// `None` where it could not be opened, or the disk took no more.
-    file: Mutex<Option<File>>,
+    /// `None` where it could not be opened.
+    file: Option<WriteBehind>,
     reporter: Reporter,
     source: Uuid,
 }
 
 impl ScriptOutput {
     pub(super) fn new(file: Option<File>, reporter: Reporter, source: Uuid) -> Self {
-        Self { file: Mutex::new(file), reporter, source }
+        let gap = |bytes| format!("({bytes} bytes are missing here: they could not be written in time)\n");
+        let file = file.map(|file| WriteBehind::new(Box::new(LogFile { file: Some(file), source }), WAITING, gap));
+        Self { file, reporter, source }
     }
 
     /// A line of the agent's own about the script, in both logs.
     pub(super) fn note(&self, text: &str) {
-        self.write(format!("{text}\n").as_bytes());
+        if let Some(file) = &self.file {
+            file.push(format!("{text}\n").into_bytes());
+        }
         self.reporter.line(self.source, Level::Error, text.as_bytes());
     }
 
@@ -47,8 +57,10 @@ impl ScriptOutput {
                 // Read on all the same, or the script would stop at a full pipe.
                 None => Vec::new(),
             };
-            self.write(&masked);
             lines.push(&masked, |line| self.reporter.line(self.source, level, line));
+            if let Some(file) = self.file.as_ref().filter(|_| !masked.is_empty()) {
+                file.push_patiently(masked, DISK_PATIENCE).await;
+            }
             if read == 0 {
                 break;
             }
@@ -56,13 +68,35 @@ impl ScriptOutput {
         lines.finish(|line| self.reporter.line(self.source, level, line));
     }
 
-    fn write(&self, bytes: &[u8]) {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = file.as_mut().map(|file| file.write_all(bytes));
-        if let Some(Err(error)) = written {
-            warn!(source = %self.source, %error, "cannot write a script log any more");
-            *file = None;
+    /// Waits until the log file has everything. The caller bounds the wait.
+    pub(super) async fn settled(&self) {
+        if let Some(file) = &self.file {
+            file.settled().await;
         }
+    }
+}
+
+/// A log file that is given up with its first error.
+struct LogFile {
+    file: Option<File>,
+    source: Uuid,
+}
+
+impl Write for LogFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.file.as_mut().map(|file| file.write(bytes)) {
+            Some(Err(error)) if error.kind() != io::ErrorKind::Interrupted => {
+                warn!(source = %self.source, %error, "cannot write a script log any more");
+                self.file = None;
+                Ok(bytes.len())
+            }
+            Some(written) => written,
+            None => Ok(bytes.len()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -1,6 +1,5 @@
 use std::future::Future;
 use std::io;
-use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -18,16 +17,20 @@ use super::MaskedOutput;
 use super::Runner;
 use super::invocation::Invocation;
 use super::output::ScriptOutput;
+use super::working_directory::WorkingDirectory;
 use crate::environment::{Caller, Launched, Variables};
 use crate::errors::chain;
 use crate::manifest::Script;
 use crate::report::Level;
 use crate::sys::spawn::{Child, Launch};
+use crate::sys::threads;
 
 /// Between the request to end and the end.
 const GRACE: Duration = Duration::from_secs(10);
 /// How long the output is waited for after a script has ended. What comes later is still read and sent.
 const PIPE_GRACE: Duration = Duration::from_secs(2);
+/// How long a log file is waited for, to be opened or to have everything.
+const DISK_PATIENCE: Duration = Duration::from_secs(5);
 /// The exit code of what has none: ended by a signal, or never begun.
 const UNKNOWN: i32 = 255;
 
@@ -59,13 +62,15 @@ impl Runner {
     /// Runs one script to its end and reports it.
     pub(super) async fn run(&self, script: &Script, stage: Stage, stop: &CancellationToken) -> Outcome {
         let (wall, start) = (SystemTime::now(), Instant::now());
-        let output = Arc::new(self.output(script));
+        let output = Arc::new(self.output(script).await);
         let outcome = self.execute(script, stage, &output, stop).await.unwrap_or_else(|failure| {
             warn!(script = %script.id, name = script.display_name, "{failure}");
             output.note(&failure.text);
             Outcome { status: Status::ExitFailure, exit_code: failure.exit_code }
         });
         debug!(script = %script.id, "script {outcome}");
+        // Whoever hears of the end may look into the log.
+        let _ = timeout(DISK_PATIENCE, output.settled()).await;
         self.reporter.script(Timing {
             script_id: script.id.as_bytes().to_vec(),
             start: Some(wall.into()),
@@ -78,10 +83,15 @@ impl Runner {
         outcome
     }
 
-    fn output(&self, script: &Script) -> ScriptOutput {
-        let file = self.places.open(&script.log_path, script.log_source_id);
-        let file = file.inspect_err(|error| {
-            let text = format!("{}; the script runs without it", chain(error));
+    async fn output(&self, script: &Script) -> ScriptOutput {
+        let (places, path, source) = (self.places.clone(), script.log_path.clone(), script.log_source_id);
+        let opened = timeout(DISK_PATIENCE, threads::run(move || places.open(&path, source))).await;
+        let opened = opened.map_or_else(
+            |_| Err(format!("a script log cannot be opened within {DISK_PATIENCE:?}")),
+            |opened| opened.map_err(|error| chain(&error)),
+        );
+        let file = opened.inspect_err(|reason| {
+            let text = format!("{reason}; the script runs without it");
             warn!("{text}");
             self.reporter.own_line(Level::Warn, &text);
         });
@@ -95,7 +105,11 @@ impl Runner {
         output: &Arc<ScriptOutput>,
         stop: &CancellationToken,
     ) -> Result<Outcome, NotStarted> {
-        let mut child = self.spawn(script, stage)?;
+        let mut child = match first_cut(self.spawn(script, stage), script.timeout, stop).await {
+            Ok(child) => child?,
+            // A disk that does not answer.
+            Err(cut) => return Ok(not_begun(&cut, output)),
+        };
         let mut pumps = [
             self.pump(output, child.process.stdout.take(), Level::Info),
             self.pump(output, child.process.stderr.take(), Level::Error),
@@ -122,10 +136,12 @@ impl Runner {
         Ok(Outcome { status, exit_code })
     }
 
-    fn spawn(&self, script: &Script, stage: Stage) -> Result<Child, NotStarted> {
+    async fn spawn(&self, script: &Script, stage: Stage) -> Result<Child, NotStarted> {
         let launched = if stage == Stage::Cron { Launched::Scheduled } else { Launched::Script };
+        let own = self.data_variables(script).await;
         let mut launch = self
-            .launch(launched, &script.script, self.data_variables(script))
+            .launch(launched, &script.script, own)
+            .await
             .map_err(|error| NotStarted { text: format!("cannot prepare the script: {error}"), exit_code: UNKNOWN })?;
         launch.stdout = Stdio::piped();
         launch.stderr = Stdio::piped();
@@ -133,19 +149,28 @@ impl Runner {
     }
 
     /// What runs `text` as a script of this workspace, with `own` variables on top.
-    pub(crate) fn launch(&self, launched: Launched, text: &str, own: Variables) -> io::Result<Launch> {
+    pub(crate) async fn launch(&self, launched: Launched, text: &str, own: Variables) -> io::Result<Launch> {
         let invocation = Invocation::of(text, &self.shell)?;
         let mut launch = Launch::new(invocation.program);
         launch.arguments = invocation.arguments;
         launch.inherit = invocation.inherit;
         launch.environment = self.environment.resolve(&Caller::Agent(launched, own)).into_variables();
-        launch.directory = Some(self.working_directory());
+        launch.directory = Some(self.working_directory().await.path);
         Ok(launch)
     }
 
-    /// Where scripts start.
-    pub(crate) fn working_directory(&self) -> PathBuf {
-        self.places.directory(&self.directory)
+    /// Where scripts and sessions start. It takes as long as the disk does; the caller bounds the wait.
+    pub(crate) async fn working_directory(&self) -> WorkingDirectory {
+        let (places, template) = (self.places.clone(), self.directory.clone());
+        threads::run(move || places.working_directory(&template)).await
+    }
+
+    /// After the startup scripts, one of which may have made the directory.
+    pub(super) async fn tell_of_directory(&self) {
+        if let Some(problem) = self.working_directory().await.problem {
+            warn!("{problem}");
+            self.reporter.own_line(Level::Warn, &problem.to_string());
+        }
     }
 
     /// Masks one stream of what scripts print. `None`: nothing of it may be shown.
@@ -154,16 +179,15 @@ impl Runner {
     }
 
     /// A script without its directory runs all the same, and fails where it needs it.
-    fn data_variables(&self, script: &Script) -> Variables {
-        let variables = self.data.as_ref().map(|data| data.variables(script.log_source_id)).transpose();
-        variables
-            .unwrap_or_else(|error| {
-                let text = chain(&error);
-                warn!("{text}");
-                self.reporter.own_line(Level::Warn, &text);
-                None
-            })
-            .unwrap_or_default()
+    async fn data_variables(&self, script: &Script) -> Variables {
+        let Some(data) = self.data.clone() else { return Variables::new() };
+        let source = script.log_source_id;
+        threads::run(move || data.variables(source)).await.unwrap_or_else(|error| {
+            let text = chain(&error);
+            warn!("{text}");
+            self.reporter.own_line(Level::Warn, &text);
+            Variables::new()
+        })
     }
 
     /// A task of its own, so that a background process which keeps the pipe is still logged after the script's end,
@@ -182,6 +206,17 @@ impl Runner {
             }
         })
     }
+}
+
+fn not_begun(cut: &Cut, output: &ScriptOutput) -> Outcome {
+    let status = match cut {
+        Cut::TimedOut(limit) => {
+            output.note(&format!("(not begun within its timeout of {limit:?}: a disk does not answer)"));
+            Status::TimedOut
+        }
+        Cut::Stopped => Status::ExitFailure,
+    };
+    Outcome { status, exit_code: UNKNOWN }
 }
 
 /// A script that did not begin.

@@ -30,14 +30,6 @@ pub fn spawn(mut command: Command) -> io::Result<tokio::process::Child> {
     tokio::process::Command::from(command).spawn()
 }
 
-/// The signals that this process was told to ignore, as a shell does for `nohup` and for `&` in scripts.
-#[must_use]
-pub fn is_ignored(signal: i32) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
-}
-
 /// Whether a child of ours is stopped, and has been since this was asked last. It stays a child to be waited for.
 #[must_use]
 pub fn has_stopped(child: u32) -> bool {
@@ -87,12 +79,5 @@ mod tests {
         assert!(!has_stopped(pid));
         kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::CONT).unwrap();
         assert_eq!(child.wait().await.unwrap().code(), Some(3));
-    }
-
-    #[test]
-    fn ignored_signals_are_known() {
-        // Rust programs ignore SIGPIPE from their start.
-        assert!(is_ignored(libc::SIGPIPE));
-        assert!(!is_ignored(libc::SIGUSR2));
     }
 }

@@ -104,7 +104,7 @@ async fn a_target_that_fails_is_seen_where_people_look() {
     agent.signal(Signal::SIGHUP);
     server.wait("second manifest", |seen| seen.manifests == 2).await;
     let (output, dir) = agent.stop().await;
-    let log = read(dir.path().join("logs/coder-agent.log"));
+    let log = read(dir.path().join("logs/coder-secrets-agent.log"));
     assert!(log.contains("/proc/no/such") && text(&output).1.contains("/proc/no/such"), "{log}");
     let told = server.seen().lines.iter().filter(|(_, line)| line.contains("/proc/no/such")).count();
     assert_eq!(told, 1, "once, however often the manifest comes");
@@ -172,7 +172,7 @@ async fn a_server_that_is_away_holds_up_the_main_process_unless_told_otherwise()
     assert!(text(&output).1.contains("cannot reach 127.0.0.1 port 9"), "{}", text(&output).1);
 
     let waiting = Workspace::new(gone).args(&["--", "echo", "up"]).start();
-    let log = waiting.dir.path().join("logs/coder-agent.log");
+    let log = waiting.dir.path().join("logs/coder-secrets-agent.log");
     let failed = || fs::read_to_string(&log).is_ok_and(|log| log.contains("cannot reach"));
     timeout(LIMIT, async {
         while !failed() {

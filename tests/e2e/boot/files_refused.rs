@@ -39,7 +39,7 @@ fn a_directory_and_a_fifo_are_refused_and_everybody_hears_of_it() {
     };
     let told = [told("directory", "directory"), told("fifo", "FIFO")];
     // The agent's own log, on both ways out.
-    let file = fs::read_to_string(agent.log_dir().join("coder-agent.log")).unwrap();
+    let file = fs::read_to_string(agent.log_dir().join("coder-secrets-agent.log")).unwrap();
     for line in &told {
         assert!(agent.stderr().contains(line) && file.contains(line), "{line}");
         // The server's log, under a source of the agent's own, apart from the scripts.

@@ -243,7 +243,7 @@ fn messages_that_do_not_belong_here() {
     states.dedup();
     assert_eq!(states, [STARTING, READY]);
     assert_eq!(agent.terminate().code, Some(0));
-    let log = fs::read_to_string(agent.log_dir().join("coder-agent.log")).unwrap();
+    let log = fs::read_to_string(agent.log_dir().join("coder-secrets-agent.log")).unwrap();
     assert!(log.contains("the connection has ended"), "{log}");
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::ops::Deref;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
@@ -22,6 +22,14 @@ const NEEDS: [Need; 6] = [
 ];
 /// What the README's image is called here.
 const IMAGE: &str = "workspace";
+/// For hosts on which root may not raise limits.
+const LIMITS: [&str; 2] = ["--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000"];
+/// Debian's, as far as the README calls it: `useradd --create-home --uid UID NAME`.
+const USERADD: &str = "#!/bin/sh
+[ \"$1 $2\" = '--create-home --uid' ] || exit 2
+echo \"$4:x:$3:$3::/home/$4:/bin/sh\" >> /etc/passwd
+busybox mkdir -p \"/home/$4\" && busybox chown \"$3:$3\" \"/home/$4\"
+";
 /// On a directory of the test, so that it can be read from outside.
 const HOME: &str = "/home/alice";
 
@@ -64,7 +72,9 @@ impl Engine {
         let from = dockerfile.lines().find_map(|line| line.strip_prefix("FROM ")).unwrap();
         let (base, context) = (self.env.path("base"), self.env.path("context"));
         busybox(&base);
-        fs::write(base.join("etc/passwd"), "root:x:0:0::/:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n").unwrap();
+        fs::write(base.join("etc/passwd"), "root:x:0:0::/:/bin/sh\n").unwrap();
+        fs::write(base.join("bin/useradd"), USERADD).unwrap();
+        fs::set_permissions(base.join("bin/useradd"), fs::Permissions::from_mode(0o755)).unwrap();
         let archive = self.env.path("base.tar");
         let _ = self.env.program("/bin/tar").arg("-C").arg(base).arg("-cf").arg(&archive).arg(".").run().success();
         let _ =
@@ -72,7 +82,8 @@ impl Engine {
         fs::create_dir(&context).unwrap();
         fs::copy(static_coder(), context.join("coder")).unwrap();
         fs::write(context.join("Dockerfile"), dockerfile).unwrap();
-        let _ = self.podman(["build", "--quiet", "--pull=never", "--tag", IMAGE]).arg(context).run().success();
+        let build = self.podman(["build", "--quiet", "--pull=never", "--network=host"]).args(LIMITS);
+        let _ = build.args(["--tag", IMAGE]).arg(context).run().success();
     }
 
     fn podman<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Run {
@@ -81,11 +92,9 @@ impl Engine {
 
     fn flags(&self) -> Vec<String> {
         let (url, home) = (format!("CODER_AGENT_URL={}", self.server.url()), format!("{}:{HOME}", self.home.display()));
-        // The flags about limits are for hosts on which root may not raise them.
-        let flags =
-            ["run", "--rm", "--pull=never", "--network=host", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000"];
+        let flags = ["run", "--rm", "--pull=never", "--network=host"].into_iter().chain(LIMITS);
         let own = ["--env", "CODER_AGENT_TOKEN", "--env", &url, "--volume", &home];
-        flags.into_iter().chain(own).map(str::to_owned).collect()
+        flags.chain(own).map(str::to_owned).collect()
     }
 
     /// A container of the image; `command` in place of its `CMD`.

@@ -1,0 +1,80 @@
+//! The signal mask and the actions of signals that a process inherits. Whoever started the agent may have blocked or
+//! ignored any of them, as `nohup`, a shell's `&`, and programs that handle signals in a thread of their own do.
+#![expect(unsafe_code, reason = "the action of a signal has no safe interface")]
+
+use std::io;
+
+use nix::libc;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+
+/// Unblocks every signal, and gives those that are ignored their default action. Handlers of this process stay, and so
+/// does SIGPIPE, which Rust programs ignore. To be called before any thread exists.
+pub fn reset() -> io::Result<()> {
+    for signal in 1..=libc::SIGRTMAX() {
+        if signal != libc::SIGPIPE && is_ignored(signal) {
+            set_default(signal);
+        }
+    }
+    Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
+}
+
+/// Makes the ends of children known to this process, and changes nothing else: with SIGCHLD ignored the kernel keeps no
+/// exit status.
+pub fn hear_of_children() -> io::Result<()> {
+    set_default(libc::SIGCHLD);
+    Ok(SigSet::from(Signal::SIGCHLD).thread_unblock()?)
+}
+
+/// Gives a signal its default action.
+fn set_default(signal: libc::c_int) {
+    // SAFETY: the default action runs no code of ours; SIGKILL, SIGSTOP and libc's own signals are refused.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
+/// Whether a signal is ignored; false for one that does not exist.
+#[must_use]
+pub fn is_ignored(signal: libc::c_int) -> bool {
+    // SAFETY: zeroes are a valid sigaction, and the call only fills it in.
+    let action = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        (libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0).then_some(action)
+    };
+    action.is_some_and(|action| action.sa_sigaction == libc::SIG_IGN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::process::tests::{alone, ignore};
+
+    #[test]
+    fn ignored_signals_are_known() {
+        // Rust programs ignore SIGPIPE from their start.
+        assert!(is_ignored(libc::SIGPIPE));
+        assert!(!is_ignored(libc::SIGUSR2) && !is_ignored(10_000));
+    }
+
+    #[test]
+    fn what_was_inherited_is_reset_and_nothing_else() {
+        alone(|| {
+            ignore(Signal::SIGCHLD);
+            ignore(Signal::SIGUSR1);
+            sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).unwrap();
+            reset().unwrap();
+            assert_eq!(SigSet::thread_get_mask().unwrap(), SigSet::empty());
+            assert!(!is_ignored(libc::SIGCHLD) && !is_ignored(libc::SIGUSR1) && is_ignored(libc::SIGPIPE));
+        });
+    }
+
+    #[test]
+    fn children_are_heard_of_and_the_rest_stays() {
+        alone(|| {
+            ignore(Signal::SIGCHLD);
+            ignore(Signal::SIGHUP);
+            sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).unwrap();
+            hear_of_children().unwrap();
+            assert!(std::process::Command::new("true").status().unwrap().success());
+            assert!(is_ignored(libc::SIGHUP) && SigSet::thread_get_mask().unwrap().contains(Signal::SIGHUP));
+        });
+    }
+}

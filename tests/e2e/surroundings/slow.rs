@@ -1,0 +1,78 @@
+//! Disks and pipes that do not answer hold up what needs them, and nothing else.
+
+use std::fs;
+
+use rustix::fs::{CWD, FileType, mknodat};
+use tests::{DEV, LONG, Need, Proxy, World, requires, wait_until};
+
+const FLOOD: &str = r"
+owner: alice
+name: dev
+agent:
+  name: main
+  scripts: [{ display_name: Flood, run_on_start: true, log_path: flood.log, script: 'head -c 3000000 /dev/zero | tr \\0 x' }]
+";
+
+/// Each write to the script's log takes far longer than this test.
+#[test]
+fn a_log_on_a_disk_that_hangs_does_not_hold_up_the_agent() {
+    let needs = [Need::Program("strace", "strace")];
+    if !requires("a_log_on_a_disk_that_hangs_does_not_hold_up_the_agent", &needs) {
+        return;
+    }
+    let world = World::with(FLOOD);
+    let value = world.alice.secret("token", &["--env", "TOKEN"]);
+    let home = world.env.new_home("homes/slow");
+    fs::write(home.join("expected"), value).unwrap();
+    let logs = world.env.path("slow-logs");
+    fs::create_dir(&logs).unwrap();
+    let log = logs.join("flood.log");
+    fs::write(&log, "").unwrap();
+    let run = world.agent().home(&home).args(["--log-dir", logs.to_str().unwrap()]).into_run();
+    let strace = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=write", "-P", log.to_str().unwrap()];
+    let run = run.under("/usr/bin/strace", [&strace[..], &["-e", "inject=write:delay_enter=1000000000"]].concat());
+    let mut agent = run.spawn("agent");
+    let coder = |args: &[&str]| {
+        world.env.coder(args).env("CODER_AGENT_SOCKET", home.join("agent.sock")).env("HOME", &home).run()
+    };
+    // It ends although nobody takes its output.
+    world.workspace.wait_lifecycle("ready");
+    let _ = coder(&["exec", "sh", "-c", "printf %s \"$TOKEN\" | cmp - ~/expected"]).success();
+    let _ = coder(&["agent", "reload"]).success();
+    let _ = coder(&["status"]).success().says("Flood");
+    agent.kill();
+}
+
+/// A supervisor that does not read.
+#[test]
+fn a_full_pipe_on_standard_error_does_not_hold_up_the_agent() {
+    let world = World::with(DEV);
+    let home = world.env.new_home("homes/pipe");
+    let script = "mkfifo pipe && exec 3<>pipe && head -c 65536 /dev/zero >&3 && exec \"$@\" 2>pipe";
+    let run = world.agent().home(&home).into_run().cwd(&home);
+    let mut agent = run.under("/bin/sh", ["-c", script, "sh"]).spawn("agent");
+    world.workspace.wait_lifecycle("ready");
+    let status = world.env.coder(["status"]).env("CODER_AGENT_SOCKET", home.join("agent.sock"));
+    let _ = status.run().success();
+    assert_eq!(agent.terminate().code, Some(0));
+}
+
+/// Opening a FIFO waits for a writer, as opening a file waits for a network file system that is gone.
+#[test]
+fn a_token_file_that_does_not_answer_leaves_the_last_token() {
+    let world = World::with(DEV);
+    let proxy = Proxy::new(&world.server);
+    let home = world.env.new_home("homes/token");
+    let token = home.join("token");
+    fs::write(&token, world.workspace.token()).unwrap();
+    let agent = world.env.agent(&proxy, &world.workspace).home(&home).without("CODER_AGENT_TOKEN");
+    let agent = agent.args(["--agent-token-file", token.to_str().unwrap()]).start().listening();
+    let _ = agent.coder(["exec", "--wait", "1m", "true"]).run().success();
+    fs::remove_file(&token).unwrap();
+    mknodat(CWD, &token, FileType::Fifo, 0o600.into(), 0).unwrap();
+    let revision = || agent.coder(["status", "-o", "json"]).run().json()["revision"]["number"].as_u64();
+    let before = revision();
+    proxy.cut();
+    wait_until("another connection", LONG, || revision() > before);
+    let _ = agent.coder(["agent", "reload"]).run().success();
+}
