@@ -23,6 +23,7 @@ check: ## Check formatting, clippy and unit tests; takes two minutes with warm c
 
 lint: ## Check formatting, clippy and documentation links; any warning fails
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path tests/wire/Cargo.toml --check
 	$(CARGO) clippy --locked --workspace --all-targets --quiet -- -D warnings
 	$(CARGO) clippy --locked --package agent --lib --features static --quiet -- -D warnings
 	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' $(CARGO) doc --locked --workspace --no-deps --document-private-items --quiet

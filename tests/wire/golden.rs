@@ -17,7 +17,7 @@ use crate::support::go::Go;
 use crate::support::{Pipe, client_on, pipe, soon, until};
 
 fn captured(name: &str) -> Vec<u8> {
-    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name)).unwrap()
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../protocol/testdata").join(name)).unwrap()
 }
 
 fn calls(name: &str) -> (BTreeMap<u32, Vec<Plain>>, BTreeMap<u32, Vec<Plain>>) {
