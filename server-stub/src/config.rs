@@ -16,10 +16,14 @@ use protocol::secret::Secret;
 pub use proxies::TrustedProxies;
 
 use crate::limits::DEFAULT_RATE;
-use crate::store::{Algorithm, AlgorithmError, DataDir, DataDirError, KEYS_VARIABLE, KeySource, Store, StoreError};
+use crate::store::{
+    Algorithm, AlgorithmError, DataDir, DataDirError, DatabaseUrl, KEYS_VARIABLE, KeySource, Role, Store, StoreError,
+};
 
 /// Port 7080 on loopback: reachable from elsewhere only when somebody says so.
 const DEFAULT_LISTEN: &str = "127.0.0.1:7080";
+/// Coder's variable for its database.
+const PG_VARIABLE: &str = "CODER_PG_CONNECTION_URL";
 /// A quarter.
 const DEFAULT_AUDIT_RETENTION: &str = "90d";
 
@@ -35,6 +39,22 @@ pub struct StoreArgs {
     /// each, separated by commas; the first encrypts, all decrypt.
     #[arg(long, global = true, value_name = "FILE", env = "CODER_SERVER_ENCRYPTION_KEY_FILE")]
     pub encryption_key_file: Option<PathBuf>,
+    /// Use this PostgreSQL database, not the SQLite file in the data directory [also: CODER_PG_CONNECTION_URL]
+    ///
+    /// A URL as libpq takes it: postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full, with
+    /// options=-csearch_path%3DSCHEMA for another schema than public. Other users see arguments: pass a password in the variable or
+    /// in a file.
+    #[arg(long, global = true, value_name = "URL", env = "CODER_SERVER_DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// Read the URL of the PostgreSQL database from this file
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "CODER_SERVER_DATABASE_URL_FILE",
+        conflicts_with = "database_url"
+    )]
+    pub database_url_file: Option<PathBuf>,
 }
 
 /// Flags of `serve`.
@@ -130,6 +150,14 @@ pub struct TlsFiles {
 /// What is wrong with flags or variables.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// The file with the URL of the database.
+    #[error("cannot read the database URL from {}", path.display())]
+    DatabaseUrlFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A variable or flag does not parse.
     #[error("{name} is \"{text}\", which is not {wanted}")]
     Malformed {
@@ -315,11 +343,28 @@ impl StoreArgs {
         }
     }
 
-    /// Opens the store, as every command does.
+    /// The PostgreSQL database, if the server has one.
+    pub fn database_url(&self, environment: Environment<'_>) -> Result<Option<DatabaseUrl>, OpenError> {
+        let given = match (&self.database_url, &self.database_url_file) {
+            (Some(url), _) => Some(Secret::from(url.clone())),
+            (None, Some(path)) => Some(Secret::new(
+                std::fs::read(path).map_err(|source| ConfigError::DatabaseUrlFile { path: path.clone(), source })?,
+            )),
+            (None, None) => environment(PG_VARIABLE)
+                .filter(|value| !value.is_empty())
+                .map(|value| Secret::new(value.into_encoded_bytes())),
+        };
+        Ok(given.map(|url| DatabaseUrl::parse(&url)).transpose()?)
+    }
+
+    /// Opens the store, as every command but `serve` does.
     pub async fn open(&self, environment: Environment<'_>) -> Result<Store, OpenError> {
         let data_dir = self.data_dir()?;
         let source = self.key_source(&data_dir, environment)?;
-        Ok(Store::open(&data_dir, source).await?)
+        let url = self.database_url(environment)?;
+        // Several servers may use a PostgreSQL database: only they migrate it.
+        let role = if url.is_some() { Role::Command } else { Role::Server };
+        Ok(Store::open_as(role, &data_dir, url.as_ref(), source).await?)
     }
 }
 

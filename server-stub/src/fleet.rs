@@ -13,12 +13,14 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::store::workspaces::{AgentIdentity, TokenHash};
-use crate::store::{Store, StoreError};
+use crate::store::{Change, Store, StoreError};
 
 /// How long a revoked token lives on in a session. Admin commands are processes of their own, so nobody calls us.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// Connected agents are written down every third check: 15 s, half of what makes one look disconnected.
 const CHECKS_PER_BEAT: u32 = 3;
+/// The lease of the server is renewed every second check: 10 s, a third of it.
+const CHECKS_PER_LEASE: u32 = 2;
 /// An agent that was silent for longer is not written down as seen, though its session may not have ended yet.
 const SILENCE: Duration = Duration::from_secs(30);
 
@@ -73,11 +75,25 @@ impl Fleet {
         let mut ticks = tokio::time::interval(CHECK_INTERVAL);
         // After a stall one check is enough.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        for tick in 1_u32.. {
-            ticks.tick().await;
+        let mut changes = store.changes();
+        let mut tick = 0_u32;
+        loop {
+            let change = tokio::select! {
+                _ = ticks.tick() => None,
+                Some(change) = changes.next() => Some(change),
+            };
             let checked = async {
+                match change {
+                    Some(Change::Owner(_) | Change::Deployment) => return Ok(()),
+                    Some(Change::Workspace(_) | Change::Any) => return self.check_tokens(&store).await,
+                    None => {}
+                }
+                tick = tick.wrapping_add(1);
                 self.check_tokens(&store).await?;
-                if tick % CHECKS_PER_BEAT == 0 { self.beat(&store).await } else { Ok(()) }
+                if tick % CHECKS_PER_LEASE == 1 {
+                    store.servers().beat(env!("CARGO_PKG_VERSION")).await?;
+                }
+                if tick.is_multiple_of(CHECKS_PER_BEAT) { self.beat(&store).await } else { Ok(()) }
             };
             if let Err(error) = checked.await {
                 tracing::error!(error = &error as &dyn std::error::Error, "cannot keep watch on the agents");

@@ -24,7 +24,7 @@ pub use tls::TlsError;
 use crate::audit;
 use crate::config::{ConfigError, Environment, OpenError, ServeConfig, StoreArgs};
 use crate::state::{AppState, Settings};
-use crate::store::{DataDir, KeySource, Store, StoreError};
+use crate::store::{DataDir, DatabaseUrl, KeySource, Role, Store, StoreError};
 
 /// Longest wait for sessions of agents to end at a stop.
 const SESSIONS_END: Duration = Duration::from_secs(5);
@@ -89,7 +89,8 @@ impl From<OpenError> for ServeError {
 pub async fn serve(config: ServeConfig, store: &StoreArgs, environment: Environment<'_>) -> Result<(), ServeError> {
     let data_dir = store.data_dir()?;
     let source = store.key_source(&data_dir, environment)?;
-    let server = Server::bind(config, &data_dir, source).await?;
+    let database = store.database_url(environment)?;
+    let server = Server::bind(config, &data_dir, database.as_ref(), source).await?;
     let signals = signals::Signals::catch()?;
     server.welcome(&data_dir).await?;
     tracing::info!("listening on {}", server.url());
@@ -111,7 +112,12 @@ pub struct Server {
 
 impl Server {
     /// Opens the store and binds the address.
-    pub async fn bind(config: ServeConfig, data_dir: &DataDir, keys: KeySource) -> Result<Self, ServeError> {
+    pub async fn bind(
+        config: ServeConfig,
+        data_dir: &DataDir,
+        database: Option<&DatabaseUrl>,
+        keys: KeySource,
+    ) -> Result<Self, ServeError> {
         let lock = data_dir
             .serve()
             .map_err(ConfigError::from)?
@@ -129,7 +135,12 @@ impl Server {
                 "listening without TLS on an address that other machines reach: tokens and values cross in clear"
             );
         }
-        let store = Store::open(data_dir, keys).await?;
+        if database.is_some_and(DatabaseUrl::is_clear) {
+            tracing::warn!(
+                "the connection to the database may be read on its way; add ?sslmode=verify-full to its URL"
+            );
+        }
+        let store = Store::open_as(Role::Server, data_dir, database, keys).await?;
         let settings = Settings {
             access_url: config.access_url.unwrap_or_else(|| reachable(&url, address)),
             file_paths: config.file_paths,
@@ -188,6 +199,9 @@ impl Server {
         }
         if let Err(error) = state.uses.flush(&state.store).await {
             tracing::error!(error = &error as &dyn std::error::Error, "cannot record the last uses of tokens");
+        }
+        if let Err(error) = state.store.servers().leave().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "cannot end the lease of this server");
         }
         state.store.close().await;
         Ok(())

@@ -38,7 +38,7 @@ fn config() -> ServeConfig {
 
 async fn bind(dir: &TempDir, config: ServeConfig) -> Result<Server, ServeError> {
     let data_dir = DataDir::open(dir.path()).unwrap();
-    Server::bind(config, &data_dir, KeySource::File(data_dir.key_file())).await
+    Server::bind(config, &data_dir, None, KeySource::File(data_dir.key_file())).await
 }
 
 async fn start(change: impl FnOnce(&TempDir, &mut ServeConfig)) -> Running {
