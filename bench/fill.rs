@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use server_stub::store::workspaces::token_hash;
-use server_stub::store::{DataDir, KeyId, KeySource, Keyring, Place};
+use server_stub::store::{BulkSealer, DataDir, KeySource};
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, SqliteConnection};
 use tests::Env;
@@ -46,27 +46,29 @@ impl Filled {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("make a runtime");
         runtime.block_on(async {
             let data = DataDir::open(&env.data_dir()).expect("the server's directory");
-            let keys = Keyring::load(KeySource::File(data.key_file())).expect("the server's key");
-            let key = keys.ids().remove(0);
+            let keys = BulkSealer::load(KeySource::File(data.key_file())).expect("the server's key");
             // Nothing to lose: a machine that fails now makes the run worthless anyway.
             let options = SqliteConnectOptions::new().filename(data.database()).pragma("synchronous", "OFF");
             let mut connection = options.disable_statement_logging().connect().await.expect("open the database");
             while self.tokens.len() < users {
                 let batch = BATCH.min(users - self.tokens.len());
                 run(&mut connection, sqlx::query("BEGIN IMMEDIATE")).await;
-                self.add(&mut connection, &keys, &key, batch).await;
+                self.add(&mut connection, &keys, batch).await;
                 run(&mut connection, sqlx::query("COMMIT")).await;
             }
             connection.close().await.expect("close the database");
         });
     }
 
-    async fn add(&mut self, connection: &mut SqliteConnection, keys: &Keyring, key: &KeyId, users: usize) {
+    async fn add(&mut self, connection: &mut SqliteConnection, keys: &BulkSealer, users: usize) {
         let first = self.tokens.len();
         for start in (first..first + users).step_by(ROWS) {
             let new: Vec<User> = (start..(first + users).min(start + ROWS)).map(User::new).collect();
-            insert(connection, "users", 3, &new, |query, user| query.bind(user.id).bind(&user.name).bind(THEN)).await;
-            insert(connection, "workspaces", 5, &new, |query, user| {
+            insert(connection, "users (id, username, created_at)", 3, &new, |query, user| {
+                query.bind(user.id).bind(&user.name).bind(THEN)
+            })
+            .await;
+            insert(connection, "workspaces (id, owner_id, name, created_at, updated_at)", 5, &new, |query, user| {
                 query.bind(user.workspace).bind(user.id).bind("dev").bind(THEN).bind(THEN)
             })
             .await;
@@ -79,27 +81,26 @@ impl Filled {
             })
             .await;
             for user in new {
-                self.add_secrets(connection, keys, key, &user).await;
+                self.add_secrets(connection, keys, &user).await;
                 self.tokens.push(user.token);
             }
         }
     }
 
-    async fn add_secrets(&self, connection: &mut SqliteConnection, keys: &Keyring, key: &KeyId, user: &User) {
+    async fn add_secrets(&self, connection: &mut SqliteConnection, keys: &BulkSealer, user: &User) {
         let numbers: Vec<usize> = (0..self.secrets).collect();
         let columns = "user_secrets (id, user_id, name, description, value, value_key_id, value_bytes, env_name, \
                        file_path, enabled, created_at, updated_at)";
         insert(connection, columns, 12, &numbers, |query, number| {
             let row = id(user.number * self.secrets + number);
             let value = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-            let place = Place { table: "user_secrets", user: user.id, row, column: "value" };
-            let sealed = keys.seal(key, &place, value.as_bytes()).expect("seal");
+            let (key, sealed) = keys.seal_secret(user.id, row, value.as_bytes()).expect("seal");
             let (variable, file) = match number % 2 {
                 0 => (format!("SECRET_{number}"), String::new()),
                 _ => (String::new(), format!("~/.secrets/{number}/token")),
             };
-            let query = query.bind(row).bind(user.id).bind(Self::secret(*number)).bind("").bind(sealed.data);
-            let query = query.bind(sealed.key.as_str().to_owned()).bind(64).bind(variable).bind(file);
+            let query = query.bind(row).bind(user.id).bind(Self::secret(*number)).bind("").bind(sealed);
+            let query = query.bind(key.as_str().to_owned()).bind(64).bind(variable).bind(file);
             query.bind(true).bind(THEN).bind(THEN)
         })
         .await;

@@ -41,7 +41,7 @@ pub use engine::{Change, ChangeStream, DatabaseError, DatabaseUrl, Fault, Role, 
 use engine::{Connection, Database, Doing, Location, command, query, row};
 pub use generations::Generation;
 pub use git_keys::{Algorithm, AlgorithmError, GitKeyError, GitKeys, PairError};
-pub use keys::{KEYS_VARIABLE, KeyError, KeyId, KeySource};
+pub use keys::{BulkSealer, KEYS_VARIABLE, KeyError, KeyId, KeySource};
 pub use rotation::{Keys, RotateError, Rotated};
 pub use secrets::{FilePaths, SecretError, Secrets};
 pub use servers::Servers;

@@ -1,10 +1,12 @@
 //! Encryption at rest: keys, where they come from, and what each sealed value is bound to.
 
+mod bulk;
 pub(super) mod file;
 pub(super) mod key;
 mod ring;
 pub(super) mod sealed;
 
+pub use bulk::BulkSealer;
 pub(super) use key::random;
 pub use key::{KEYS_VARIABLE, KeyError, KeyId, KeySource};
 pub(super) use ring::{Keyring, Place, Sealed};
