@@ -24,6 +24,7 @@ mod peers;
 mod pid1;
 mod server;
 mod sessions;
+mod shells;
 mod ssh;
 mod surroundings;
 mod units;
