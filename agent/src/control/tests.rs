@@ -207,7 +207,14 @@ async fn each_kind_of_wrong_server_has_a_message_of_its_own() {
         ),
         ("HTTP/1.1 404 Not Found\r\n\r\n<html>", "a web page answers in place of the server: 404 Not Found"),
         ("HTTP/1.1 200 OK\r\n\r\n", "the server answers 200 OK"),
-        ("HTTP/1.1 307 Temporary Redirect\r\nlocation: https://c/\r\n\r\n", "the server redirects to https://c/"),
+        (
+            "HTTP/1.1 307 Temporary Redirect\r\nlocation: https://c/api/v2/workspaceagents/me/rpc\r\n\r\n",
+            "the server redirects to https://c/api/v2/workspaceagents/me/rpc",
+        ),
+        (
+            "HTTP/1.1 302 Found\r\nlocation: https://c/?next=x\r\n\r\n",
+            "the server sends us to a login page: https://c/",
+        ),
         (
             &format!("HTTP/1.1 400 Bad Request\r\n\r\n{version}"),
             "the server refuses Agent API 2.4 (Unknown or unsupported API version: server is at version 2.3, behind requested minor version 2.4)",

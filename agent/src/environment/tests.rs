@@ -263,7 +263,7 @@ fn all_secrets_and_what_may_be_a_token_in_the_template_are_to_be_masked() {
 fn without_secrets_there_is_still_what_the_agent_was_started_with() {
     let environment = Environment::without_secrets(variables(&[("A", "1")]), Options::default());
     let resolved = resolve(&environment, &agent());
-    assert_eq!((resolved["A"].as_str(), resolved["CODER"].as_str(), resolved.len()), ("1", "true", 3));
+    assert_eq!((resolved["A"].as_str(), resolved["CODER"].as_str(), resolved.len()), ("1", "true", 4));
 }
 
 #[test]

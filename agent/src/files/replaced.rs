@@ -45,7 +45,11 @@ impl Replaced {
         let mut copy = Temp::create(&dir)?;
         io::copy(&mut content, &mut copy.file)?;
         copy.file.sync_all()?;
-        copy.rename_new(&name)?;
+        match copy.rename_new(&name) {
+            // Another agent with the same home was first, and has kept what was there before both.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+            renamed => renamed?,
+        }
         tracing::info!(?path, "kept a copy of the file that was there as {}", place.join(&name).display());
         dir.flush()
     }
