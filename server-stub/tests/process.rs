@@ -137,7 +137,7 @@ fn flags_that_do_not_fit() {
     let dir = tempfile::tempdir().unwrap();
     refused(&run(dir.path(), &["serve", "--audit-retention", "soon"]), 2, &["--audit-retention", "soon"]);
     refused(&run(dir.path(), &["serve", "--tls-cert", "c"]), 2, &["--tls-key"]);
-    refused(&run(dir.path(), &["serve", "--listen", "nowhere"]), 2, &["cannot listen on nowhere"]);
+    refused(&run(dir.path(), &["serve", "--listen", "nowhere"]), 2, &["--listen is \"nowhere\"; give HOST:PORT"]);
     refused(&run(dir.path(), &["user", "create", "no body"]), 2, &["no body"]);
     assert_eq!(run(dir.path(), &["serve", "--no-such-flag"]).status.code(), Some(2));
     let wrong = command(dir.path(), &["serve"]).env("CODER_SERVER_RATE_LIMIT", "many").output().unwrap();

@@ -55,7 +55,7 @@ fn status_shows_what_was_done_to_files_since_they_were_delivered() {
     let [chmodded, edited, _, _, replaced, same] = expected;
     assert_eq!(seen, [chmodded, edited, Value::Null, Value::Null, replaced, same]);
     assert!(agent.home().join("gone").is_file() && agent.home().join("nowhere").is_file());
-    let _ = agent.coder(["status"]).run().success().says("delivered before; since then: edited");
+    let _ = agent.coder(["status"]).run().success().says("delivered before, and left as it is; since then: edited");
     assert_eq!(agent.read("edited"), "by hand");
     // The next start delivers everything again.
     let home = agent.home().to_owned();

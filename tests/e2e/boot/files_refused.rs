@@ -49,7 +49,7 @@ fn a_directory_and_a_fifo_are_refused_and_everybody_hears_of_it() {
     let outcomes: Vec<_> = shown["target_outcomes"].as_array().unwrap().iter().map(|it| it["output"].clone()).collect();
     assert_eq!(outcomes, told.clone().map(serde_json::Value::from));
     let show = world.env.admin(["workspace", "show", "alice/dev"]).run().success();
-    let _ = show.says("targets").says(&told[0]).says(&told[1]);
+    let _ = show.says("delivery failures since the last start").says(&told[0]).says(&told[1]);
     // The service manager's status line.
     let status = manager.wait_status(|status| status.contains("problem"));
     assert!(status.contains("delivered 1 variable and 1 file; 2 problems, the first: "), "{status}");
