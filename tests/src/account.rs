@@ -22,6 +22,8 @@ pub struct Account {
     pub home: PathBuf,
     /// Its number.
     pub uid: u32,
+    /// The number of its own group.
+    pub gid: u32,
 }
 
 impl Account {
@@ -37,8 +39,9 @@ impl Account {
         let home_flag = home.display().to_string();
         let flags = ["--no-create-home", "--home-dir", &home_flag, "--shell", "/bin/bash", "--groups", GROUP];
         administer("useradd", &[&flags[..], &["--password", "*", &name]].concat());
-        let id = env.program("/usr/bin/id").args(["-u", &name]).run().success();
-        let account = Self { env: env.clone(), name, home, uid: id.stdout.trim().parse().unwrap() };
+        let id = |which| env.program("/usr/bin/id").args([which, &name]).run().success().stdout.trim().parse().unwrap();
+        let (uid, gid) = (id("-u"), id("-g"));
+        let account = Self { env: env.clone(), name, home, uid, gid };
         chown(&account.home, Some(account.uid), None).unwrap();
         for directory in [".ssh", "project"] {
             fs::create_dir(account.home.join(directory)).unwrap();

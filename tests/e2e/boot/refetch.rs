@@ -37,9 +37,9 @@ fn sighup_brings_new_values_and_keeps_edits_of_secrets_that_did_not_change() {
     fs::remove_file(agent.home().join("removed")).unwrap();
     reload(&agent);
     assert_eq!((agent.read("changed"), agent.read("dir/added")), (new, added));
-    // Until the next boot a user's edit is a user's decision, and so is a removal.
+    // Until the next boot a user's edit is a user's decision. Who asks for a reload wants what is gone.
     assert_eq!(agent.read("edited"), "by hand");
-    assert!(!agent.home().join("removed").exists());
+    assert!(agent.home().join("removed").is_file());
     // What is deleted or goes elsewhere leaves its file.
     assert_eq!((agent.read("deleted"), agent.read("before")), (deleted, agent.read("after")));
     let before = snapshot(agent.home());

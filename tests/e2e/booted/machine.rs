@@ -130,6 +130,7 @@ fn install(env: &Env, layer: &Path) {
         // Only `make package` builds the program that writes the page.
         put(&format!("share/man/man1/{name}.1"), b".TH CODER 1\n");
     }
+    put("share/doc/coder-agent/THIRD-PARTY-LICENSES", b"");
     fs::set_permissions(dist.join("bin/coder"), fs::Permissions::from_mode(0o755)).unwrap();
     let places = [
         ("bash", "bash-completion/completions/coder"),
