@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tests::{Env, Run, Server, Workspace, binaries};
 
 pub const TARGETS: usize = 50;
-/// The owner of the files that were there before: not the agent, so that losing it shows.
+/// The owner and the group of the files that were there before: not the agent's, so that losing them shows.
 const OWNER: u32 = 54_321;
 
 /// What is at a target's path before the boot.
@@ -65,6 +65,11 @@ impl Target {
         home.join(format!("links/name-of-{}", self.0))
     }
 
+    /// What is written in place must be the agent's own; its group is another one all the same.
+    fn owner(self) -> u32 {
+        if self.before() == Before::Linked { 0 } else { OWNER }
+    }
+
     fn mode(self) -> u32 {
         [0o600, 0o640, 0o644, 0o604][self.0 % 4]
     }
@@ -82,7 +87,7 @@ impl Target {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, self.old()).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(self.mode())).unwrap();
-        chown(&path, Some(OWNER), Some(OWNER)).unwrap();
+        chown(&path, Some(self.owner()), Some(OWNER)).unwrap();
         if self.before() == Before::Linked {
             fs::create_dir_all(home.join("links")).unwrap();
             fs::hard_link(&path, self.second_name(home)).unwrap();
@@ -187,8 +192,11 @@ impl Batch {
             return Holds::Nothing;
         };
         let found = fs::metadata(&path).unwrap();
-        let (mode, owner) = if target.before() == Before::Nothing { (0o600, 0) } else { (target.mode(), OWNER) };
-        assert_eq!((found.mode() & 0o7777, found.uid(), found.gid()), (mode, owner, owner), "{}", path.display());
+        let (mode, owner, group) = match target.before() {
+            Before::Nothing => (0o600, 0, 0),
+            _ => (target.mode(), target.owner(), OWNER),
+        };
+        assert_eq!((found.mode() & 0o7777, found.uid(), found.gid()), (mode, owner, group), "{}", path.display());
         if target.before() == Before::Linked {
             assert_eq!(found.ino(), fs::metadata(target.second_name(home)).unwrap().ino(), "{}", path.display());
         }

@@ -218,8 +218,9 @@ impl Home {
         fs::read_to_string(self.dir.join(name)).ok()
     }
 
+    /// What the ledger has there; scripts keep their data beside it.
     fn names(&self) -> Vec<String> {
-        names(&self.state)
+        names(&self.state).into_iter().filter(|name| name != "coder-script-data").collect()
     }
 }
 

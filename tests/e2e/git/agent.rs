@@ -154,7 +154,7 @@ fn the_agents_socket_signs_and_does_not_give_the_key_away() {
     let agent = world.agent(&world.server, &world.workspace);
     // A question for the key, that it may have meant before.
     let mut answers = Vec::new();
-    for question in [&[1, 5, 0][..], &[1, 5, 1], &[1, 5]] {
+    for question in [&[2, 0x20, 0][..], &[2, 0x20, 1], &[2, 0x20]] {
         let mut stream = UnixStream::connect(agent.socket()).unwrap();
         stream.write_all(&u32::try_from(question.len()).unwrap().to_le_bytes()).unwrap();
         stream.write_all(question).unwrap();

@@ -156,7 +156,7 @@ fn reports_are_echoed_and_unknown_calls_have_code_12() {
     let shown = world.workspace.show_agent();
     assert_eq!((&shown["lifecycle_state"], &shown["version"]), (&"starting".into(), &"v2.35.0".into()));
 
-    for path in ["/coder.agent.v2.Agent/PushContextState", "/coder.agent.v2.Agent/Nope", "nonsense", ""] {
+    for path in ["/coder.agent.v2.Agent/Nope", "/coder.agent.v2.Nope/GetManifest", "nonsense", ""] {
         let Reply::Error(code, _) = client.call(path, &[]) else { panic!("{path} is answered") };
         assert_eq!(code, 12, "{path}");
     }
