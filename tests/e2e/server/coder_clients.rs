@@ -23,7 +23,7 @@ fn calls_that_a_coder_agent_makes_by_itself_are_answered() {
 
 #[test]
 fn coder_show_finds_nothing_rather_than_an_error() {
-    let World { alice, .. } = World::with(DEV);
+    let World { server: _server, alice, .. } = World::with(DEV);
     let rest = alice.rest();
     let workspace = rest.get("/users/me/workspace/dev").expect(200).json;
     let agent = workspace["latest_build"]["resources"][0]["agents"][0]["id"].as_str().unwrap().to_owned();
@@ -37,7 +37,7 @@ fn coder_show_finds_nothing_rather_than_an_error() {
 
 #[test]
 fn what_the_server_does_not_do_is_said_in_a_sentence() {
-    let World { alice, .. } = World::with(DEV);
+    let World { server: _server, alice, .. } = World::with(DEV);
     let rest = alice.rest();
     for (path, word) in [
         ("/templates", "no templates"),

@@ -50,7 +50,7 @@ impl Elsewhere {
         let prelude = "set -eu; mount -t tmpfs -o mode=1777 none /tmp; mount -t tmpfs none /run
             as_user() { setpriv --reuid=$uid --regid=$uid --clear-groups \"$@\"; }
             until_socket() { tries=0; until [ -S $1 ]; do tries=$((tries + 1)); [ $tries -lt 2000 ]; sleep 0.02; done; }
-            trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n";
+            trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\n";
         let run = world.env.program("/usr/bin/unshare").args(["-m", "bash", "-c"]).arg(format!("{prelude}{script}"));
         run.env("coder", path("coder"))
             .env("compare", path("compare"))
