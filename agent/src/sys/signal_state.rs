@@ -10,7 +10,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 /// Unblocks every signal, and gives those that are ignored their default action. Handlers of this process stay, and so
 /// does SIGPIPE, which Rust programs ignore. To be called before any thread exists.
 pub fn reset() -> io::Result<()> {
-    for signal in 1..=libc::SIGRTMAX() {
+    for signal in 1..=LAST {
         if signal != libc::SIGPIPE && is_ignored(signal) {
             set_default(signal);
         }
@@ -25,21 +25,33 @@ pub fn hear_of_children() -> io::Result<()> {
     Ok(SigSet::from(Signal::SIGCHLD).thread_unblock()?)
 }
 
-/// Gives a signal its default action.
-fn set_default(signal: libc::c_int) {
-    // SAFETY: the default action runs no code of ours; SIGKILL, SIGSTOP and libc's own signals are refused.
-    unsafe { libc::signal(signal, libc::SIG_DFL) };
+/// The last signal of the kernel.
+pub(super) const LAST: libc::c_int = 64;
+/// Bytes of the kernel's set of signals.
+const SET_BYTES: usize = 8;
+/// Room for the kernel's `struct sigaction`, whose first word is the action and whose zeroes mean the default action.
+type KernelAction = [usize; 8];
+
+/// Gives a signal its default action. The C library refuses those that it keeps for its threads, which a parent may
+/// have ignored all the same, so the kernel is asked itself. It may be called between fork and exec.
+pub(super) fn set_default(signal: libc::c_int) {
+    let default: KernelAction = [0; 8];
+    // SAFETY: the kernel only reads `default`; the default action runs no code; SIGKILL and SIGSTOP are refused.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null::<KernelAction>(), SET_BYTES)
+    };
 }
 
 /// Whether a signal is ignored; false for one that does not exist.
 #[must_use]
 pub fn is_ignored(signal: libc::c_int) -> bool {
-    // SAFETY: zeroes are a valid sigaction, and the call only fills it in.
-    let action = unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        (libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0).then_some(action)
+    let mut action: KernelAction = [0; 8];
+    // SAFETY: the kernel writes at most its own structure, which is smaller than `action`.
+    let known = unsafe {
+        let none = std::ptr::null::<KernelAction>();
+        libc::syscall(libc::SYS_rt_sigaction, signal, none, action.as_mut_ptr(), SET_BYTES) == 0
     };
-    action.is_some_and(|action| action.sa_sigaction == libc::SIG_IGN)
+    known && action.first() == Some(&libc::SIG_IGN)
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use nix::unistd::Pid;
 use protocol::secret::Secret;
 use rustix::process::Resource;
 
-use super::process;
+use super::{process, signal_state};
 
 /// What one child is.
 #[derive(Debug)]
@@ -172,7 +172,6 @@ impl Launch {
             core: process::core_limit(),
             inherit: self.inherit,
             foreground: self.foreground,
-            last_signal: libc::SIGRTMAX(),
         };
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).stdin(self.stdin).stdout(self.stdout).stderr(self.stderr).env_clear();
@@ -197,8 +196,6 @@ struct InChild {
     core: Option<rustix::process::Rlimit>,
     inherit: Vec<OwnedFd>,
     foreground: bool,
-    /// libc computes it at run time.
-    last_signal: libc::c_int,
 }
 
 impl InChild {
@@ -223,9 +220,8 @@ impl InChild {
 
     /// A signal that our own parent ignored (nohup) or blocked would stay so in the child; std resets only SIGPIPE.
     fn reset_signals(&self) {
-        for signal in 1..=self.last_signal {
-            // SAFETY: setting the default action touches no memory of ours; SIGKILL, SIGSTOP and libc's own are refused.
-            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        for signal in 1..=signal_state::LAST {
+            signal_state::set_default(signal);
         }
         // SAFETY: the mask is on this stack; both calls are async-signal-safe.
         unsafe {
