@@ -2,14 +2,16 @@
 //!
 //! [`Client`] makes unary calls; [`serve`] answers unary and streaming ones.
 
+mod bounds;
 mod client;
 mod codec;
 mod reader;
 mod server;
 
+pub use bounds::Bounds;
 pub use client::{CallError, Client};
 pub use codec::{DecodeError, Decoder, Encoder, Kind, MAX_FRAME_DATA, MAX_PACKET, Packet};
-pub use server::{Call, Service, serve};
+pub use server::{Call, Service, Shares, serve, serve_within};
 
 /// Error texts longer than this are cut, on both ends: they end up in log lines.
 const MAX_ERROR_TEXT: usize = 4 * 1024;

@@ -2,9 +2,10 @@
 //!
 //! [`Session::start`] takes a WebSocket connection of any library and spawns one driver task, which alone reads and
 //! writes it. What a session costs while it is idle is about 6 KiB, its task included: buffers exist only while
-//! something is in them. What a hostile peer can make it hold is [`Options::max_inbound_streams`] windows of 256 KiB.
+//! something is in them. What a hostile peer can make it hold is [`Options::max_held`] bytes and what is being read.
 
 mod driver;
+mod held;
 mod stream;
 mod transport;
 
@@ -17,10 +18,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use driver::Driver;
+use held::Held;
 use stream::Command;
 pub use stream::Stream;
 use transport::{Life, Wire};
 pub use transport::{MAX_SENT_MESSAGE, Message, Transport};
+
+/// Five hundred calls that wait have some kilobytes each; a call of megabytes is read as it comes.
+const MAX_HELD: usize = 4 * 1024 * 1024;
 
 /// Which end of the connection we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +47,8 @@ pub struct Options {
     pub max_outbound_streams: usize,
     /// Streams of the peer in flight; one more is reset, which fails that call and leaves the session alone (trap 17).
     pub max_inbound_streams: usize,
+    /// Bytes of the peer's streams that wait to be read, all together. While there are more, nothing is taken from the connection.
+    pub max_held: usize,
 }
 
 impl Options {
@@ -58,6 +65,7 @@ impl Options {
             silence_limit: Duration::from_secs(silence),
             max_outbound_streams: 64,
             max_inbound_streams: inbound,
+            max_held: MAX_HELD,
         }
     }
 }
@@ -92,8 +100,9 @@ impl Session {
         let (accepted, inbound) = mpsc::unbounded_channel();
         let permits = Arc::new(Semaphore::new(options.max_outbound_streams));
         let opener = Opener { commands: commands.clone(), permits: permits.clone() };
+        let held = Held::new(options.max_held);
         let driver = Driver::new(
-            Wire::new(transport, life.clone()),
+            Wire::new(transport, life.clone(), held.clone()),
             role,
             options,
             driver::Links {
@@ -104,6 +113,7 @@ impl Session {
                 requested,
                 accepted,
                 permits,
+                held,
             },
         );
         let driver = Some(tokio::spawn(driver.run()));

@@ -1,6 +1,4 @@
-//! Records beside those of the writes themselves: uses of tokens, and counts of requests by unknown callers.
-
-mod strangers;
+//! Records beside those of the writes themselves: uses of tokens, and counts of what comes too often to be told one by one.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,15 +8,19 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-pub use strangers::Strangers;
-
-use crate::store::audit::Actor;
+use crate::limits::{Lines, Repeats};
+use crate::store::audit::{Actor, Kind, Record};
 use crate::store::{Store, StoreError, TokenUse, now};
 
 /// Uses are written once in this time, not once a request.
 const FLUSH_INTERVAL: Duration = Duration::from_mins(1);
 /// Records older than the retention are looked for this often.
 const PURGE_INTERVAL: Duration = Duration::from_hours(1);
+/// Records of one kind that one user or agent gets in a minute; the rest is one record with their number. Writes of secrets and deliveries
+/// are not among them: each of these has its own, and is slowed by its rate.
+const RECORDS: u32 = 60;
+/// Records and uses of tokens of one transaction, so that others do not wait for all of them.
+const BATCH: usize = 64;
 /// Pairs of token and address remembered between two flushes; uses of further ones are counted as unrecorded.
 const MAX_PENDING: usize = 16_384;
 
@@ -30,8 +32,9 @@ type Key = (Uuid, Option<String>, Option<IpAddr>);
 pub struct TokenUses {
     pending: Mutex<HashMap<Key, TokenUse>>,
     unrecorded: AtomicU64,
-    /// Requests of callers nobody knows.
-    pub strangers: Strangers,
+    /// Log lines of those who can cause them without end.
+    pub lines: Lines,
+    repeats: Repeats<Kind>,
 }
 
 impl TokenUses {
@@ -54,6 +57,11 @@ impl TokenUses {
         used.requests += 1;
     }
 
+    /// Writes a record of something that changed nothing else. When its kind comes too often it is counted instead.
+    pub async fn record(&self, store: &Store, record: Record) -> Result<(), StoreError> {
+        if self.repeats.keeps(record.kind(), RECORDS) { store.audit().write(record).await } else { Ok(()) }
+    }
+
     /// Writes what is pending.
     pub async fn flush(&self, store: &Store) -> Result<(), StoreError> {
         let uses: Vec<_> =
@@ -62,21 +70,49 @@ impl TokenUses {
         if unrecorded > 0 {
             tracing::warn!(count = unrecorded, "too many different uses of tokens to record; dropped some");
         }
-        self.strangers.report();
-        if uses.is_empty() { Ok(()) } else { store.tokens().record_uses(uses).await }
+        self.lines.report();
+        let (more, elsewhere) = self.repeats.more();
+        if elsewhere > 0 {
+            tracing::warn!(count = elsewhere, "audit records of too many callers in a minute; dropped some");
+        }
+        let more: Vec<_> = more.into_iter().map(|(kind, count)| Record::more(kind, count)).collect();
+        for batch in more.chunks(BATCH) {
+            store.audit().write_all(batch.to_vec()).await?;
+        }
+        for batch in uses.chunks(BATCH) {
+            store.tokens().record_uses(batch.to_vec()).await?;
+        }
+        Ok(())
     }
 }
 
+/// How much of the audit log is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// For how long; none for ever.
+    pub age: Option<Duration>,
+    /// How many bytes; none for as many as there are.
+    pub bytes: Option<u64>,
+}
+
 /// Flushes and purges for as long as the server runs; the caller flushes once more after it has stopped.
-pub async fn keep(store: Store, uses: &TokenUses, retention: Option<Duration>) {
+pub async fn keep(store: Store, uses: &TokenUses, retention: Retention) {
     let mut flush = tokio::time::interval(FLUSH_INTERVAL);
     let mut purge = tokio::time::interval(PURGE_INTERVAL);
     loop {
         tokio::select! {
-            _ = flush.tick() => report(uses.flush(&store).await),
+            _ = flush.tick() => {
+                report(uses.flush(&store).await);
+                let Some(bytes) = retention.bytes else { continue };
+                report(store.audit().keep_within(bytes).await.map(|dropped| {
+                    if dropped > 0 {
+                        tracing::warn!(dropped, "the audit log is over --audit-max-size; dropped the oldest records");
+                    }
+                }));
+            }
             _ = purge.tick() => {
-                let Some(retention) = retention else { continue };
-                report(store.audit().purge(retention).await.map(|purged| {
+                let Some(age) = retention.age else { continue };
+                report(store.audit().purge(age).await.map(|purged| {
                     if purged > 0 {
                         tracing::info!(purged, "purged old audit records");
                     }

@@ -12,6 +12,7 @@ use protocol::secret::Secret;
 use uuid::Uuid;
 
 use crate::api_error::ApiError;
+use crate::limits::Turn;
 use crate::state::AppState;
 use crate::store::Session;
 use crate::store::audit::Actor;
@@ -23,13 +24,13 @@ pub struct Peer(pub IpAddr);
 
 /// Where the extractors leave who was admitted, for the access log and the audit of refusals.
 #[derive(Clone, Debug, Default)]
-pub struct Admitted(Arc<OnceLock<Actor>>);
+pub struct Admitted(Arc<OnceLock<(Actor, Turn)>>);
 
 impl Admitted {
     /// Who was admitted, once someone was.
     #[must_use]
     pub fn actor(&self) -> Option<&Actor> {
-        self.0.get()
+        self.0.get().map(|(actor, _)| actor)
     }
 }
 
@@ -55,7 +56,7 @@ impl FromRequestParts<AppState> for User {
         };
         let (id, name) = (session.user.id, session.user.username.clone());
         let actor = Actor::User { id, name, address: address(parts) };
-        admit(parts, state, &actor, Some(&session.token_id))?;
+        admit(parts, state, &actor, Some(&session.token_id)).await?;
         Ok(Self { session, actor })
     }
 }
@@ -91,7 +92,7 @@ impl FromRequestParts<AppState> for Agent {
             return Err(refused(parts, state, "The agent token is missing or not valid."));
         };
         let actor = Actor::Agent { id: identity.id, name: identity.path(), address: address(parts) };
-        admit(parts, state, &actor, None)?;
+        admit(parts, state, &actor, None).await?;
         Ok(Self { identity, actor })
     }
 }
@@ -138,15 +139,20 @@ pub fn refused(parts: &Parts, state: &AppState, message: &str) -> ApiError {
     }
 }
 
-/// Counts the request of an authenticated caller and makes the caller known to the layers around the handler.
-pub fn admit(parts: &Parts, state: &AppState, actor: &Actor, token_id: Option<&str>) -> Result<(), ApiError> {
-    if let Some(admitted) = parts.extensions.get::<Admitted>() {
-        // Set already where a handler asks twice.
-        drop(admitted.0.set(actor.clone()));
-    }
+/// Counts the request of an authenticated caller, waits for the caller's turn, which lasts as long as the request, and makes the caller
+/// known to the layers around the handler.
+pub async fn admit(parts: &Parts, state: &AppState, actor: &Actor, token_id: Option<&str>) -> Result<(), ApiError> {
     state.uses.note(actor, token_id);
-    actor.id().map_or(Ok(()), |id| state.limits.request(id))?;
-    Ok(())
+    let Some(id) = actor.id() else { return Ok(()) };
+    let refused = state.limits.request(id).err();
+    // A handler that asks twice has its turn already. Who is refused needs none, but is to be known.
+    if let Some(admitted) = parts.extensions.get::<Admitted>()
+        && admitted.actor().is_none()
+    {
+        let turn = if refused.is_some() { Turn::default() } else { state.limits.turn(id).await? };
+        drop(admitted.0.set((actor.clone(), turn)));
+    }
+    refused.map_or(Ok(()), |after| Err(after.into()))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 #![expect(clippy::doc_markdown, reason = "the comments of flags are their help, where backticks would show")]
 
 mod proxies;
+mod quantities;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,10 +11,10 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
-use jiff::{Span, SpanRelativeTo};
 use protocol::secret::Secret;
 
 pub use proxies::TrustedProxies;
+use quantities::{retention, size};
 
 use crate::limits::DEFAULT_RATE;
 use crate::store::{
@@ -26,6 +27,8 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:7080";
 const PG_VARIABLE: &str = "CODER_PG_CONNECTION_URL";
 /// A quarter.
 const DEFAULT_AUDIT_RETENTION: &str = "90d";
+/// Some millions of records.
+const DEFAULT_AUDIT_MAX_SIZE: &str = "1GiB";
 
 /// Where data and keys are; the same for every command.
 #[derive(Debug, Args)]
@@ -81,6 +84,9 @@ pub struct ServeArgs {
     /// How long audit records are kept, such as 90d or 12h; 0 keeps them for ever [default: 90d]
     #[arg(long, value_name = "TIME", env = "CODER_SERVER_AUDIT_RETENTION")]
     pub audit_retention: Option<String>,
+    /// How large the audit log may get, such as 512MiB or 1GiB; then the oldest records go; 0 for no limit [default: 1GiB]
+    #[arg(long, value_name = "SIZE", env = "CODER_SERVER_AUDIT_MAX_SIZE")]
+    pub audit_max_size: Option<String>,
     /// Requests a minute for each user and agent; 0 for no limit [default: 512] [also: CODER_API_RATE_LIMIT]
     #[arg(long, value_name = "N", env = "CODER_SERVER_RATE_LIMIT")]
     pub rate_limit: Option<u32>,
@@ -126,6 +132,8 @@ pub struct ServeConfig {
     pub file_paths: bool,
     /// None keeps audit records for ever.
     pub audit_retention: Option<Duration>,
+    /// Bytes of the audit log; none for no limit.
+    pub audit_max_size: Option<u64>,
     /// Requests a minute and principal; 0 for no limit.
     pub rate_limit: u32,
     /// What new git keys are made for.
@@ -236,6 +244,7 @@ impl ServeArgs {
             },
             file_paths: !disabled,
             audit_retention: retention(self.audit_retention.as_deref().unwrap_or(DEFAULT_AUDIT_RETENTION))?,
+            audit_max_size: size(self.audit_max_size.as_deref().unwrap_or(DEFAULT_AUDIT_MAX_SIZE))?,
             rate_limit,
             git_keys: git_keys(self.ssh_keygen_algorithm, environment)?,
             max_connections: self.max_connections,
@@ -304,21 +313,6 @@ fn access_url(text: Option<String>) -> Result<Option<String>, ConfigError> {
         return Err(ConfigError::Malformed { name: "--access-url", text, wanted });
     }
     Ok(Some(text.trim_end_matches('/').to_owned()))
-}
-
-fn retention(text: &str) -> Result<Option<Duration>, ConfigError> {
-    let malformed = || ConfigError::Malformed {
-        name: "--audit-retention",
-        text: text.to_owned(),
-        wanted: "a time such as 90d or 12h, or 0",
-    };
-    if text == "0" {
-        return Ok(None);
-    }
-    let span = Span::from_str(text).map_err(|_| malformed())?;
-    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| malformed())?;
-    let duration = Duration::try_from(duration).map_err(|_| malformed())?;
-    Ok((!duration.is_zero()).then_some(duration))
 }
 
 impl StoreArgs {

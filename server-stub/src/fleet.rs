@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use protocol::session::Pulse;
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::store::workspaces::{AgentIdentity, TokenHash};
@@ -23,6 +23,9 @@ const CHECKS_PER_BEAT: u32 = 3;
 const CHECKS_PER_LEASE: u32 = 2;
 /// An agent that was silent for longer is not written down as seen, though its session may not have ended yet.
 const SILENCE: Duration = Duration::from_secs(30);
+
+/// Sessions of one agent: one in use, a log streamer, and a few whose connections broke without a word.
+const MAX_SESSIONS: usize = 4;
 
 /// The sessions of this server.
 #[derive(Debug, Default)]
@@ -42,26 +45,42 @@ struct Open {
     token_hash: TokenHash,
     is_agent: bool,
     pulse: Pulse,
-    revoked: CancellationToken,
+    end: watch::Sender<Option<End>>,
+}
+
+/// Why a session must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum End {
+    /// Its token is not the agent's any more.
+    #[error("the agent's token was revoked")]
+    Revoked,
+    /// The agent has dialed again too often.
+    #[error("the agent has more than {MAX_SESSIONS} sessions, and this is the oldest")]
+    Replaced,
 }
 
 /// A session in the books; dropping it takes it out.
 pub(crate) struct Watch {
     fleet: Arc<Fleet>,
     key: (Uuid, u64),
-    revoked: CancellationToken,
+    end: watch::Receiver<Option<End>>,
 }
 
 impl Fleet {
-    /// Puts a session into the books. Only one with `is_agent` makes its agent connected.
+    /// Puts a session into the books. Only one with `is_agent` makes its agent connected. When an agent has too many, its oldest ends:
+    /// it is most likely one of a connection that broke, which nobody has noticed yet.
     pub(crate) fn watch(self: &Arc<Self>, agent: &AgentIdentity, is_agent: bool, pulse: Pulse) -> Watch {
-        let revoked = CancellationToken::new();
-        let open = Open { token_hash: agent.token_hash, is_agent, pulse, revoked: revoked.clone() };
+        let (sender, end) = watch::channel(None);
+        let open = Open { token_hash: agent.token_hash, is_agent, pulse, end: sender };
         let mut sessions = self.sessions();
         let key = (agent.id, sessions.next);
         sessions.next += 1;
         sessions.open.insert(key, open);
-        Watch { fleet: Arc::clone(self), key, revoked }
+        let of_agent = sessions.open.range((agent.id, 0)..=(agent.id, u64::MAX)).rev();
+        for (_, oldest) in of_agent.skip(MAX_SESSIONS) {
+            oldest.end.send_replace(Some(End::Replaced));
+        }
+        Watch { fleet: Arc::clone(self), key, end }
     }
 
     /// Number of open sessions.
@@ -109,7 +128,7 @@ impl Fleet {
         let shown: Vec<_> = self.sessions().open.values().map(|open| open.token_hash).collect();
         let lost = store.agents().lost_tokens(&shown).await?;
         for open in self.sessions().open.values().filter(|open| lost.contains(&open.token_hash)) {
-            open.revoked.cancel();
+            open.end.send_replace(Some(End::Revoked));
         }
         Ok(())
     }
@@ -129,9 +148,12 @@ impl Fleet {
 }
 
 impl Watch {
-    /// Waits until the session's token is no longer valid.
-    pub(crate) async fn revoked(&self) {
-        self.revoked.cancelled().await;
+    /// Waits until the session must end.
+    pub(crate) async fn ended(&self) -> End {
+        let mut end = self.end.clone();
+        let told = end.wait_for(Option::is_some).await.ok().and_then(|end| *end);
+        // The sender lives as long as this.
+        told.unwrap_or(End::Replaced)
     }
 
     /// Takes the session out of the books. True when its agent has no other one: an agent that dials again before its old session is

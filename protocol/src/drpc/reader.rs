@@ -64,6 +64,11 @@ impl<R: AsyncRead + Unpin> PacketReader<R> {
         }
     }
 
+    /// The place of the packet that was read last, for whoever holds that packet now.
+    pub(super) fn take(&mut self) -> Option<OwnedSemaphorePermit> {
+        self.large.as_mut().and_then(|large| large.taken.take())
+    }
+
     /// What was read of a large packet is not held any more.
     pub(super) fn release(&mut self) {
         if let Some(large) = &mut self.large {

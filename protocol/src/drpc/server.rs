@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use prost::Message;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{debug, error};
 
 use super::Status;
+use super::bounds::Bounds;
 use super::codec::{DecodeError, Encoder, Kind, MAX_PACKET, Packet};
 use super::reader::{PacketReader, ReadError};
 use crate::session::{Session, Stream};
@@ -21,9 +22,9 @@ use crate::session::{Session, Stream};
 const PEER_LIMIT: Duration = Duration::from_secs(30);
 /// How long a peer may take to read a reply; it has no use for it later, since clients give up as well.
 const WRITE_LIMIT: Duration = Duration::from_mins(1);
-/// Packets over 64 KiB that one session may have us hold.
+/// Packets over 64 KiB that one peer may have us hold, unless [`Shares::new`] says otherwise.
 const LARGE_PACKETS: usize = 8;
-/// Calls of one session that are answered at a time; the others wait. An agent has a dozen at most, and each may hold an
+/// Calls of one peer that are answered at a time; the others wait. An agent has a dozen at most, and each may hold an
 /// answer in memory that its caller does not take.
 const CALLS_AT_ONCE: usize = 64;
 /// No call has a path this long; what is longer is not echoed anywhere.
@@ -31,10 +32,25 @@ const MAX_PATH: usize = 1024;
 
 type Reader = PacketReader<ReadHalf<Stream>>;
 
-/// What the streams of one session share, so that a peer that takes all of it only holds up itself.
-struct Shares {
+/// What the streams of one peer share, so that a peer that takes all of it only holds up itself. Clones share the same.
+#[derive(Clone, Debug)]
+pub struct Shares {
     large_packets: Arc<Semaphore>,
-    calls: Semaphore,
+    calls: Arc<Semaphore>,
+}
+
+impl Shares {
+    /// Shares of which `large_packets` packets over 64 KiB may be in memory at a time; each has [`MAX_PACKET`] bytes at most.
+    #[must_use]
+    pub fn new(large_packets: usize) -> Self {
+        Self { large_packets: Arc::new(Semaphore::new(large_packets)), calls: Arc::new(Semaphore::new(CALLS_AT_ONCE)) }
+    }
+}
+
+impl Default for Shares {
+    fn default() -> Self {
+        Self::new(LARGE_PACKETS)
+    }
 }
 
 /// What answers calls.
@@ -45,9 +61,18 @@ pub trait Service: Send + Sync + 'static {
     fn handle(&self, path: &str, call: &mut Call) -> impl Future<Output = Result<(), Status>> + Send;
 }
 
+/// A request that is not decoded yet.
+struct Body {
+    bytes: Vec<u8>,
+    place: Option<OwnedSemaphorePermit>,
+}
+
 /// One call being answered.
 pub struct Call {
-    requests: mpsc::Receiver<Vec<u8>>,
+    requests: mpsc::Receiver<Body>,
+    /// The place of the last request among the large packets.
+    place: Option<OwnedSemaphorePermit>,
+    bounds: Option<Bounds>,
     writer: WriteHalf<Stream>,
     encoder: Encoder,
     /// Packets that go out with the next write.
@@ -64,11 +89,21 @@ impl Call {
 
     /// The next request of a streaming call; `None` when there will be no more.
     pub async fn next<T: Message + Default>(&mut self) -> Result<Option<T>, Status> {
-        let Some(body) = self.requests.recv().await else { return Ok(None) };
-        match T::decode(body.as_slice()) {
+        let Some(Body { bytes, place }) = self.requests.recv().await else { return Ok(None) };
+        // Given back with the end of the call, for what was decoded is in memory as well.
+        self.place = place;
+        if let Some(bounds) = self.bounds {
+            bounds.check(&bytes)?;
+        }
+        match T::decode(bytes.as_slice()) {
             Ok(request) => Ok(Some(request)),
             Err(error) => Err(Status::new(format!("cannot decode the request: {error}"))),
         }
+    }
+
+    /// Bounds the requests of this call; without, each may have [`MAX_PACKET`] bytes.
+    pub fn bound(&mut self, bounds: Bounds) {
+        self.bounds = Some(bounds);
     }
 
     /// Sends a reply now.
@@ -88,16 +123,24 @@ impl Call {
     }
 
     fn new(writer: WriteHalf<Stream>) -> Self {
-        Self { requests: mpsc::channel(1).1, writer, encoder: Encoder::new(0), queued: Vec::new(), torn: false }
+        let requests = mpsc::channel(1).1;
+        Self { requests, place: None, bounds: None, writer, encoder: Encoder::new(0), queued: Vec::new(), torn: false }
     }
 
     /// Turns to the call `id` of the stream, whose requests come through what is returned.
-    fn begin(&mut self, id: u64) -> mpsc::Sender<Vec<u8>> {
+    fn begin(&mut self, id: u64) -> mpsc::Sender<Body> {
         let (sender, requests) = mpsc::channel(1);
         self.requests = requests;
+        (self.place, self.bounds) = (None, None);
         self.encoder = Encoder::new(id);
         self.queued.clear();
         sender
+    }
+
+    /// Nothing of the requests is held any more.
+    fn end_of_requests(&mut self) {
+        self.requests = mpsc::channel(1).1;
+        self.place = None;
     }
 
     async fn end(&mut self, result: Result<(), Status>) -> io::Result<()> {
@@ -128,9 +171,12 @@ impl Call {
 /// Answers the calls of `session` until it ends; dropping the future ends it.
 ///
 /// A handler that panics ends its session, and no other.
-pub async fn serve<S: Service>(mut session: Session, service: Arc<S>) {
-    let large_packets = Arc::new(Semaphore::new(LARGE_PACKETS));
-    let shares = Arc::new(Shares { large_packets, calls: Semaphore::new(CALLS_AT_ONCE) });
+pub async fn serve<S: Service>(session: Session, service: Arc<S>) {
+    serve_within(session, service, Shares::default()).await;
+}
+
+/// The same with shares that several sessions of one peer have in common.
+pub async fn serve_within<S: Service>(mut session: Session, service: Arc<S>, shares: Shares) {
     let mut streams = JoinSet::new();
     loop {
         tokio::select! {
@@ -164,7 +210,7 @@ enum Next {
 }
 
 /// Real peers make one call a stream; several, one after the other, are answered as well.
-async fn serve_stream<S: Service>(stream: Stream, service: Arc<S>, shares: Arc<Shares>) {
+async fn serve_stream<S: Service>(stream: Stream, service: Arc<S>, shares: Shares) {
     let (reader, writer) = tokio::io::split(stream);
     let mut reader = PacketReader::sharing(reader, shares.large_packets.clone());
     let mut call = Call::new(writer);
@@ -173,6 +219,7 @@ async fn serve_stream<S: Service>(stream: Stream, service: Arc<S>, shares: Arc<S
         let id = invoke.stream;
         let turn = shares.calls.acquire().await;
         let next = serve_call(invoke, &mut reader, &mut call, &*service).await;
+        call.end_of_requests();
         drop(turn);
         invoked = match next {
             Next::Await => next_invoke(&mut reader, id).await,
@@ -249,7 +296,7 @@ enum Stopped {
 }
 
 /// Hands the requests of a call to its handler until the call is stopped.
-async fn feed(reader: &mut Reader, requests: mpsc::Sender<Vec<u8>>, call: u64) -> Stopped {
+async fn feed(reader: &mut Reader, requests: mpsc::Sender<Body>, call: u64) -> Stopped {
     let mut requests = Some(requests);
     loop {
         let packet = match reader.next().await {
@@ -265,7 +312,7 @@ async fn feed(reader: &mut Reader, requests: mpsc::Sender<Vec<u8>>, call: u64) -
             (Kind::Message, true) => {
                 if let Some(requests) = &requests {
                     // A handler that takes no more of them has what it needs.
-                    let _ = requests.send(packet.data).await;
+                    let _ = requests.send(Body { bytes: packet.data, place: reader.take() }).await;
                 }
             }
             (Kind::CloseSend, true) => requests = None,

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use yamux::{Connection, Mode};
 
-use super::stream::Command;
+use super::held::{Held, Part};
+use super::stream::{Command, Place};
 use super::transport::{Life, NORMAL, Transport, Wire};
 use super::{Options, Role, Stream};
 
@@ -30,6 +31,7 @@ pub(super) struct Links {
     pub(super) requested: mpsc::UnboundedReceiver<Command>,
     pub(super) accepted: mpsc::UnboundedSender<Stream>,
     pub(super) permits: Arc<Semaphore>,
+    pub(super) held: Arc<Held>,
 }
 
 /// Why the connection is no longer polled.
@@ -47,7 +49,7 @@ pub(super) struct Driver<T> {
     inbound_permits: Arc<Semaphore>,
     next_ping: Instant,
     opening: Option<(OwnedSemaphorePermit, oneshot::Sender<Stream>)>,
-    finishing: Vec<(Box<yamux::Stream>, OwnedSemaphorePermit)>,
+    finishing: Vec<(Box<yamux::Stream>, Place)>,
 }
 
 impl<T: Transport> Driver<T> {
@@ -161,7 +163,7 @@ impl<T: Transport> Driver<T> {
             if let Some((permit, reply)) = self.opening.take() {
                 match self.connection.poll_new_outbound(cx) {
                     Poll::Ready(stream) => {
-                        let stream = Stream::new(stream?, permit, self.links.commands.clone());
+                        let stream = Stream::new(stream?, Place { permit, part: None }, self.links.commands.clone());
                         // Whoever asked may be gone; the stream then finishes itself.
                         let _ = reply.send(stream);
                     }
@@ -174,13 +176,14 @@ impl<T: Transport> Driver<T> {
             match self.links.requested.poll_recv(cx) {
                 Poll::Ready(Some(Command::Open { reply, .. })) if reply.is_closed() => {}
                 Poll::Ready(Some(Command::Open { permit, reply })) => self.opening = Some((permit, reply)),
-                Poll::Ready(Some(Command::Finish { stream, permit })) => self.finishing.push((stream, permit)),
+                Poll::Ready(Some(Command::Finish { stream, place })) => self.finishing.push((stream, place)),
                 Poll::Ready(None) | Poll::Pending => return Ok(()),
             }
         }
     }
 
     fn accept(&mut self, mut stream: yamux::Stream, cx: &mut Context<'_>) {
+        let part = Some(Part::new(self.links.held.clone(), stream.id().val()));
         let Ok(permit) = self.inbound_permits.clone().try_acquire_owned() else {
             warn!(limit = self.options.max_inbound_streams, "too many streams at once: resetting one");
             return;
@@ -189,7 +192,7 @@ impl<T: Transport> Driver<T> {
         // when none comes in 75 s. Nothing written is acknowledgement enough (trap 5). A new stream takes it at once.
         if let Poll::Ready(Ok(_)) = Pin::new(&mut stream).poll_write(cx, &[]) {
             // Nobody accepts any more: the session is about to stop.
-            let _ = self.links.accepted.send(Stream::new(stream, permit, self.links.commands.clone()));
+            let _ = self.links.accepted.send(Stream::new(stream, Place { permit, part }, self.links.commands.clone()));
         }
     }
 }

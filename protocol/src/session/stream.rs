@@ -9,13 +9,24 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::held::Part;
+
 /// What streams, and those who open one, ask of the driver of the session.
 #[derive(Debug)]
 pub(super) enum Command {
     /// Open a stream.
     Open { permit: OwnedSemaphorePermit, reply: oneshot::Sender<Stream> },
     /// Send the FIN of a stream that was dropped without one.
-    Finish { stream: Box<yamux::Stream>, permit: OwnedSemaphorePermit },
+    Finish { stream: Box<yamux::Stream>, place: Place },
+}
+
+/// What a stream takes from the session for as long as yamux has anything of it.
+#[derive(Debug)]
+pub(super) struct Place {
+    #[expect(dead_code, reason = "held")]
+    pub(super) permit: OwnedSemaphorePermit,
+    /// None for a stream that we have opened.
+    pub(super) part: Option<Part>,
 }
 
 /// A stream of a session: read and write it, and shut it down when nothing more will be written.
@@ -28,14 +39,14 @@ pub struct Stream {
     /// Gone only while dropping.
     yamux: Option<Box<yamux::Stream>>,
     /// Gone only while dropping: what is still to be finished counts as in flight.
-    permit: Option<OwnedSemaphorePermit>,
+    place: Option<Place>,
     finished: bool,
     commands: UnboundedSender<Command>,
 }
 
 impl Stream {
-    pub(super) fn new(yamux: yamux::Stream, permit: OwnedSemaphorePermit, commands: UnboundedSender<Command>) -> Self {
-        Self { yamux: Some(Box::new(yamux)), permit: Some(permit), finished: false, commands }
+    pub(super) fn new(yamux: yamux::Stream, place: Place, commands: UnboundedSender<Command>) -> Self {
+        Self { yamux: Some(Box::new(yamux)), place: Some(place), finished: false, commands }
     }
 
     fn yamux(&mut self) -> io::Result<Pin<&mut yamux::Stream>> {
@@ -50,6 +61,9 @@ impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let n = ready!(self.yamux()?.poll_read(cx, buf.initialize_unfilled()))?;
         buf.advance(n);
+        if let Some(part) = self.place.as_ref().and_then(|place| place.part.as_ref()) {
+            part.read(n);
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -77,9 +91,9 @@ impl Drop for Stream {
         if self.finished {
             return;
         }
-        if let (Some(stream), Some(permit)) = (self.yamux.take(), self.permit.take()) {
+        if let (Some(stream), Some(place)) = (self.yamux.take(), self.place.take()) {
             // No driver, no session: then there is nobody to finish it for.
-            let _ = self.commands.send(Command::Finish { stream, permit });
+            let _ = self.commands.send(Command::Finish { stream, place });
         }
     }
 }

@@ -12,6 +12,8 @@ use futures_util::io::{AsyncRead, AsyncWrite};
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use tokio::time::Instant;
 
+use super::held::Held;
+
 /// The largest message we send. Peers may limit messages, and nothing is gained by larger ones.
 pub const MAX_SENT_MESSAGE: usize = 64 * 1024 + 12;
 
@@ -77,6 +79,7 @@ pub(super) struct Wire<T>(Arc<Mutex<Socket<T>>>);
 struct Socket<T> {
     transport: T,
     life: Arc<Life>,
+    held: Arc<Held>,
     /// What is left of the last message received.
     incoming: Bytes,
     /// The message being filled; taken, not reused, so that an idle session holds no buffer.
@@ -96,10 +99,11 @@ impl<T> Clone for Wire<T> {
 }
 
 impl<T: Transport> Wire<T> {
-    pub(super) fn new(transport: T, life: Arc<Life>) -> Self {
+    pub(super) fn new(transport: T, life: Arc<Life>, held: Arc<Held>) -> Self {
         Self(Arc::new(Mutex::new(Socket {
             transport,
             life,
+            held,
             incoming: Bytes::new(),
             outgoing: Vec::new(),
             ping_due: false,
@@ -186,6 +190,9 @@ impl<T: Transport> Socket<T> {
 impl<T: Transport> AsyncRead for Wire<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut socket = self.lock();
+        if socket.held.is_full(cx.waker()) {
+            return Poll::Pending;
+        }
         if socket.incoming.is_empty() {
             match ready!(socket.poll_message(cx))? {
                 Some(bytes) => socket.incoming = bytes,
@@ -194,6 +201,7 @@ impl<T: Transport> AsyncRead for Wire<T> {
         }
         let n = buf.len().min(socket.incoming.len());
         socket.incoming.copy_to_slice(&mut buf[..n]);
+        socket.held.received(&buf[..n]);
         if socket.incoming.is_empty() {
             socket.incoming = Bytes::new();
         }

@@ -22,7 +22,7 @@ use std::io;
 use clap::Subcommand;
 
 use crate::config::{ConfigError, Environment, OpenError, StoreArgs};
-use crate::store::{BackupError, RotateError, StoreError, UserError};
+use crate::store::{BackupError, DataDir, RotateError, StoreError, UserError};
 
 /// The commands of an administrator.
 #[derive(Debug, Subcommand)]
@@ -90,6 +90,17 @@ impl AdminError {
     }
 }
 
+/// On a full disk, takes the room that is kept for this.
+fn make_room(data_dir: &DataDir) {
+    match data_dir.give_up_reserve() {
+        Ok(false) => {}
+        Ok(true) => {
+            tracing::warn!(dir = %data_dir.path().display(), "the disk is full; using the last room, kept for this");
+        }
+        Err(error) => tracing::warn!(%error, dir = %data_dir.path().display(), "cannot make room on the disk"),
+    }
+}
+
 /// Runs one command.
 pub(crate) async fn execute(
     command: AdminCommand,
@@ -100,6 +111,9 @@ pub(crate) async fn execute(
         return restore::run(&restore, args, environment).await;
     }
     let data_dir = args.data_dir()?;
+    if !matches!(command, AdminCommand::Audit(_) | AdminCommand::Backup(_)) {
+        make_room(&data_dir);
+    }
     let store = args.open(environment).await?;
     let result = match command {
         AdminCommand::User(command) => user::run(&store, command, environment).await,

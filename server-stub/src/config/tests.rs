@@ -9,6 +9,7 @@ fn defaults() {
     let config = resolve(ServeArgs::default(), &[]).unwrap();
     assert_eq!(config.listen, "127.0.0.1:7080");
     assert_eq!(config.audit_retention, Some(Duration::from_hours(90 * 24)));
+    assert_eq!(config.audit_max_size, Some(1 << 30));
     assert_eq!((config.rate_limit, config.file_paths, config.tls), (512, true, None));
 }
 
@@ -43,6 +44,16 @@ fn nonsense_is_refused_by_name() {
     assert_eq!(resolve(args("36h"), &[]).unwrap().audit_retention, Some(Duration::from_hours(36)));
     for bad in ["90", "-1d", "soon", ""] {
         assert!(resolve(args(bad), &[]).unwrap_err().to_string().starts_with("--audit-retention"), "{bad}");
+    }
+    let sized = |size: &str| {
+        let args = ServeArgs { audit_max_size: Some(size.into()), ..ServeArgs::default() };
+        resolve(args, &[]).map(|config| config.audit_max_size)
+    };
+    for (text, bytes) in [("0", None), ("4096", Some(4096)), ("512MiB", Some(512 << 20)), ("2 gb", Some(2 << 30))] {
+        assert_eq!(sized(text).unwrap(), bytes, "{text}");
+    }
+    for bad in ["", "GiB", "-1", "1.5GiB", "1TiB", "99999999999GiB"] {
+        assert!(sized(bad).unwrap_err().to_string().starts_with("--audit-max-size"), "{bad}");
     }
     let only_cert = [("CODER_TLS_CERT_FILE", "/c")];
     assert!(matches!(resolve(ServeArgs::default(), &only_cert), Err(ConfigError::HalfTls)));

@@ -6,6 +6,7 @@ use protocol::drpc::Status;
 use crate::api_error::DISK_FULL;
 use crate::auth::Agent;
 use crate::delivery::manifest::{self, LeftOut};
+use crate::limits::Caller;
 use crate::state::AppState;
 use crate::store::audit::Record;
 use crate::store::workspaces::NewLine;
@@ -13,7 +14,8 @@ use crate::store::{StoreError, is_disk_full, now};
 
 /// The manifest of an agent, whose delivery is being audited.
 pub(super) async fn manifest(state: &AppState, agent: &Agent) -> Result<Manifest, Status> {
-    let sources = state.store.agents().manifest_sources(&agent.identity).await.map_err(|error| failed(&error))?;
+    let sources =
+        state.store.agents().manifest_sources(&agent.identity).await.map_err(|error| failed(state, agent, &error))?;
     let Some(sources) = sources else {
         return Err(Status::new("the agent or its token does not exist any more"));
     };
@@ -21,14 +23,20 @@ pub(super) async fn manifest(state: &AppState, agent: &Agent) -> Result<Manifest
         tracing::error!(agent = %agent.identity.path(), "{error}");
         Status::new(error.to_string())
     })?;
-    tell_left_out(state, agent, &built.left_out).await.map_err(|error| failed(&error))?;
+    tell_left_out(state, agent, &built.left_out).await.map_err(|error| failed(state, agent, &error))?;
     let delivered = built.manifest.secrets.len();
-    let address = agent.actor.address().map(tracing::field::display);
-    tracing::info!(agent = %agent.identity.path(), address, secrets = delivered, "delivering the manifest");
+    if may_log(state, agent) {
+        let address = agent.actor.address().map(tracing::field::display);
+        tracing::info!(agent = %agent.identity.path(), address, secrets = delivered, "delivering the manifest");
+    }
     if delivered > 0 {
         let record = record(agent).diff(serde_json::json!({ "delivered": delivered }));
         // A stop of the server waits for what the tracker knows.
-        state.deliveries.write(&state.store, &state.sessions, record).await.map_err(|error| failed(&error))?;
+        state
+            .deliveries
+            .write(&state.store, &state.sessions, record)
+            .await
+            .map_err(|error| failed(state, agent, &error))?;
     }
     Ok(built.manifest)
 }
@@ -44,9 +52,11 @@ async fn tell_left_out(state: &AppState, agent: &Agent, left_out: &[LeftOut]) ->
     }
     let mut lines = Vec::with_capacity(left_out.len());
     for LeftOut { what, reason } in left_out {
-        tracing::error!(agent = %agent.identity.path(), %what, %reason, "a value was not delivered");
+        if may_log(state, agent) {
+            tracing::error!(agent = %agent.identity.path(), %what, %reason, "a value was not delivered");
+        }
         let diff = serde_json::json!({ "left_out": what, "reason": reason });
-        state.store.audit().write(record(agent).status(500).diff(diff)).await?;
+        state.uses.record(&state.store, record(agent).status(500).diff(diff)).await?;
         // The reason names keys and tables, which are for the administrator.
         let output = format!("{what} was not delivered: the server cannot decrypt it; ask your administrator");
         lines.push(NewLine { created_at: now(), level: Level::Error.into(), output });
@@ -54,8 +64,15 @@ async fn tell_left_out(state: &AppState, agent: &Agent, left_out: &[LeftOut]) ->
     state.store.logs().append_from_server(agent.identity.id, lines).await
 }
 
+/// Whether an event of this agent gets a log line, or is one of too many.
+pub(super) fn may_log(state: &AppState, agent: &Agent) -> bool {
+    state.uses.lines.may_log(Caller::Known(agent.identity.path()))
+}
+
 /// What an agent is told of a failure of the server. The log of the server has the whole chain.
-pub(super) fn failed(error: &(dyn std::error::Error + 'static)) -> Status {
-    tracing::error!(error, "a call of an agent failed");
+pub(super) fn failed(state: &AppState, agent: &Agent, error: &(dyn std::error::Error + 'static)) -> Status {
+    if may_log(state, agent) {
+        tracing::error!(agent = %agent.identity.path(), error, "a call of an agent failed");
+    }
     Status::new(if is_disk_full(error) { DISK_FULL } else { "internal error; the log of the server says why" })
 }

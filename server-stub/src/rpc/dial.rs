@@ -9,12 +9,13 @@ use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use protocol::drpc;
+use protocol::drpc::{self, Shares};
 use protocol::problem::Problem;
 use protocol::session::{Options, Role, Session};
 use serde::Deserialize;
 use tokio::time::timeout;
 
+use super::deliver::may_log;
 use super::service::AgentService;
 use super::transport::{self, Messages};
 use super::version;
@@ -90,12 +91,14 @@ async fn run(socket: WebSocket, agent: Agent, api_version: String, is_agent: boo
     let pulse = session.pulse();
     let watch = state.fleet.watch(&agent.identity, is_agent, pulse.clone());
     let address = agent.actor.address();
-    tracing::info!(
-        agent = %agent.identity.path(),
-        address = address.map(tracing::field::display),
-        %api_version,
-        "agent connected"
-    );
+    if may_log(&state, &agent) {
+        tracing::info!(
+            agent = %agent.identity.path(),
+            address = address.map(tracing::field::display),
+            %api_version,
+            "agent connected"
+        );
+    }
     let connected = async {
         // A session that ends sooner is written down at once: whoever waits for its end looks next.
         let _ = timeout(SETTLING, pulse.closed()).await;
@@ -103,12 +106,16 @@ async fn run(socket: WebSocket, agent: Agent, api_version: String, is_agent: boo
             tracing::error!(error = &error as &dyn std::error::Error, "cannot record a connection");
         }
     };
-    let path = agent.identity.path();
-    let service = Arc::new(AgentService::new(state.clone(), agent));
+    let shares = state.limits.shares(id);
+    let service = Arc::new(AgentService::new(state.clone(), agent.clone()));
     tokio::select! {
         // Calls are answered while the connection is being recorded, not after it.
-        _ = async { tokio::join!(connected, drpc::serve(session, service)) } => {}
-        () = watch.revoked() => tracing::info!(agent = %path, "agent token revoked; closing the session"),
+        _ = async { tokio::join!(connected, drpc::serve_within(session, service, Shares::clone(&shares))) } => {}
+        end = watch.ended() => {
+            if may_log(&state, &agent) {
+                tracing::info!(agent = %agent.identity.path(), "closing a session: {end}");
+            }
+        }
         () = state.shutdown.cancelled() => {}
     }
     // Dropping the session has told its driver to close it properly; this waits for that, within the driver's limit.
@@ -118,7 +125,10 @@ async fn run(socket: WebSocket, agent: Agent, api_version: String, is_agent: boo
     {
         tracing::error!(error = &error as &dyn std::error::Error, "cannot record a disconnection");
     }
-    tracing::info!(agent = %path, address = address.map(tracing::field::display), "agent disconnected");
+    if may_log(&state, &agent) {
+        let address = address.map(tracing::field::display);
+        tracing::info!(agent = %agent.identity.path(), address, "agent disconnected");
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What agents send, checked: an absent sub-message is an error of that call and no more.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -23,8 +24,10 @@ use protocol::workspace::definition::MAX_METADATA_KEY_BYTES;
 
 /// A value or an error of metadata is cut here, as in Coder.
 const MAX_METADATA_BYTES: usize = 2048;
-/// What an agent tells of itself, and the reason of a disconnection, are kept up to here.
+/// What an agent tells of itself is kept up to here.
 const MAX_TEXT_BYTES: usize = 4096;
+/// The reason of a disconnection is kept up to here.
+const MAX_REASON_BYTES: usize = 512;
 
 /// The request, to be echoed, and what of it is kept.
 pub(super) fn startup(request: UpdateStartupRequest) -> Result<(Startup, StartupReport), Status> {
@@ -92,21 +95,23 @@ pub(super) fn timing(request: WorkspaceAgentScriptCompletedRequest) -> Result<Ti
     Ok(TimingReport { script, timing: Timing { started_at, ended_at, exit_code, stage, status } })
 }
 
-/// What was collected. The agent's clock does not count.
+/// What was collected: the last item of each key. The agent's clock does not count.
 pub(super) fn metadata(request: BatchUpdateMetadataRequest) -> Result<Vec<MetadataReport>, Status> {
     let keys: usize = request.metadata.iter().map(|item| item.key.len()).sum();
     if keys > MAX_METADATA_KEY_BYTES {
         return Err(Status::new(format!("metadata keys of {keys} bytes exceed the limit of {MAX_METADATA_KEY_BYTES}")));
     }
     let kept = |text: &str| cut(text.trim(), MAX_METADATA_BYTES).replace('\0', "\u{fffd}");
-    request
-        .metadata
-        .into_iter()
-        .map(|item| {
-            let result = item.result.ok_or_else(|| absent("metadata.result"))?;
-            Ok(MetadataReport { key: item.key, value: kept(&result.value), error: kept(&result.error) })
-        })
-        .collect()
+    let mut reports = BTreeMap::new();
+    for item in request.metadata {
+        let result = item.result.ok_or_else(|| absent("metadata.result"))?;
+        // No definition has an empty key, of which the limit above allows any number.
+        if !item.key.is_empty() {
+            let (value, error) = (kept(&result.value), kept(&result.error));
+            reports.insert(item.key.clone(), MetadataReport { key: item.key, value, error });
+        }
+    }
+    Ok(reports.into_values().collect())
 }
 
 /// A session of a user in the workspace, as the audit log has it.
@@ -131,7 +136,7 @@ pub(super) fn connection(request: ReportConnectionRequest, agent: &Agent) -> Res
     let diff = serde_json::json!({
         "type": kind,
         "ip": connection.ip.parse::<IpAddr>().ok(),
-        "reason": connection.reason.as_deref().map(|reason| cut(reason, MAX_TEXT_BYTES)),
+        "reason": connection.reason.as_deref().map(|reason| cut(reason, MAX_REASON_BYTES)),
         "exit_code": connection.status_code,
     });
     Ok(Record::new(agent.actor.clone(), action, "workspace_session").on(id, &agent.identity.path()).diff(diff))

@@ -6,15 +6,16 @@ use protocol::agent_api::{
     BannerConfig, BatchCreateLogsResponse, BatchUpdateMetadataResponse, CoordinateRequest, Empty,
     GetAnnouncementBannersRequest, GetAnnouncementBannersResponse, GetManifestRequest,
     GetResourcesMonitoringConfigurationRequest, GetResourcesMonitoringConfigurationResponse, GetServiceBannerRequest,
-    Lifecycle, Startup, StreamDerpMapsRequest, UpdateStatsRequest, UpdateStatsResponse,
-    WorkspaceAgentScriptCompletedResponse, get_resources_monitoring_configuration_response::Config, path,
+    Lifecycle, Startup, StreamDerpMapsRequest, UpdateStatsResponse, WorkspaceAgentScriptCompletedResponse,
+    get_resources_monitoring_configuration_response::Config, path,
 };
-use protocol::drpc::{Call, Service, Status};
+use protocol::drpc::{Bounds, Call, Service, Status};
 
 use super::deliver::{self, failed};
 use super::reports;
 use crate::auth::Agent;
 use crate::delivery::manifest;
+use crate::limits::Cost;
 use crate::state::AppState;
 use crate::store::workspaces::{LogError, ReportError};
 
@@ -23,6 +24,13 @@ const STATS_INTERVAL: Duration = Duration::from_mins(5);
 /// Samples of resource use that an agent gathers for a report, and the seconds between them; as in Coder.
 const MONITORED_DATAPOINTS: i32 = 20;
 const MONITORED_SECONDS: i32 = 10;
+
+/// Bytes of a request.
+const MAX_REQUEST: usize = 256 * 1024;
+/// Bytes of a request with log lines or metadata.
+const MAX_BATCH: usize = 2 * 1024 * 1024;
+/// Items of a request: a megabyte of empty log lines, as agents count them, has fifty thousand.
+const MAX_ITEMS: usize = 65_536;
 
 /// Answers the calls of one session.
 pub(super) struct AgentService {
@@ -33,6 +41,9 @@ pub(super) struct AgentService {
 impl Service for AgentService {
     async fn handle(&self, path: &str, call: &mut Call) -> Result<(), Status> {
         tracing::debug!(agent = %self.agent.identity.path(), path, "call");
+        let (cost, bounds) = budget(path);
+        call.bound(bounds);
+        let _turn = self.state.limits.call(self.agent.identity.id, cost).await;
         match path {
             path::GET_MANIFEST => self.manifest(call).await,
             path::UPDATE_STARTUP => self.startup(call).await,
@@ -58,9 +69,25 @@ impl Service for AgentService {
     }
 }
 
+/// What a call costs and how large its request may be.
+fn budget(path: &str) -> (Cost, Bounds) {
+    let (cost, bytes) = match path {
+        // An agent sends up to 1 MiB of output at a time, and some 21 bytes more for each line.
+        path::BATCH_CREATE_LOGS | path::BATCH_UPDATE_METADATA => (Cost::Call, MAX_BATCH),
+        path::GET_MANIFEST => (Cost::Delivery, MAX_REQUEST),
+        path::COORDINATE | path::STREAM_DERP_MAPS => (Cost::Stream, MAX_REQUEST),
+        _ => (Cost::Call, MAX_REQUEST),
+    };
+    (cost, Bounds { bytes, fields: MAX_ITEMS })
+}
+
 impl AgentService {
     pub(super) fn new(state: AppState, agent: Agent) -> Self {
         Self { state, agent }
+    }
+
+    fn failed(&self, error: &(dyn std::error::Error + 'static)) -> Status {
+        failed(&self.state, &self.agent, error)
     }
 
     async fn manifest(&self, call: &mut Call) -> Result<(), Status> {
@@ -71,14 +98,19 @@ impl AgentService {
 
     async fn startup(&self, call: &mut Call) -> Result<(), Status> {
         let (echo, report): (Startup, _) = reports::startup(call.request().await?)?;
-        self.state.store.reports().startup(self.agent.identity.id, report).await.map_err(|error| failed(&error))?;
+        self.state
+            .store
+            .reports()
+            .startup(self.agent.identity.id, report)
+            .await
+            .map_err(|error| self.failed(&error))?;
         call.answer(&echo)
     }
 
     async fn lifecycle(&self, call: &mut Call) -> Result<(), Status> {
         let (echo, state, changed_at): (Lifecycle, _, _) = reports::lifecycle(call.request().await?)?;
         let id = self.agent.identity.id;
-        self.state.store.reports().lifecycle(id, state, changed_at).await.map_err(|error| failed(&error))?;
+        self.state.store.reports().lifecycle(id, state, changed_at).await.map_err(|error| self.failed(&error))?;
         call.answer(&echo)
     }
 
@@ -86,7 +118,7 @@ impl AgentService {
         let (source, lines) = reports::logs(call.request().await?)?;
         let kept = self.state.store.logs().append(self.agent.identity.id, source, lines).await;
         let log_limit_exceeded = kept.map_err(|error| match error {
-            LogError::Store(error) => failed(&error),
+            LogError::Store(error) => self.failed(&error),
             refused => Status::new(refused.to_string()),
         })?;
         call.answer(&BatchCreateLogsResponse { log_limit_exceeded })
@@ -96,7 +128,7 @@ impl AgentService {
         let report = reports::timing(call.request().await?)?;
         let kept = self.state.store.reports().timing(self.agent.identity.id, report).await;
         kept.map_err(|error| match error {
-            ReportError::Store(error) => failed(&error),
+            ReportError::Store(error) => self.failed(&error),
             refused @ ReportError::UnknownScript(_) => Status::new(refused.to_string()),
         })?;
         call.answer(&WorkspaceAgentScriptCompletedResponse {})
@@ -104,20 +136,25 @@ impl AgentService {
 
     async fn metadata(&self, call: &mut Call) -> Result<(), Status> {
         let reports = reports::metadata(call.request().await?)?;
-        self.state.store.reports().metadata(self.agent.identity.id, reports).await.map_err(|error| failed(&error))?;
+        self.state
+            .store
+            .reports()
+            .metadata(self.agent.identity.id, reports)
+            .await
+            .map_err(|error| self.failed(&error))?;
         call.answer(&BatchUpdateMetadataResponse {})
     }
 
     async fn connection(&self, call: &mut Call) -> Result<(), Status> {
         let record = reports::connection(call.request().await?, &self.agent)?;
-        self.state.store.audit().write(record).await.map_err(|error| failed(&error))?;
+        self.state.uses.record(&self.state.store, record).await.map_err(|error| self.failed(&error))?;
         call.answer(&Empty {})
     }
 }
 
 /// Statistics are for dashboards, which this server does not have; the agent needs the interval.
 async fn stats(call: &mut Call) -> Result<(), Status> {
-    call.request::<UpdateStatsRequest>().await?;
+    call.request::<Empty>().await?;
     call.answer(&UpdateStatsResponse { report_interval: STATS_INTERVAL.try_into().ok() })
 }
 

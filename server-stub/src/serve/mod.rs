@@ -28,6 +28,8 @@ use crate::store::{DataDir, DatabaseUrl, KeySource, Role, Store, StoreError};
 
 /// Longest wait for sessions of agents to end at a stop.
 const SESSIONS_END: Duration = Duration::from_secs(5);
+/// How often the room for administrators is looked after.
+const RESERVE_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Why the server did not start, or how it broke down.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +107,8 @@ pub struct Server {
     url: String,
     state: AppState,
     identity: Option<Arc<tls::Identity>>,
-    retention: Option<Duration>,
+    retention: audit::Retention,
+    data_dir: DataDir,
     // One server for a data directory: two would each believe that the other's agents are gone.
     _lock: std::fs::File,
 }
@@ -157,7 +160,8 @@ impl Server {
             identity,
             state: AppState::new(store, settings).await?,
             url,
-            retention: config.audit_retention,
+            retention: audit::Retention { age: config.audit_retention, bytes: config.audit_max_size },
+            data_dir: data_dir.clone(),
             _lock: lock,
         })
     }
@@ -191,6 +195,7 @@ impl Server {
             () = stopping => {}
             () = audit::keep(state.store.clone(), &state.uses, self.retention) => {}
             () = state.fleet.keep(state.store.clone()) => {}
+            () = keep_reserve(&self.data_dir) => {}
             () = state.store.ended() => return Err(ServeError::StoreEnded),
         }
         state.sessions.close();
@@ -230,6 +235,17 @@ impl Server {
         // Advice that nobody can read is not worth failing for.
         drop(io::stderr().write_all(text.as_bytes()));
         Ok(())
+    }
+}
+
+/// Keeps room on the disk for administrators, also after they have used it.
+async fn keep_reserve(data_dir: &DataDir) {
+    let mut look = tokio::time::interval(RESERVE_INTERVAL);
+    loop {
+        look.tick().await;
+        if let Err(error) = data_dir.keep_reserve() {
+            tracing::warn!(%error, "cannot keep room on the disk for administrators");
+        }
     }
 }
 

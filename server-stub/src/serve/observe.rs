@@ -11,6 +11,7 @@ use protocol::rest::BUILD_VERSION_HEADER;
 
 use crate::api_error::{About, ApiError};
 use crate::auth::{self, Admitted};
+use crate::limits::Caller;
 use crate::rest::VERSION;
 use crate::state::AppState;
 use crate::store::audit::{Actor, Record};
@@ -49,9 +50,11 @@ pub(super) async fn observe(State(state): State<AppState>, request: Request, nex
         Some(Actor::Agent { name, .. }) => (None, Some(name.as_str())),
         Some(Actor::Administrator) | None => (None, None),
     };
-    // Whoever can make lines without end gets a count instead: a caller without a token, or one over a limit.
-    let counted = actor.is_none() || status == StatusCode::TOO_MANY_REQUESTS;
-    if !counted || state.uses.strangers.may_log(address) {
+    let caller = match actor {
+        Some(actor) if status != StatusCode::TOO_MANY_REQUESTS => Caller::Known(actor.name().to_owned()),
+        _ => Caller::Address(address),
+    };
+    if state.uses.lines.may_log(caller) {
         tracing::info!(
             target: "server_stub::access",
             %method,
@@ -107,7 +110,9 @@ async fn refused(
     };
     let record =
         Record::new(actor.clone(), action, resource).on(None, &about.unwrap_or_default()).status(status.as_u16());
-    if let Err(error) = state.store.audit().write(record).await {
+    if let Err(error) = state.uses.record(&state.store, record).await
+        && state.uses.lines.may_log(Caller::Known(actor.name().to_owned()))
+    {
         tracing::error!(error = &error as &dyn std::error::Error, "cannot audit a refused request");
     }
 }

@@ -13,9 +13,20 @@ use super::{Doing, StoreError, now};
 const PURGE_BATCH: i64 = 1000;
 /// A target is a name somebody chose; a longer one is cut.
 const MAX_TARGET_CHARS: usize = 256;
+/// What changed, encoded. Texts of a longer one are cut.
+const MAX_DIFF_BYTES: usize = 8 * 1024;
+/// Longest text in one that was cut; in JSON it has six times as many bytes at most.
+const MAX_CUT_CHARS: usize = 128;
+/// What a row takes beside its texts, with its place in the index.
+const ROW_BYTES: i64 = 160;
+/// A record of the size to which the log is cut back: room until the next look.
+const KEPT_PERCENT: u64 = 90;
+
+/// What makes records repetitions of each other: who, what, on which kind of thing, how it ended.
+pub type Kind = (Actor, &'static str, &'static str, u16);
 
 /// Who acts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Actor {
     /// A user, by session token.
     User {
@@ -96,6 +107,18 @@ impl Record {
         Self { actor, action, resource, resource_id: None, target: String::new(), status: 200, diff }
     }
 
+    /// Of which kind it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        (self.actor.clone(), self.action, self.resource, self.status)
+    }
+
+    /// A record that stands for `count` more of this kind.
+    #[must_use]
+    pub fn more((actor, action, resource, status): Kind, count: u64) -> Self {
+        Self::new(actor, action, resource).status(status).diff(serde_json::json!({ "more": count }))
+    }
+
     /// What it was done to.
     #[must_use]
     pub fn on(mut self, id: impl Into<Option<Uuid>>, target: &str) -> Self {
@@ -147,6 +170,10 @@ pub struct Entry {
 }
 
 row! {
+    struct SizeRow { bytes: i64 }
+}
+
+row! {
     struct EntryRow {
         at: Timestamp,
         actor_kind: String,
@@ -194,9 +221,31 @@ pub(super) async fn insert(writing: &mut Writing, record: Record) -> Result<(), 
         resource_id: record.resource_id,
         target: record.target,
         status: record.status,
-        diff: record.diff.to_string(),
+        diff: encoded(record.diff),
     });
     writing.sql.execute(insert).await.map(drop).doing("write an audit record")
+}
+
+/// The diff as it is stored: at most [`MAX_DIFF_BYTES`].
+fn encoded(diff: serde_json::Value) -> String {
+    let text = diff.to_string();
+    if text.len() <= MAX_DIFF_BYTES {
+        return text;
+    }
+    let shorter = cut(diff).to_string();
+    if shorter.len() <= MAX_DIFF_BYTES { shorter } else { serde_json::json!({ "too_large": text.len() }).to_string() }
+}
+
+fn cut(value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::String(text) if text.chars().nth(MAX_CUT_CHARS).is_some() => {
+            Value::String(text.chars().take(MAX_CUT_CHARS).chain(['…']).collect())
+        }
+        Value::Array(items) => items.into_iter().map(cut).collect(),
+        Value::Object(fields) => fields.into_iter().map(|(name, value)| (name, cut(value))).collect(),
+        other => other,
+    }
 }
 
 /// The audit log.
@@ -206,7 +255,50 @@ pub struct Audit<'a>(pub(super) &'a Database);
 impl Audit<'_> {
     /// Writes a record of something that changed nothing else.
     pub async fn write(&self, record: Record) -> Result<(), StoreError> {
-        self.0.write(move |writing| Box::pin(insert(writing, record))).await
+        self.write_all(vec![record]).await
+    }
+
+    /// The same with several records, in one transaction.
+    pub async fn write_all(&self, records: Vec<Record>) -> Result<(), StoreError> {
+        self.0
+            .write(move |writing| {
+                Box::pin(async move {
+                    for record in records {
+                        insert(writing, record).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// Deletes the oldest records, a batch at a time, if all together have more than `bytes`, and tells how many they were. Then there is
+    /// some room left until the next look.
+    pub async fn keep_within(&self, bytes: u64) -> Result<u64, StoreError> {
+        let mut over = self.bytes().await?.saturating_sub(bytes);
+        if over > 0 {
+            over += bytes / 100 * (100 - KEPT_PERCENT);
+        }
+        let mut dropped = 0;
+        while over > 0 {
+            let batch = self.0.write(|writing| Box::pin(drop_oldest(writing))).await?;
+            if batch.is_empty() {
+                break;
+            }
+            dropped += batch.len() as u64;
+            over = over.saturating_sub(batch.iter().map(|row| u64::try_from(row.bytes).unwrap_or_default()).sum());
+        }
+        Ok(dropped)
+    }
+
+    /// What all records take.
+    pub async fn bytes(&self) -> Result<u64, StoreError> {
+        let sum = query::<SizeRow>(
+            "SELECT CAST(coalesce(sum(octet_length(actor_name) + octet_length(target) + octet_length(diff) + ?), 0) AS BIGINT) \
+             AS bytes FROM audit",
+        );
+        let row = self.0.optional(sum.bind(ROW_BYTES)).await.doing("measure the audit log")?;
+        Ok(row.and_then(|row| u64::try_from(row.bytes).ok()).unwrap_or_default())
     }
 
     /// The newest records, oldest of them first.
@@ -236,26 +328,13 @@ async fn purge_batch(writing: &mut Writing, before: i64) -> Result<u64, StoreErr
     writing.sql.execute(batch.bind(before).bind(PURGE_BATCH)).await.doing("purge the audit log")
 }
 
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::store::testing;
-
-    #[tokio::test]
-    async fn records_are_listed_in_order_and_purged_by_age() {
-        let (_dir, store) = testing::store().await;
-        let actor = Actor::User { id: Uuid::from_u128(7), name: "alice".into(), address: Some([127, 0, 0, 1].into()) };
-        for status in [201, 409] {
-            let record = Record::new(actor.clone(), "create", "user_secret").on(None, "token").status(status);
-            store.audit().write(record).await.unwrap();
-        }
-        let entries = store.audit().newest(10).await.unwrap();
-        assert_eq!(entries.iter().map(|entry| entry.status).collect::<Vec<_>>(), [201, 409]);
-        assert_eq!((entries[0].address.as_str(), entries[0].target.as_str()), ("127.0.0.1", "token"));
-        assert_eq!(store.audit().newest(1).await.unwrap()[0].status, 409);
-        assert_eq!(store.audit().purge(Duration::from_hours(1)).await.unwrap(), 0);
-        assert_eq!(store.audit().purge(Duration::ZERO).await.unwrap(), 2);
-    }
+async fn drop_oldest(writing: &mut Writing) -> Result<Vec<SizeRow>, StoreError> {
+    let batch = query::<SizeRow>(
+        "DELETE FROM audit WHERE id IN (SELECT id FROM audit ORDER BY id LIMIT ?) \
+         RETURNING octet_length(actor_name) + octet_length(target) + octet_length(diff) + ? AS bytes",
+    );
+    writing.sql.all(batch.bind(PURGE_BATCH).bind(ROW_BYTES)).await.doing("cut the audit log back")
 }
+
+#[cfg(test)]
+mod tests;

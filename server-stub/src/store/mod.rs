@@ -16,6 +16,7 @@ mod generations;
 mod git_keys;
 mod keys;
 mod private_file;
+mod reserve;
 mod rotation;
 mod secrets;
 mod servers;

@@ -7,8 +7,12 @@ use uuid::{Uuid, uuid};
 use super::super::engine::{Connection, Database, Writing, command, insert, query, row};
 use super::super::{Doing, StoreError};
 
-/// Most bytes of log that are kept of one agent; a line counts its newline, so that empty ones are not free.
+/// Most bytes of log that are kept of one agent. A line counts its newline, and at least 16: it is a row, also when it is empty.
 pub const MAX_LOG_BYTES: i64 = 1024 * 1024;
+/// The same number is in the statements of [`make_room`].
+const MIN_LINE_BYTES: usize = 16;
+/// Lines of one transaction: an agent may send fifty thousand at a time, and others write as well.
+const LINES_AT_ONCE: usize = 128;
 /// What is left of earlier boots when a new one starts, so that every boot has at least half of the room.
 const KEPT_AT_START: i64 = MAX_LOG_BYTES / 2;
 /// Most sources of one agent: its scripts and a few of its own.
@@ -85,7 +89,9 @@ impl Logs<'_> {
     /// Keeps lines of one source; the nil source is [`EXTERNAL_SOURCE`]. True when the agent's room is used up, in which case none of
     /// them was kept.
     pub async fn append(&self, agent: Uuid, source: Uuid, lines: Vec<NewLine>) -> Result<bool, LogError> {
-        self.0
+        let bytes = size(&lines);
+        let source = self
+            .0
             .write(move |writing| {
                 Box::pin(async move {
                     let source = if source.is_nil() {
@@ -97,10 +103,20 @@ impl Logs<'_> {
                     if find_source(&mut writing.sql, agent, source).await?.is_none() {
                         return Err(LogError::UnknownSource(source));
                     }
-                    Ok(append(&mut writing.sql, agent, source, lines).await?)
+                    Ok(take_room(&mut writing.sql, agent, bytes).await?.then_some(source))
                 })
             })
-            .await
+            .await?;
+        let Some(source) = source else { return Ok(true) };
+        let mut lines = lines.into_iter().peekable();
+        while lines.peek().is_some() {
+            let some: Vec<_> = lines.by_ref().take(LINES_AT_ONCE).collect();
+            let kept = self
+                .0
+                .write(move |writing| Box::pin(async move { keep_lines(&mut writing.sql, agent, source, some).await }));
+            kept.await?;
+        }
+        Ok(false)
     }
 
     /// Tells the user something in the agent's startup log. A full log swallows it.
@@ -109,7 +125,10 @@ impl Logs<'_> {
             .write(move |writing| {
                 Box::pin(async move {
                     keep_source(writing, agent, SERVER_SOURCE, "Control plane", "").await?;
-                    append(&mut writing.sql, agent, SERVER_SOURCE, lines).await.map(drop)
+                    if take_room(&mut writing.sql, agent, size(&lines)).await? {
+                        keep_lines(&mut writing.sql, agent, SERVER_SOURCE, lines).await?;
+                    }
+                    Ok(())
                 })
             })
             .await
@@ -200,9 +219,16 @@ pub(super) async fn keep_source(
     writing.sql.execute(keep).await.map(drop).doing("keep a log source")
 }
 
-async fn append(sql: &mut Connection, agent: Uuid, source: Uuid, lines: Vec<NewLine>) -> Result<bool, StoreError> {
-    let new = lines.iter().map(|line| i64::try_from(line.output.len()).unwrap_or(i64::MAX / 2) + 1);
-    let new = new.fold(0, i64::saturating_add);
+/// What lines take of an agent's room.
+fn size(lines: &[NewLine]) -> i64 {
+    let sizes = lines.iter().map(|line| i64::try_from((line.output.len() + 1).max(MIN_LINE_BYTES)).unwrap_or(i64::MAX));
+    sizes.fold(0, i64::saturating_add)
+}
+
+/// Takes some of an agent's room; false if there is not enough.
+async fn take_room(sql: &mut Connection, agent: Uuid, new: i64) -> Result<bool, StoreError> {
+    // The sum of this and what there is must not overflow in the statement.
+    let new = new.min(i64::MAX / 2);
     let count = query::<RoomRow>(
         "UPDATE agents SET logs_overflowed = (logs_overflowed OR logs_bytes + ?1 > ?2), \
            logs_bytes = CASE WHEN logs_overflowed OR logs_bytes + ?1 > ?2 THEN logs_bytes ELSE logs_bytes + ?1 END \
@@ -210,9 +236,10 @@ async fn append(sql: &mut Connection, agent: Uuid, source: Uuid, lines: Vec<NewL
     );
     let room = sql.optional(count.bind(new).bind(MAX_LOG_BYTES).bind(agent)).await.doing("count the log")?;
     // No row: the agent was deleted, so nobody wants its lines.
-    if room.is_none_or(|row| row.logs_overflowed) {
-        return Ok(true);
-    }
+    Ok(room.is_some_and(|row| !row.logs_overflowed))
+}
+
+async fn keep_lines(sql: &mut Connection, agent: Uuid, source: Uuid, lines: Vec<NewLine>) -> Result<(), StoreError> {
     for line in lines {
         let insert = insert!("agent_logs" {
             agent_id: agent,
@@ -223,7 +250,7 @@ async fn append(sql: &mut Connection, agent: Uuid, source: Uuid, lines: Vec<NewL
         });
         sql.execute(insert).await.doing("keep a log line")?;
     }
-    Ok(false)
+    Ok(())
 }
 
 /// A workspace starts again: the newest half of the log stays, and what had no room has room again.
@@ -231,14 +258,15 @@ pub(super) async fn make_room(sql: &mut Connection, agent: Uuid) -> Result<(), S
     let action = "trim the log";
     let trim = command(
         "DELETE FROM agent_logs WHERE agent_id = ?1 AND id <= coalesce((SELECT max(id) FROM \
-           (SELECT id, sum(octet_length(output) + 1) OVER (ORDER BY id DESC) AS newer \
+           (SELECT id, sum(CASE WHEN octet_length(output) < 15 THEN 16 ELSE octet_length(output) + 1 END) OVER (ORDER BY id DESC) AS newer \
             FROM agent_logs WHERE agent_id = ?1) AS sizes \
          WHERE newer > ?2), 0)",
     );
     sql.execute(trim.bind(agent).bind(KEPT_AT_START)).await.doing(action)?;
     let count = command(
         "UPDATE agents SET logs_overflowed = FALSE, logs_bytes = \
-           (SELECT coalesce(sum(octet_length(output) + 1), 0) FROM agent_logs WHERE agent_id = ?1) WHERE id = ?1",
+           (SELECT coalesce(sum(CASE WHEN octet_length(output) < 15 THEN 16 ELSE octet_length(output) + 1 END), 0) \
+            FROM agent_logs WHERE agent_id = ?1) WHERE id = ?1",
     );
     sql.execute(count.bind(agent)).await.map(drop).doing(action)
 }

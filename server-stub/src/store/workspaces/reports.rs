@@ -1,10 +1,12 @@
 //! What agents tell of themselves: startup, lifecycle, script results, metadata.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use protocol::agent_api::lifecycle::State;
 use uuid::Uuid;
 
-use super::super::engine::{Connection, Database, command};
+use super::super::engine::{Connection, Database, command, query, row};
 use super::super::{Doing, StoreError};
 use super::{Timing, logs};
 
@@ -55,6 +57,10 @@ pub enum ReportError {
     Store(#[from] StoreError),
 }
 
+row! {
+    struct KeyRow { key: String }
+}
+
 /// What agents report of themselves.
 #[derive(Clone, Copy)]
 pub struct Reports<'a>(pub(in crate::store) &'a Database);
@@ -101,19 +107,25 @@ impl Reports<'_> {
         self.0
             .write(move |writing| {
                 Box::pin(async move {
-                    for report in reports {
-                        let told = command(
+                    let keys = query::<KeyRow>("SELECT {columns} FROM agent_metadata WHERE agent_id = ?").bind(agent);
+                    let keys = writing.sql.all(keys).await.doing("read the keys of metadata")?;
+                    let keys: HashSet<_> = keys.into_iter().map(|row| row.key).collect();
+                    let now = writing.now();
+                    // At most as many as the definition has, in one trip.
+                    let known = reports.into_iter().filter(|report| keys.contains(&report.key));
+                    let told = known.map(|report| {
+                        command(
                             "UPDATE agent_metadata SET value = ?, error = ?, collected_at = ? \
                              WHERE agent_id = ? AND key = ?",
                         )
                         .bind(report.value)
                         .bind(report.error)
-                        .bind(writing.now())
+                        .bind(now)
                         .bind(agent)
-                        .bind(report.key);
-                        writing.sql.execute(told).await.doing("record metadata")?;
-                    }
-                    Ok(())
+                        .bind(report.key)
+                    });
+                    let told: Vec<_> = told.collect();
+                    if told.is_empty() { Ok(()) } else { writing.sql.batch(told).await.doing("record metadata") }
                 })
             })
             .await

@@ -7,7 +7,7 @@
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -77,6 +77,8 @@ enum Message {
 
 /// How often the task looks for commits of other processes.
 const LOOK: Duration = Duration::from_millis(200);
+/// Shortest time between two log lines about lost transactions.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// The callers' end of the queue.
 #[derive(Clone)]
@@ -88,7 +90,7 @@ impl Writer {
     /// Starts the task that owns the writing connection. It ends with [`Writer::close`] or with the last handle.
     pub(super) fn start(path: PathBuf, writing: Writing, publisher: Publisher) -> Self {
         let (queue, messages) = mpsc::channel(QUEUE);
-        tokio::spawn(Task { path, messages, writing, publisher, version: None }.serve());
+        tokio::spawn(Task { path, messages, writing, publisher, version: None, told: None }.serve());
         Self { queue }
     }
 
@@ -124,6 +126,8 @@ struct Task {
     publisher: Publisher,
     /// Grows with each commit of another connection, so of another process.
     version: Option<i64>,
+    /// When a lost transaction was last told of.
+    told: Option<Instant>,
 }
 
 impl Task {
@@ -197,7 +201,11 @@ impl Task {
         };
         let failure = outcome.err().map(|error| Arc::new(DatabaseError::from(error)));
         if let Some(error) = &failure {
-            tracing::error!(%error, "a transaction was lost");
+            // On a full disk every transaction is, and the log may be on that disk.
+            if self.told.is_none_or(|told| told.elapsed() > QUIET) {
+                self.told = Some(Instant::now());
+                tracing::error!(%error, "a transaction was lost");
+            }
             self.recover().await;
         } else {
             self.publisher.publish(self.writing.changes().iter().copied());
