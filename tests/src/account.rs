@@ -39,7 +39,9 @@ impl Account {
         let home_flag = home.display().to_string();
         let flags = ["--no-create-home", "--home-dir", &home_flag, "--shell", "/bin/bash", "--groups", GROUP];
         administer("useradd", &[&flags[..], &["--password", "*", &name]].concat());
-        let id = |which| env.program("/usr/bin/id").args([which, &name]).run().success().stdout.trim().parse().unwrap();
+        let id = |which: &str| {
+            env.program("/usr/bin/id").args([which, name.as_str()]).run().success().stdout.trim().parse().unwrap()
+        };
         let (uid, gid) = (id("-u"), id("-g"));
         let account = Self { env: env.clone(), name, home, uid, gid };
         chown(&account.home, Some(account.uid), None).unwrap();
