@@ -13,6 +13,7 @@ mod tls;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,6 +107,8 @@ pub struct Server {
     listener: listen::Listener,
     url: String,
     state: AppState,
+    /// Where the database is, unless another server keeps it.
+    disk: Option<PathBuf>,
     identity: Option<Arc<tls::Identity>>,
     retention: audit::Retention,
     data_dir: DataDir,
@@ -159,6 +162,7 @@ impl Server {
             },
             identity,
             state: AppState::new(store, settings).await?,
+            disk: database.is_none().then(|| data_dir.path().to_owned()),
             url,
             retention: audit::Retention { age: config.audit_retention, bytes: config.audit_max_size },
             data_dir: data_dir.clone(),
@@ -183,7 +187,7 @@ impl Server {
     /// Fails when the store breaks down: a supervisor restarts a server that has ended, not one that answers 500 to every write.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         let state = self.state;
-        let serving = self.listener.serve(router::router(state.clone()), state.shutdown.clone());
+        let serving = self.listener.serve(router::router(state.clone(), self.disk), state.shutdown.clone());
         let stopping = async {
             stop.await;
             state.shutdown.cancel();

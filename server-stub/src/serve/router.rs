@@ -1,5 +1,6 @@
 //! All routes of the server, and what surrounds each of them.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -16,10 +17,10 @@ use crate::api_error::ApiError;
 use crate::state::AppState;
 use crate::{rest, rpc};
 
-/// The REST API, the Agent API and the health check.
-pub(super) fn router(state: AppState) -> Router {
+/// The REST API, the Agent API and the health checks; `disk` is where the database is, unless another server keeps it.
+pub(super) fn router(state: AppState, disk: Option<PathBuf>) -> Router {
     let api = rest::routes().merge(rpc::routes());
-    let readiness = Arc::new(Readiness::default());
+    let readiness = Arc::new(Readiness::new(disk));
     let ready = move |State(state): State<AppState>| {
         let readiness = Arc::clone(&readiness);
         async move { readiness.answer(&state).await }

@@ -47,7 +47,7 @@ fn a_full_disk_is_named_to_users_agents_and_probes() {
     fs::create_dir(&data).unwrap();
     fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();
     // A disk of its own, in a mount namespace that ends with the server. The test reaches it by the server's root.
-    let script = format!("mount -t tmpfs -o size=2m,mode=0700 none {} && exec \"$@\"", data.display());
+    let script = format!("mount -t tmpfs -o size=8m,mode=0700 none {} && exec \"$@\"", data.display());
     let mut server = env
         .admin(["serve", "--listen", "127.0.0.1:0", "--rate-limit", "0"])
         .under("/usr/bin/unshare", ["--mount", "--propagation", "private", "sh", "-c", &script, "sh"])
@@ -67,7 +67,7 @@ fn a_full_disk_is_named_to_users_agents_and_probes() {
     let disk = format!("/proc/{}/root{}", server.pid(), data.display());
     // Whatever room is left, to the last block.
     let filler = format!("{disk}/filler");
-    let _ = fs::write(&filler, vec![0; 4 * 1024 * 1024]);
+    let _ = fs::write(&filler, vec![0; 16 * 1024 * 1024]);
     let value = "x".repeat(20_000);
     let create = |n: u32| alice.rest().post("/users/me/secrets", &json!({ "name": format!("s{n}"), "value": value }));
     // The log of the database has some room of its own.

@@ -53,7 +53,7 @@ impl World {
         }
         let state = AppState::new(store, settings).await.unwrap();
         let (bob, alice) = (tokens.pop().unwrap(), tokens.pop().unwrap());
-        Self { router: router(state.clone()), state, alice, bob, dir }
+        Self { router: router(state.clone(), None), state, alice, bob, dir }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {
