@@ -58,7 +58,7 @@ fn who_was_heard_may_be_idle_while_there_is_room() {
             let mut stream = TcpStream::connect(server.address()).unwrap();
             stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
             let mut text = Vec::new();
-            while !text.ends_with(b"OK") {
+            while !text.ends_with(b"\r\n\r\nOK") {
                 let mut byte = [0];
                 stream.read_exact(&mut byte).unwrap();
                 text.push(byte[0]);
