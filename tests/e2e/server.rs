@@ -1,8 +1,11 @@
 //! The server among strangers, proxies, full disks and administrators who change their mind.
 
 mod answers;
+mod budget;
 mod coder_clients;
 mod connections;
+mod disk;
+mod hostile;
 mod logs;
 mod proxies;
 mod reload;

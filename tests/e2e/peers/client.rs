@@ -82,6 +82,12 @@ impl Client {
         self.block_on(async move { control.open_stream().await.expect("a stream") })
     }
 
+    /// The same; none when the session has ended.
+    pub fn try_open(&self) -> Option<StreamHandle> {
+        let mut control = self.control.clone();
+        self.block_on(async move { control.open_stream().await.ok() })
+    }
+
     #[track_caller]
     pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(async { timeout(LONG, work).await.expect("an end") })
