@@ -48,7 +48,7 @@ impl Elsewhere {
     fn run(&self, world: &World, uid: u32, script: &str) -> tests::Output {
         let path = |name: &str| self.dir.path().join(name);
         let prelude = "set -eu; mount -t tmpfs -o mode=1777 none /tmp; mount -t tmpfs none /run
-            as_user() { setpriv --reuid=$uid --regid=$uid --clear-groups \"$@\"; }
+            as_user=\"setpriv --reuid=$uid --regid=$uid --clear-groups\"
             until_socket() { tries=0; until [ -S $1 ]; do tries=$((tries + 1)); [ $tries -lt 2000 ]; sleep 0.02; done; }
             trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\n";
         let run = world.env.program("/usr/bin/unshare").args(["-m", "bash", "-c"]).arg(format!("{prelude}{script}"));
@@ -84,17 +84,17 @@ fn systemd_tmpfiles_cleans_around_an_agent_that_lives() {
     let elsewhere = Elsewhere::new(uid, &value);
     fs::write(elsewhere.dir.path().join("clean.conf"), "d /tmp 1777 root root 0\n").unwrap();
     let script = r"
-        CODER_AGENT_TOKEN=$TOKEN as_user $coder agent &
+        CODER_AGENT_TOKEN=$TOKEN $as_user $coder agent &
         until_socket /tmp/coder-agent-$uid/agent.sock
-        as_user $coder exec --wait 1m sh $compare
-        as_user mkdir /tmp/chosen
-        CODER_AGENT_TOKEN=$TOKEN CODER_AGENT_SOCKET=/tmp/chosen/agent.sock as_user $coder agent &
+        $as_user $coder exec --wait 1m sh $compare
+        $as_user mkdir /tmp/chosen
+        CODER_AGENT_TOKEN=$TOKEN CODER_AGENT_SOCKET=/tmp/chosen/agent.sock $as_user $coder agent &
         until_socket /tmp/chosen/agent.sock
         mkdir /tmp/unprotected
         systemd-tmpfiles --clean $conf
         test ! -e /tmp/unprotected
-        as_user $coder exec sh $compare
-        CODER_AGENT_SOCKET=/tmp/chosen/agent.sock as_user $coder exec --wait 1m sh $compare
+        $as_user $coder exec sh $compare
+        CODER_AGENT_SOCKET=/tmp/chosen/agent.sock $as_user $coder exec --wait 1m sh $compare
         stat -c '%a %u' /tmp/coder-agent-$uid /tmp/chosen/agent.sock";
     let output = elsewhere.run(&world, uid, script).success();
     assert_eq!(output.stdout, format!("700 {uid}\n600 {uid}\n"));

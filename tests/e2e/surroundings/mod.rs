@@ -7,7 +7,10 @@ mod inherited;
 mod logs;
 mod slow;
 
-use tests::{Run, Workspace, wait_until};
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+use tests::{Run, Workspace, World, wait_until};
 
 /// Waits for a line of the startup log that the server keeps, and gives all of them.
 #[track_caller]
@@ -19,6 +22,13 @@ fn wait_startup_log(workspace: &Workspace, text: &str) -> Vec<String> {
     };
     wait_until(&format!("{text:?} in the startup log"), tests::LONG, || lines().iter().any(|line| line.contains(text)));
     lines()
+}
+
+/// A signal to the agent itself, which answers on `socket`: strace, behind which it runs, keeps signals to itself.
+fn signal(world: &World, socket: &Path, signal: Signal) {
+    let status = world.env.coder(["status", "-o", "json"]).env("CODER_AGENT_SOCKET", socket).run().json();
+    let pid = status["pid"].as_i64().and_then(|pid| pid.try_into().ok()).expect("a process");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
 }
 
 /// As root where the test is.

@@ -2,16 +2,12 @@
 
 use std::fs;
 
+use nix::sys::signal::Signal;
 use rustix::fs::{CWD, FileType, mknodat};
-use tests::{DEV, LONG, Need, Proxy, World, requires, wait_until};
+use serde_json::json;
+use tests::{DEV, Env, LONG, Need, Proxy, World, requires, wait_until};
 
-const FLOOD: &str = r"
-owner: alice
-name: dev
-agent:
-  name: main
-  scripts: [{ display_name: Flood, run_on_start: true, log_path: flood.log, script: 'head -c 3000000 /dev/zero | tr \\0 x' }]
-";
+use super::signal;
 
 /// Each write to the script's log takes far longer than this test.
 #[test]
@@ -20,18 +16,23 @@ fn a_log_on_a_disk_that_hangs_does_not_hold_up_the_agent() {
     if !requires("a_log_on_a_disk_that_hangs_does_not_hold_up_the_agent", &needs) {
         return;
     }
-    let world = World::with(FLOOD);
-    let value = world.alice.secret("token", &["--env", "TOKEN"]);
-    let home = world.env.new_home("homes/slow");
-    fs::write(home.join("expected"), value).unwrap();
-    let logs = world.env.path("slow-logs");
+    let env = Env::new();
+    let logs = env.path("slow-logs");
     fs::create_dir(&logs).unwrap();
     let log = logs.join("flood.log");
     fs::write(&log, "").unwrap();
-    let run = world.agent().home(&home).args(["--log-dir", logs.to_str().unwrap()]).into_run();
+    let flood = "head -c 3000000 /dev/zero | tr '\\0' x";
+    let script = json!({ "display_name": "Flood", "run_on_start": true, "log_path": log, "script": flood });
+    let agent = json!({ "name": "main", "scripts": [script] });
+    let definition = json!({ "owner": "alice", "name": "dev", "agent": agent }).to_string();
+    let world = World::builder().within(env).with(&definition);
+    let value = world.alice.secret("token", &["--env", "TOKEN"]);
+    let home = world.env.new_home("homes/slow");
+    fs::write(home.join("expected"), value).unwrap();
+    let run = world.agent().home(&home).into_run();
     let strace = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=write", "-P", log.to_str().unwrap()];
     let run = run.under("/usr/bin/strace", [&strace[..], &["-e", "inject=write:delay_enter=1000000000"]].concat());
-    let mut agent = run.spawn("agent");
+    let _agent = run.spawn("agent");
     let coder = |args: &[&str]| {
         world.env.coder(args).env("CODER_AGENT_SOCKET", home.join("agent.sock")).env("HOME", &home).run()
     };
@@ -40,7 +41,7 @@ fn a_log_on_a_disk_that_hangs_does_not_hold_up_the_agent() {
     let _ = coder(&["exec", "sh", "-c", "printf %s \"$TOKEN\" | cmp - ~/expected"]).success();
     let _ = coder(&["agent", "reload"]).success();
     let _ = coder(&["status"]).success().says("Flood");
-    agent.kill();
+    signal(&world, &home.join("agent.sock"), Signal::SIGKILL);
 }
 
 /// A supervisor that does not read.
