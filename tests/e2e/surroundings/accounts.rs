@@ -54,6 +54,8 @@ fn without_a_passwd_file_that_can_be_read_it_goes_on_as_a_user_without_an_entry(
     let script = r#"set -eu
         touch $scratch/passwd $scratch/run; chmod 0600 $scratch/passwd
         mount --bind $scratch/passwd /etc/passwd; mount -t tmpfs none /run
+        # As in a small image: no other source of users answers that it knows nobody.
+        echo 'passwd: files' > $scratch/nsswitch; mount --bind $scratch/nsswitch /etc/nsswitch.conf
         as_user="setpriv --reuid=$uid --regid=$uid --clear-groups"
         CODER_AGENT_TOKEN=$TOKEN $as_user $coder agent & agent=$!
         $as_user $coder exec --wait 1m sh -c 'printf %s "$TOKEN" | cmp - ~/expected'
