@@ -36,12 +36,14 @@ fn read(path: &Path) -> Variables {
 fn boot(agent: AgentBuilder) -> (Agent, Variables) {
     let mut agent = agent.command(["sh", "-c", &format!("{KEEP_AS} ~/main; :")]).start();
     assert_eq!(agent.exit().code, Some(0), "{}", agent.stderr());
-    let (mut script, main) = (read(&agent.home().join("script")), read(&agent.home().join("main")));
+    let (mut script, mut main) = (read(&agent.home().join("script")), read(&agent.home().join("main")));
     for own in ["CODER_SCRIPT_DATA_DIR", "CODER_SCRIPT_BIN_DIR"] {
         assert!(script.remove(own).is_some(), "a script has its {own}");
     }
+    // Each says how it was started.
+    assert_eq!(main.insert("CODER_LAUNCH".into(), "script".into()).as_deref(), Some("main"));
     assert_eq!(script, main);
-    (agent, main)
+    (agent, script)
 }
 
 /// One name for each pair of layers that can meet, lowest first; `*` marks the one that wins.

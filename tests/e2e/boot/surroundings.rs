@@ -182,6 +182,8 @@ fn a_directory_that_another_user_made_gets_no_secret() {
     let (foreign, volume) = (world.env.path("foreign"), world.env.path("volume"));
     planted(&foreign, NOBODY);
     planted(&volume, 0);
+    // Values belong there.
+    world.env.new_home("volume");
     fs::write(foreign.join("token"), "planted").unwrap();
     fs::set_permissions(foreign.join("token"), fs::Permissions::from_mode(0o666)).unwrap();
     chown(foreign.join("token"), Some(NOBODY), None).unwrap();

@@ -176,7 +176,9 @@ impl Batch {
         let output = run.run();
         let status = fs::read(self.status()).unwrap_or_default();
         let status: Value = serde_json::from_slice(&status).unwrap_or_default();
-        let targets = status["targets"].as_array().into_iter().flatten().map(|target| {
+        // Copies of what was there before have rows of their own, with the names of their targets.
+        let rows = status["targets"].as_array().into_iter().flatten().filter(|row| row["kind"] != "replaced");
+        let targets = rows.map(|target| {
             let text = |name: &str| target[name].as_str().unwrap_or_default().to_owned();
             (text("name"), (target["delivered"] == true, text("outcome")))
         });
