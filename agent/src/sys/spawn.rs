@@ -207,7 +207,7 @@ impl InChild {
             // SAFETY: getpid has no preconditions.
             take_terminal(unsafe { libc::getpid() });
         }
-        self.reset_signals();
+        Self::reset_signals();
         if let Some(limit) = self.core {
             rustix::process::setrlimit(Resource::Core, limit)?;
         }
@@ -219,7 +219,7 @@ impl InChild {
     }
 
     /// A signal that our own parent ignored (nohup) or blocked would stay so in the child; std resets only SIGPIPE.
-    fn reset_signals(&self) {
+    fn reset_signals() {
         for signal in 1..=signal_state::LAST {
             signal_state::set_default(signal);
         }
