@@ -2,6 +2,7 @@
 //!
 //! `CARGO_BIN_EXE_*` is not set for another package, and a guessed `target/debug/…` runs a stale file or none.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
@@ -50,8 +51,19 @@ pub fn static_coder() -> &'static Path {
     })
 }
 
+/// A command without what cargo tells tests of their package. Some build scripts (ring's) look at the same variables, so
+/// everything on top of them would be built once more, within the time limit of a test.
+fn outside_of_cargo(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    let of_a_package = |name: &str| name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_PKG_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_a_package)) {
+        command.env_remove(name);
+    }
+    command
+}
+
 fn build_static() -> PathBuf {
-    let built = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.ci/static"))
+    let built = outside_of_cargo(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.ci/static"))
         .args(["--quiet", "--message-format=json-render-diagnostics"])
         .stderr(Stdio::inherit())
         .output()
@@ -87,7 +99,7 @@ fn once_a_run() -> Binaries {
 fn build() -> Binaries {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     // As `make build` and `make demo` do, so that nothing is compiled twice.
-    let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let built = outside_of_cargo(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args([
             "build",
             "--quiet",
