@@ -29,7 +29,9 @@ fn world() -> World {
     let (env, alice) = (&world.env, &world.alice);
     alice.secret("key", &["--env", "KEY"]);
     alice.secret("tool", &["--file", "~/.config/tool"]);
-    let pem = format!("-----BEGIN-----\n{}\n{}\n-----END-----\n", env.canary("pem"), env.canary("pem"));
+    // Every line is hunted for, so none may be a constant of a program: "-----BEGIN" and "-----" of a parser of keys can
+    // come to lie side by side in an executable, and so in its core.
+    let pem = format!("-----BEGIN CANARY-----\n{}\n{}\n-----END CANARY-----\n", env.canary("pem"), env.canary("pem"));
     alice.secret_with("pem", pem, &["--env", "PEM", "--file", "~/.ssh/key"]);
     world
 }
@@ -92,7 +94,6 @@ fn a_core_of_the_main_process_holds_its_values() {
 
 /// What the server has given out or taken in is gone from its memory; the key to all of it is not, see the threat model.
 #[test]
-#[ignore = "fails since the store was recut: the value of the last created secret stays in the server's memory"]
 fn a_core_of_the_idle_server_holds_no_value() {
     if !requires("a_core_of_the_idle_server_holds_no_value", &ROOT_WITH_GDB) {
         return;
@@ -105,13 +106,8 @@ fn a_core_of_the_idle_server_holds_no_value() {
     let _ = world.alice.rest().post("/users/me/secrets", &body).expect(409);
     assert_eq!(agent.terminate().code, Some(0));
     world.workspace.wait_lifecycle("off");
-    // Work behind the last answers may take a moment more; then nothing is left.
-    wait_until("a core without a value", LONG, || {
-        assert!(core(&world.env, world.server.pid()) > 1 << 20);
-        let leaks = world.env.take_leaks();
-        fs::remove_file(world.env.path("work").join(format!("core.{}", world.server.pid()))).unwrap();
-        leaks.is_empty()
-    });
+    assert!(core(&world.env, world.server.pid()) > 1 << 20);
+    world.env.hunt();
 }
 
 /// An agent as `nobody`, started by a program that sets something up.
