@@ -44,7 +44,6 @@ fn records(env: &Env, action: &str) -> Vec<Value> {
 }
 
 #[test]
-#[ignore = "eight such calls at once on one session are not answered within a minute yet"]
 fn a_million_items_are_refused_before_they_are_decoded() {
     let World { server, alice, workspace, .. } = World::builder().within(Env::quiet()).with(DEV);
     let before = peak(&server);

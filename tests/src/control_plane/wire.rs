@@ -129,13 +129,16 @@ impl Reply {
 }
 
 /// A unary call, ended as Go ends it: Close, FIN, and then the peer's FIN awaited. Also gives what came, byte for byte.
-pub async fn call(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8]) -> io::Result<(Reply, Vec<u8>)> {
+pub async fn call(stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8]) -> io::Result<(Reply, Vec<u8>)> {
+    let (mut reader, mut writer) = tokio::io::split(stream);
     let mut packets = Packets::default();
-    stream.write_all(request).await?;
-    let reply = match packets.next(&mut stream).await? {
+    // At once: tokio-yamux hears of room in the window of a stream only while somebody reads from it.
+    let (written, first) = tokio::join!(writer.write_all(request), packets.next(&mut reader));
+    written?;
+    let reply = match first? {
         Some((MESSAGE, body)) => {
-            assert_eq!(packets.next(&mut stream).await?, Some((CLOSE_SEND, Vec::new())));
-            stream.write_all(&packet(CLOSE, 4, &[])).await?;
+            assert_eq!(packets.next(&mut reader).await?, Some((CLOSE_SEND, Vec::new())));
+            writer.write_all(&packet(CLOSE, 4, &[])).await?;
             Reply::Message(body)
         }
         Some((ERROR, body)) => {
@@ -144,8 +147,8 @@ pub async fn call(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8
         }
         _ => Reply::Ended,
     };
-    stream.shutdown().await?;
-    assert_eq!(packets.next(&mut stream).await?, None, "something after the last packet");
+    writer.shutdown().await?;
+    assert_eq!(packets.next(&mut reader).await?, None, "something after the last packet");
     Ok((reply, packets.seen))
 }
 
