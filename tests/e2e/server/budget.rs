@@ -174,7 +174,7 @@ fn token(disk: &SmallDisk, owner: &str) -> String {
     let path = disk.env.data_dir().join(format!("{owner}.yaml"));
     let applied =
         disk.admin(&["workspace", "apply", path.to_str().unwrap(), "--json"]).reveals().run().success().json();
-    let token = applied[0]["agents"][0]["token"].as_str().unwrap_or_else(|| panic!("{applied}")).to_owned();
+    let token = applied["workspaces"][0]["agents"][0]["token"].as_str().expect("a token").to_owned();
     disk.env.watch(owner, token.as_bytes());
     token
 }
