@@ -3,6 +3,7 @@
 
 mod proxies;
 mod quantities;
+mod store_args;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use protocol::secret::Secret;
 
 pub use proxies::TrustedProxies;
 use quantities::{retention, size};
+pub use store_args::{OpenError, StoreArgs};
 
 use crate::limits::DEFAULT_RATE;
 use crate::store::{
@@ -23,42 +25,10 @@ use crate::store::{
 
 /// Port 7080 on loopback: reachable from elsewhere only when somebody says so.
 const DEFAULT_LISTEN: &str = "127.0.0.1:7080";
-/// Coder's variable for its database.
-const PG_VARIABLE: &str = "CODER_PG_CONNECTION_URL";
 /// A quarter.
 const DEFAULT_AUDIT_RETENTION: &str = "90d";
 /// Some millions of records.
 const DEFAULT_AUDIT_MAX_SIZE: &str = "1GiB";
-
-/// Where data and keys are; the same for every command.
-#[derive(Debug, Args)]
-pub struct StoreArgs {
-    /// Directory of the database [default: $XDG_DATA_HOME/coder-server, /var/lib/coder-server for root]
-    #[arg(long, global = true, value_name = "DIR", env = "CODER_SERVER_DATA_DIR")]
-    pub data_dir: Option<PathBuf>,
-    /// File with the encryption keys, better kept elsewhere than the database [default: encryption.key in the data directory]
-    ///
-    /// Or give the keys themselves by CODER_SERVER_ENCRYPTION_KEYS or CODER_EXTERNAL_TOKEN_ENCRYPTION_KEYS: base64 of 32 bytes
-    /// each, separated by commas; the first encrypts, all decrypt.
-    #[arg(long, global = true, value_name = "FILE", env = "CODER_SERVER_ENCRYPTION_KEY_FILE")]
-    pub encryption_key_file: Option<PathBuf>,
-    /// Use this PostgreSQL database, not the SQLite file in the data directory [also: CODER_PG_CONNECTION_URL]
-    ///
-    /// A URL as libpq takes it: postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full, with
-    /// options=-csearch_path%3DSCHEMA for another schema than public. Other users see arguments: pass a password in the variable or
-    /// in a file.
-    #[arg(long, global = true, value_name = "URL", env = "CODER_SERVER_DATABASE_URL", hide_env_values = true)]
-    pub database_url: Option<String>,
-    /// Read the URL of the PostgreSQL database from this file
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        env = "CODER_SERVER_DATABASE_URL_FILE",
-        conflicts_with = "database_url"
-    )]
-    pub database_url_file: Option<PathBuf>,
-}
 
 /// Flags of `serve`.
 #[derive(Debug, Default, Args)]
@@ -313,64 +283,6 @@ fn access_url(text: Option<String>) -> Result<Option<String>, ConfigError> {
         return Err(ConfigError::Malformed { name: "--access-url", text, wanted });
     }
     Ok(Some(text.trim_end_matches('/').to_owned()))
-}
-
-impl StoreArgs {
-    /// The data directory, checked and made where it is missing.
-    pub fn data_dir(&self) -> Result<DataDir, ConfigError> {
-        let path = self.data_dir.clone().map_or_else(DataDir::default_path, Ok)?;
-        Ok(DataDir::open(&path)?)
-    }
-
-    /// Where the encryption keys come from.
-    pub fn key_source(&self, data_dir: &DataDir, environment: Environment<'_>) -> Result<KeySource, ConfigError> {
-        let given = [KEYS_VARIABLE, "CODER_EXTERNAL_TOKEN_ENCRYPTION_KEYS"]
-            .into_iter()
-            .find_map(|name| Some((name, environment(name).filter(|value| !value.is_empty())?)));
-        match (given, &self.encryption_key_file) {
-            (Some((name, _)), Some(_)) => Err(ConfigError::TwoKeySources(name)),
-            (Some((name, text)), None) => {
-                Ok(KeySource::Variable { name, text: Secret::new(text.into_encoded_bytes()) })
-            }
-            (None, Some(path)) => Ok(KeySource::File(path.clone())),
-            (None, None) => Ok(KeySource::File(data_dir.key_file())),
-        }
-    }
-
-    /// The PostgreSQL database, if the server has one.
-    pub fn database_url(&self, environment: Environment<'_>) -> Result<Option<DatabaseUrl>, OpenError> {
-        let given = match (&self.database_url, &self.database_url_file) {
-            (Some(url), _) => Some(Secret::from(url.clone())),
-            (None, Some(path)) => Some(Secret::new(
-                std::fs::read(path).map_err(|source| ConfigError::DatabaseUrlFile { path: path.clone(), source })?,
-            )),
-            (None, None) => environment(PG_VARIABLE)
-                .filter(|value| !value.is_empty())
-                .map(|value| Secret::new(value.into_encoded_bytes())),
-        };
-        Ok(given.map(|url| DatabaseUrl::parse(&url)).transpose()?)
-    }
-
-    /// Opens the store, as every command but `serve` does.
-    pub async fn open(&self, environment: Environment<'_>) -> Result<Store, OpenError> {
-        let data_dir = self.data_dir()?;
-        let source = self.key_source(&data_dir, environment)?;
-        let url = self.database_url(environment)?;
-        // Several servers may use a PostgreSQL database: only they migrate it.
-        let role = if url.is_some() { Role::Command } else { Role::Server };
-        Ok(Store::open_as(role, &data_dir, url.as_ref(), source).await?)
-    }
-}
-
-/// Why the store was not opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Flags, variables or the data directory.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The database or its keys.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 #[cfg(test)]

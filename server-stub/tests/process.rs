@@ -132,6 +132,23 @@ fn keys_that_do_not_serve() {
     refused(&both.unwrap(), 2, &["given twice"]);
 }
 
+/// With the password in no message, and without touching what lies in the data directory.
+#[test]
+fn what_only_a_file_can_do_is_refused_for_postgresql() {
+    let dir = tempfile::tempdir().unwrap();
+    for (args, words) in [
+        (&["restore", "backup"][..], &["this server's database is PostgreSQL", "pg_restore"][..]),
+        (&["token", "list"], &["cannot connect to postgres://alice@127.0.0.1:1/coder"]),
+    ] {
+        let url = "postgres://alice:hunter2@127.0.0.1:1/coder";
+        let output = command(dir.path(), args).env("CODER_SERVER_DATABASE_URL", url).output().unwrap();
+        let code = output.status.code().unwrap();
+        refused(&output, code, words);
+        assert!(code > 0 && !String::from_utf8_lossy(&output.stderr).contains("hunter2"));
+    }
+    assert!(!dir.path().join("coder.db").exists());
+}
+
 #[test]
 fn flags_that_do_not_fit() {
     let dir = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{AdminError, output};
 use crate::config::{Environment, StoreArgs};
 use crate::store::audit::{Actor, Record};
-use crate::store::{self, Store};
+use crate::store::{self, Store, StoreError};
 
 /// Flags of `restore`.
 #[derive(Debug, Args)]
@@ -20,6 +20,10 @@ pub struct RestoreArgs {
 }
 
 pub(super) async fn run(args: &RestoreArgs, at: &StoreArgs, environment: Environment<'_>) -> Result<(), AdminError> {
+    if at.database_url(environment)?.is_some() {
+        let instead = "restore it with pg_restore or psql while no server runs";
+        return Err(StoreError::NotAFile { instead }.into());
+    }
     let data_dir = at.data_dir()?;
     let keys = || at.key_source(&data_dir, environment);
     store::restore(&args.file, &data_dir, keys()?, args.force).await?;

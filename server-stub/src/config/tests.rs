@@ -1,3 +1,5 @@
+use clap::FromArgMatches;
+
 use super::*;
 
 fn resolve(args: ServeArgs, variables: &[(&str, &str)]) -> Result<ServeConfig, ConfigError> {
@@ -61,4 +63,12 @@ fn nonsense_is_refused_by_name() {
         let error = resolve(ServeArgs::default(), &[(name, text)]).unwrap_err().to_string();
         assert!(error.contains(text), "{error}");
     }
+}
+
+#[test]
+fn the_url_of_the_database_is_not_printed() {
+    let args = StoreArgs::augment_args(clap::Command::new("x"));
+    let matches = args.try_get_matches_from(["x", "--database-url", "postgres://alice:hunter2@h/d"]).unwrap();
+    let args = StoreArgs::from_arg_matches(&matches).unwrap();
+    assert!(args.database_url.is_some() && !format!("{args:?}").contains("hunter2"));
 }
