@@ -278,10 +278,12 @@ fn a_lost_write_is_noticed() {
     let mut world = Crashing::new(&mut seed);
     let life = world.start(None);
     let url = life.url.clone().unwrap();
-    assert!(world.clients[0].work(&url, 20) > 0);
     let rest = tests::Rest::new(&url, &world.accounts[0].0.token);
-    let listed = rest.get("/users/me/secrets").expect(200).json;
-    let name = listed[0]["name"].as_str().expect("a secret").to_owned();
+    // Random work may delete all that it made.
+    let name = wait_for("a secret", LONG, || {
+        assert!(world.clients[0].work(&url, 20) > 0);
+        Some(rest.get("/users/me/secrets").expect(200).json[0]["name"].as_str()?.to_owned())
+    });
     let _ = rest.delete(&format!("/users/me/secrets/{name}")).expect(204);
     wait_for("a check", LONG, || world.clients[0].check(&url).ok());
 }

@@ -152,7 +152,7 @@ impl Dir {
     pub fn names(&self, prefix: &str) -> io::Result<Vec<OsString>> {
         let mut names = Vec::new();
         if !self.readable {
-            return Err(io::ErrorKind::PermissionDenied.into());
+            return Err(Errno::ACCESS.into());
         }
         for entry in rustix::fs::Dir::read_from(&self.fd)? {
             let entry = entry?;
@@ -178,7 +178,7 @@ impl Dir {
     /// Makes its entries durable. An error of kind `PermissionDenied` where we may not read it.
     pub fn flush(&self) -> io::Result<()> {
         if !self.readable {
-            return Err(io::ErrorKind::PermissionDenied.into());
+            return Err(Errno::ACCESS.into());
         }
         match rustix::fs::fsync(&self.fd) {
             // Some file systems (9p, FUSE) have no flush of directories; their renames are as durable as they get.
