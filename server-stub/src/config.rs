@@ -12,16 +12,13 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
-use protocol::secret::Secret;
 
 pub use proxies::TrustedProxies;
 use quantities::{retention, size};
 pub use store_args::{OpenError, StoreArgs};
 
 use crate::limits::DEFAULT_RATE;
-use crate::store::{
-    Algorithm, AlgorithmError, DataDir, DataDirError, DatabaseUrl, KEYS_VARIABLE, KeySource, Role, Store, StoreError,
-};
+use crate::store::{Algorithm, AlgorithmError, DataDirError};
 
 /// Port 7080 on loopback: reachable from elsewhere only when somebody says so.
 const DEFAULT_LISTEN: &str = "127.0.0.1:7080";

@@ -1,11 +1,11 @@
 //! Where data and keys are: the options that every command has.
 #![expect(clippy::doc_markdown, reason = "the comments of flags are their help, where backticks would show")]
 
-use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use clap::builder::TypedValueParser as _;
 use protocol::secret::Secret;
 
 use super::{ConfigError, Environment};
@@ -13,11 +13,6 @@ use crate::store::{DataDir, DatabaseUrl, KEYS_VARIABLE, KeySource, Role, Store, 
 
 /// Coder's variable for its database.
 const PG_VARIABLE: &str = "CODER_PG_CONNECTION_URL";
-
-/// An argument that is not printed, whatever becomes of it.
-fn secret(text: &str) -> Result<Arc<Secret>, Infallible> {
-    Ok(Arc::new(Secret::from(text.to_owned())))
-}
 
 /// Where data and keys are; the same for every command.
 #[derive(Debug, Args)]
@@ -43,7 +38,7 @@ pub struct StoreArgs {
         value_name = "URL",
         env = "CODER_SERVER_DATABASE_URL",
         hide_env_values = true,
-        value_parser = secret
+        value_parser = clap::builder::StringValueParser::new().map(|url| Arc::new(Secret::from(url)))
     )]
     pub database_url: Option<Arc<Secret>>,
     /// Read the URL of the PostgreSQL database from this file
