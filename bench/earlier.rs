@@ -21,8 +21,9 @@ pub fn compare(now: &Report, before: Option<&Report>) -> Comparison {
     };
     let mut changes = Vec::new();
     for section in &now.sections {
+        let Some(before) = before.section(&section.title) else { continue };
         for (what, now) in section.ratios() {
-            if let Some(before) = ratio(before, &section.title, what) {
+            if let Some(before) = before.ratio(what) {
                 changes.push((apart(now, before), format!("{what}, in “{}”", section.title)));
             }
         }
@@ -43,10 +44,4 @@ pub fn compare(now: &Report, before: Option<&Report>) -> Comparison {
 /// In per cent. Something that never happens, as a wake-up, is as rare as before.
 fn apart(now: f64, before: f64) -> f64 {
     if now.to_bits() == before.to_bits() { 0.0 } else { (now / before - 1.0).abs() * 100.0 }
-}
-
-/// The ratio to ours that a contender had in an earlier run.
-pub fn ratio(before: &Report, title: &str, what: &str) -> Option<f64> {
-    let section = before.sections.iter().find(|section| section.title == title)?;
-    section.ratios().find_map(|(name, ratio)| (name == what).then_some(ratio))
 }

@@ -9,8 +9,9 @@ use tests::{Env, Rest, Server};
 
 use crate::figure::{Figure, short};
 use crate::fill::Filled;
+use crate::page;
 use crate::plot::{self, Curve};
-use crate::report::{self, Report};
+use crate::report::Report;
 use crate::section::{Goal, Section};
 use crate::world::World;
 use crate::{load, usage};
@@ -87,7 +88,7 @@ fn add(points: &[Point], secrets: usize, plot: &str, report: &mut Report) {
     }
     section.text("Milliseconds of one request after the other, median (processor time of the server in brackets).");
     section.text(table);
-    section.text(report::attach(plot, "Cost by number of users", &svg(points)));
+    section.text(page::attach(plot, "Cost by number of users", &svg(points)));
     let (first, last) = (&points[0], &points[points.len() - 1]);
     let ratio = last.manifest.median.as_secs_f64() / first.manifest.median.as_secs_f64();
     let what = format!("a manifest with {} users to one with {}, at most 1.5", last.users, first.users);

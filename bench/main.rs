@@ -20,6 +20,7 @@ mod load;
 mod machine;
 mod memory;
 mod openbao;
+mod page;
 mod parts;
 mod peers;
 mod plot;
@@ -74,7 +75,7 @@ fn main() -> ExitCode {
         ["write", way, directory] => writes::write(way, directory).expect("write the files"),
         ["all"] => return measure(false),
         ["long"] => return measure(true),
-        ["page", before] => Report::rewrite(before),
+        ["page", before] => page::rewrite(before),
         ref names => some(names),
     }
     ExitCode::SUCCESS
@@ -85,7 +86,7 @@ fn measure(long: bool) -> ExitCode {
     let mut world = World::new(long);
     let mut report = Report::new(&world);
     let failed = SCENARIOS.iter().filter(|scenario| !attempt(scenario, &mut world, &mut report)).count();
-    report.write();
+    page::write(&report);
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -4,9 +4,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::earlier;
 use crate::figure::{Figure, short};
-use crate::report::Report;
 
 /// A table of contenders, all in one unit.
 #[derive(Serialize, Deserialize)]
@@ -81,7 +79,13 @@ impl Section {
             .filter_map(move |row| Some((row.what.as_str(), row.figure.to(ours?))))
     }
 
-    pub fn markdown(&self, earlier: Option<&Report>) -> String {
+    /// The ratio of one contender to ours.
+    pub fn ratio(&self, what: &str) -> Option<f64> {
+        self.ratios().find_map(|(name, ratio)| (name == what).then_some(ratio))
+    }
+
+    /// `before` is the same section of an earlier run.
+    pub fn markdown(&self, before: Option<&Self>) -> String {
         let mut page = format!("## {}\n\n", self.title);
         for text in &self.text {
             let _ = writeln!(page, "{text}\n");
@@ -89,16 +93,16 @@ impl Section {
         let _ = writeln!(page, "| | {} | middle half | to ours | to ours, run before | to the limit |", self.unit);
         page += "|---|---:|---:|---:|---:|---:|\n";
         for row in &self.rows {
-            page += &self.line(row, earlier);
+            page += &self.line(row, before);
         }
         page
     }
 
-    fn line(&self, row: &Row, earlier: Option<&Report>) -> String {
+    fn line(&self, row: &Row, before: Option<&Self>) -> String {
         let cell = |value: Option<f64>| value.map(short).unwrap_or_default();
         let what = if row.part == Part::Ours { format!("**{}**", row.what) } else { row.what.clone() };
         let ours = self.first(Part::Ours).map(|ours| row.figure.to(ours));
-        let before = earlier.and_then(|report| earlier::ratio(report, &self.title, &row.what));
+        let before = before.and_then(|section| section.ratio(&row.what));
         let limit = self.first(Part::Limit).map(|limit| row.figure.to(limit));
         let (median, spread) = (short(row.figure.median), row.figure.spread());
         format!("| {what} | {median} | {spread} | {} | {} | {} |\n", cell(ours), cell(before), cell(limit))

@@ -10,8 +10,9 @@ use tests::{Env, LONG, Server, wait_until};
 
 use crate::figure::{Figure, short};
 use crate::fill::Filled;
+use crate::page;
 use crate::plot::{self, Curve};
-use crate::report::{self, Report};
+use crate::report::Report;
 use crate::section::{Goal, Section};
 use crate::world::World;
 use crate::{growth, usage};
@@ -203,6 +204,6 @@ fn sizes<'a>(storms: impl Iterator<Item = &'a Storm>, report: &mut Report) {
     ];
     let plot = plot::svg("Boot storms", "agents", "", &curves);
     section.text(table);
-    section.text(report::attach("performance-storm.svg", "Boot storms by number of agents", &plot));
+    section.text(page::attach("performance-storm.svg", "Boot storms by number of agents", &plot));
     report.add(section);
 }

@@ -1,5 +1,6 @@
 //! What a command can fail with: one place decides the exit code, the hint and how it looks.
 
+use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
 use std::process::ExitCode;
@@ -8,9 +9,6 @@ use reqwest::StatusCode;
 
 use super::client::ClientError;
 use super::config_dir::ConfigDirError;
-use super::env::FormatError;
-use super::secret::import::ImportError;
-use super::secret::value::ValueError;
 use super::server::ServerError;
 use super::ui;
 use crate::errors::chain;
@@ -23,12 +21,9 @@ pub(crate) enum CliError {
     /// Wrong before any request: the server or the session token.
     #[error(transparent)]
     Server(#[from] ServerError),
-    /// Wrong before any request: the value of a secret.
+    /// Wrong before any request: what the command was given to work on.
     #[error(transparent)]
-    Value(#[from] ValueError),
-    /// Wrong before any request: the secrets file.
-    #[error(transparent)]
-    Import(#[from] ImportError),
+    Input(#[from] InputError),
     /// Wrong before any request, and said by the command itself.
     #[error("{0}")]
     Usage(String),
@@ -78,9 +73,9 @@ pub(crate) enum CliError {
     /// The workspace has no variable of this name.
     #[error("no variable {0} is set in this workspace")]
     NoVariable(String),
-    /// A value cannot be written in the format.
+    /// A value cannot be printed as asked.
     #[error(transparent)]
-    Format(#[from] FormatError),
+    Format(Box<dyn Error + Send + Sync>),
     /// The user said no.
     #[error("canceled")]
     Canceled,
@@ -93,6 +88,30 @@ pub(crate) enum CliError {
     /// The runtime of the requests could not be made.
     #[error("start the runtime")]
     Runtime(#[source] io::Error),
+}
+
+/// What is wrong with the input of a command, in the command's own words.
+#[derive(Debug, thiserror::Error)]
+#[error("{source}")]
+pub(crate) struct InputError {
+    source: Box<dyn Error + Send + Sync>,
+    hint: Hint,
+}
+
+impl InputError {
+    /// The failure `source` of a command, and what its user can do about it.
+    pub(crate) fn new(source: impl Error + Send + Sync + 'static, hint: Hint) -> Self {
+        Self { source: Box::new(source), hint }
+    }
+}
+
+/// What the user can do about wrong input.
+#[derive(Debug)]
+pub(crate) enum Hint {
+    /// Look at the examples of the command.
+    Examples,
+    /// This, if there is something to say.
+    Text(Option<&'static str>),
 }
 
 impl CliError {
@@ -115,9 +134,7 @@ impl CliError {
     /// 2 for anything wrong before the first request, else 1.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Server(_) | Self::Value(_) | Self::Import(_) | Self::Usage(_) | Self::NoCommand { .. } => {
-                ExitCode::from(2)
-            }
+            Self::Server(_) | Self::Input(_) | Self::Usage(_) | Self::NoCommand { .. } => ExitCode::from(2),
             // As a shell does: not found, or not executable.
             Self::Run(RunError::Start { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 ExitCode::from(127)
@@ -149,8 +166,10 @@ impl CliError {
             }),
             Self::Change { hint, source, .. } => hint.clone().or_else(|| source.hint()),
             Self::NoCommand { instead, .. } => Some((*instead).to_owned()),
-            Self::Import(error) => error.hint().map(Into::into),
-            Self::Value(_) | Self::Usage(_) => Some(format!("For examples: {command} --help")),
+            Self::Input(InputError { hint: Hint::Text(hint), .. }) => hint.map(Into::into),
+            Self::Input(InputError { hint: Hint::Examples, .. }) | Self::Usage(_) => {
+                Some(format!("For examples: {command} --help"))
+            }
             Self::Run(RunError::Start { source, .. }) if source.kind() == io::ErrorKind::NotFound => Some(
                 "Install OpenSSH's client; Debian and Fedora call the package openssh-client and openssh-clients."
                     .into(),

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use clap::Args;
 use clap::builder::FalseyValueParser;
+use protocol::rest::SESSION_TOKEN_HEADER;
 use protocol::secret::Secret;
 use reqwest::Url;
+use reqwest::header::HeaderValue;
 
-use super::client::Client;
+use super::client::{Client, SetUpError};
 use super::config_dir::{ConfigDir, ConfigDirError};
+use super::mistakes;
 use crate::network::{HeaderError, Headers, Network, NetworkError, ProxyError, Settings};
 
 const HEADING: &str = "Server options";
@@ -76,9 +79,9 @@ pub(crate) enum ServerError {
     /// No TLS.
     #[error(transparent)]
     Network(#[from] NetworkError),
-    /// The HTTP client refuses its set-up.
-    #[error("set up HTTP")]
-    Http(#[source] reqwest::Error),
+    /// No HTTP.
+    #[error(transparent)]
+    Client(#[from] SetUpError),
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the signature is clap's")]
@@ -163,9 +166,21 @@ impl ServerArgs {
         let settings = Settings { headers, ca_file, ..Settings::default() };
         let variables: Vec<_> = std::env::vars_os().collect();
         let network = Network::new(url, settings, &variables)?;
-        let headers = network.headers().await?;
-        Client::new(network, token, headers)
+        let mut headers = network.headers().await?;
+        if let Some(token) = token {
+            headers.insert(SESSION_TOKEN_HEADER, session_header(token)?);
+        }
+        Ok(Client::new(network, headers)?)
     }
+}
+
+fn session_header(token: &Secret) -> Result<HeaderValue, ServerError> {
+    if let Some(mistake) = mistakes::no_session_token(token) {
+        return Err(ServerError::NoSessionToken(mistake));
+    }
+    let mut header = HeaderValue::from_bytes(token.expose()).map_err(|_| ServerError::Token)?;
+    header.set_sensitive(true);
+    Ok(header)
 }
 
 /// An address as people type it: without a scheme it is https, and http for this machine.

@@ -1,18 +1,42 @@
-//! An answer to a dial that is no WebSocket: from the server, or from something in front of it.
+//! How a dial ended that gave no WebSocket: the server, or something in front of it, answered with something else.
+
+use std::io;
 
 use protocol::problem::Problem;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{StatusCode, Url};
+use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::handshake::client::Response;
 
-use super::failure::{DialError, printable};
+use super::failure::DialError;
 use super::redirect::Redirect;
+use super::words::printable;
+use crate::network::ConnectError;
+use crate::tls::TlsFailure;
 
 /// As much of a page's title is shown.
 const MAX_TITLE: usize = 80;
 
+/// Who failed the handshake with `server`, and why.
+pub(super) fn explain(error: tungstenite::Error, server: &Url) -> DialError {
+    match error {
+        tungstenite::Error::Http(response) => refusal(&response, server),
+        tungstenite::Error::Io(error) => match TlsFailure::find(&error) {
+            Some(failure) => DialError::Connect(ConnectError::Tls(failure)),
+            None => DialError::Broken(error),
+        },
+        tungstenite::Error::ConnectionClosed
+        | tungstenite::Error::AlreadyClosed
+        | tungstenite::Error::Protocol(ProtocolError::HandshakeIncomplete) => {
+            DialError::Broken(io::ErrorKind::UnexpectedEof.into())
+        }
+        other => DialError::NotHttp(Box::new(other)),
+    }
+}
+
 /// Who says no, and why. The body is known as far as it arrived with the head.
-pub(super) fn explain(response: &Response, server: &Url) -> DialError {
+fn refusal(response: &Response, server: &Url) -> DialError {
     let status = response.status();
     let body = response.body().as_deref().unwrap_or_default();
     let problem = serde_json::from_slice::<Problem>(body).ok().filter(|problem| !problem.message.is_empty());
@@ -80,7 +104,7 @@ mod tests {
         let response =
             tokio_tungstenite::tungstenite::http::Response::builder().status(status).header("content-type", kind);
         let response = response.body(Some(body.as_bytes().to_vec())).unwrap();
-        explain(&response, &"https://coder.example.com".parse().unwrap()).to_string()
+        refusal(&response, &"https://coder.example.com".parse().unwrap()).to_string()
     }
 
     #[test]

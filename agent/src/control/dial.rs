@@ -12,6 +12,7 @@ use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 
+use super::answer;
 use super::failure::DialError;
 use super::websocket::{self, WebSocket};
 use crate::config::TokenSource;
@@ -72,7 +73,7 @@ impl Endpoint {
         let request = self.request(headers)?;
         let (stream, _) = client_async_with_config(request, socket, Some(websocket::limits()))
             .await
-            .map_err(|error| DialError::from_handshake(error, self.url()))?;
+            .map_err(|error| answer::explain(error, self.url()))?;
         Ok(WebSocket(stream))
     }
 
@@ -81,7 +82,7 @@ impl Endpoint {
         let path = format!("/api/v2/workspaceagents/me/rpc?role={role}&version={DIALED_VERSION}");
         let address = self.route(&path).replacen("http", "ws", 1);
         let request = address.into_client_request();
-        let mut request = request.map_err(|error| DialError::from_handshake(error, self.url()))?;
+        let mut request = request.map_err(|error| answer::explain(error, self.url()))?;
         request.headers_mut().extend(headers);
         Ok(request)
     }

@@ -1,6 +1,7 @@
 //! The connection to the control plane: made and made again for ever, it fetches manifests and sends reports.
 #![forbid(unsafe_code)]
 
+mod advice;
 mod answer;
 mod deliver;
 mod dial;
@@ -9,7 +10,9 @@ mod git_key;
 mod redirect;
 mod rest;
 mod retry;
+mod trouble;
 pub mod websocket;
+mod words;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,12 +27,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::report::Reporter;
 pub use dial::{Endpoint, Role};
-use failure::Trouble;
 pub use failure::{DialError, Failure};
 pub use redirect::Redirect;
 use rest::Rest;
 pub use rest::RestError;
 use retry::Retry;
+use trouble::Trouble;
 
 /// A session that lasted this long was a good one. A shorter one, closed by the server as soon as it was made, must not
 /// start the pauses anew, or such a server would be dialled ten times a second.

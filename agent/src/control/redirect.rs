@@ -5,7 +5,7 @@ use std::fmt;
 use reqwest::Url;
 use reqwest::header::{HeaderMap, LOCATION};
 
-use super::failure::printable;
+use super::words::printable;
 
 /// A redirect, which is never followed: the token would go along.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::dial::Endpoint;
-use super::failure::{self, Quoted};
 use super::redirect::Redirect;
+use super::words::{Quoted, printable};
 use crate::network::{HeaderError, NetworkError};
 use crate::tls::TlsFailure;
 
@@ -91,5 +91,5 @@ impl<'e> Rest<'e> {
 /// What a refusal's body says, if it is a Coder error.
 pub(super) fn refused(status: StatusCode, body: &[u8]) -> RestError {
     let problem = serde_json::from_slice::<protocol::problem::Problem>(body).unwrap_or_default();
-    RestError::Refused { status, detail: failure::printable(&problem.message) }
+    RestError::Refused { status, detail: printable(&problem.message) }
 }

@@ -1,17 +1,17 @@
+//! What the lines of a ledger add up to.
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
+use super::Record;
 use super::line::{Change, LedgerLine};
-use super::{Key, Record};
 
 /// Files that may be ours under one path: the one before a crash, the one after, and those of another agent with the
 /// same home.
 const VERSIONS: usize = 4;
-/// What a ledger may be when it is written anew. The oldest paths go first: what is not known is never removed.
-const MOST_BYTES: usize = 512 * 1024;
 
-/// What the lines of a ledger add up to.
+/// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     /// By source and path; as strings, since paths are compared component by component.
@@ -71,28 +71,15 @@ impl Known {
         self.paths.keys().map(|(_, path)| Path::new(path))
     }
 
-    /// Whether most of its lines say nothing any more, or it has grown too long.
-    pub(super) fn is_worn(&self, bytes: usize) -> bool {
+    /// Whether most of its lines say nothing any more.
+    pub(super) fn is_mostly_outdated(&self) -> bool {
         const SLACK: usize = 64;
         let useful: usize = self.paths.values().map(|kept| kept.records.len().max(1)).sum();
-        self.lines > 2 * useful + SLACK || bytes > 2 * MOST_BYTES
+        self.lines > 2 * useful + SLACK
     }
 
-    /// The same in as few lines as it takes, the newest first until there is no more room, in the order of their age.
-    pub(super) fn text(&self, key: &Key) -> String {
-        let mut bytes = 0;
-        let mut texts: Vec<String> = self.lines().iter().rev().map(|line| line.to_text(key)).collect();
-        let room = texts.iter().take_while(|text| {
-            bytes += text.len();
-            bytes <= MOST_BYTES
-        });
-        let room = room.count();
-        texts.truncate(room);
-        texts.reverse();
-        texts.concat()
-    }
-
-    fn lines(&self) -> Vec<LedgerLine> {
+    /// As few lines as say the same, oldest first.
+    pub(super) fn lines(&self) -> Vec<LedgerLine> {
         let mut paths: Vec<_> = self.paths.iter().collect();
         paths.sort_unstable_by_key(|(_, kept)| kept.number);
         let mut lines = Vec::new();

@@ -1,4 +1,4 @@
-//! The text of the ledger: a header, then one record a line, each behind a seal of its own.
+//! One line of the ledger, behind a seal of its own.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -8,13 +8,10 @@ use std::path::{Path, PathBuf};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 use serde::{Deserialize, Serialize};
 
+use super::Record;
 use super::key::{Fingerprint, Key};
-use super::known::Known;
-use super::{Damage, Record};
 use crate::sys::fs::FileId;
 
-const HEADER: &str = "coder-agent ledger";
-const VERSION: &str = "1";
 /// A path need not be text, and a line must be one line.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
@@ -72,7 +69,8 @@ impl LedgerLine {
         format!("{} {text}\n", key.seal(&text))
     }
 
-    fn parse(text: &str, key: &Key) -> Option<Self> {
+    /// `None` where the key did not seal it.
+    pub(super) fn parse(text: &str, key: &Key) -> Option<Self> {
         let (seal, text) = text.split_once(' ')?;
         if seal != key.seal(text) {
             return None;
@@ -102,44 +100,4 @@ impl WireFile {
         let fingerprint = Fingerprint::from_text(&self.fingerprint)?;
         Some(Record { id, size: self.size, mode: self.mode, fingerprint })
     }
-}
-
-/// The first line. Sealed too, so that it tells whether the key is the right one.
-pub(super) fn header(key: &Key) -> String {
-    format!("{HEADER} {VERSION} {}\n", key.seal(VERSION))
-}
-
-/// What a ledger says, and what is wrong with it. Each line is believed by itself, so that damage costs no more than what
-/// it hit; and a line can be no more wrong than out of date, which looking at the file then shows.
-pub(super) fn parse(content: &[u8], key: &Key) -> (Known, Option<Damage>) {
-    let mut known = Known::default();
-    // What has no newline was cut short while it was being written, and nothing was done on its account.
-    let whole = content.get(..whole(content)).unwrap_or_default();
-    let mut lines = whole.split_inclusive(|byte| *byte == b'\n').map(std::str::from_utf8);
-    let Some(first) = lines.next() else { return (known, None) };
-    let mut damage = first.map_or(Some(Damage::Header), |first| check_header(first, key));
-    for (index, line) in lines.enumerate() {
-        match line.ok().and_then(|line| LedgerLine::parse(line.trim_end_matches('\n'), key)) {
-            Some(line) => known.take(line),
-            None => damage = damage.or(Some(Damage::Line(index + 2))),
-        }
-    }
-    (known, damage)
-}
-
-fn check_header(first: &str, key: &Key) -> Option<Damage> {
-    if first == header(key) {
-        return None;
-    }
-    let version = first.strip_prefix(HEADER).and_then(|rest| rest.split_whitespace().next());
-    Some(match version {
-        Some(VERSION) => Damage::OtherKey,
-        Some(other) => Damage::Version(other.chars().take(20).collect()),
-        None => Damage::Header,
-    })
-}
-
-/// Length of the lines that are whole.
-pub(super) fn whole(content: &[u8]) -> usize {
-    content.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1)
 }

@@ -8,6 +8,7 @@
 mod key;
 mod known;
 mod line;
+mod log;
 mod store;
 
 use std::fs::File;
@@ -161,7 +162,7 @@ impl Ledger {
             );
             locked.rewrite(&self.key, &known)?;
             self.is_settled = true;
-        } else if known.is_worn(found.bytes) {
+        } else if log::is_worn(&known, found.bytes) {
             locked.rewrite(&self.key, &known)?;
         }
         self.known = known;

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::key::{KEY_BYTES, Key};
 use super::known::Known;
-use super::{Damage, LedgerError, line};
+use super::{Damage, LedgerError, log};
 use crate::sys::fs::{self, Dir, Kind};
 
 const KEY: &str = "key";
@@ -115,7 +115,7 @@ impl Locked<'_> {
         let mut unflushed = Vec::new();
         let there = content(&self.dir, KEY, KEY_BYTES + 1)?;
         let old = content(&self.dir, LEDGER, MOST_READ)?;
-        let whole = old.as_ref().map_or(0, |old| line::whole(old));
+        let whole = old.as_ref().map_or(0, |old| log::whole(old));
         if there.as_ref().is_none_or(|there| there.as_slice() != key.bytes()) {
             if whole > 0 {
                 return Ok(None);
@@ -123,7 +123,7 @@ impl Locked<'_> {
             // Nothing was ever sealed with it: cut short by a crash, or not yet made.
             unflushed.push(put(&self.dir, KEY, key.bytes())?);
         }
-        let header = line::header(key);
+        let header = log::header(key);
         let added = if whole == 0 { format!("{header}{text}") } else { text.to_owned() };
         if old.as_ref().is_some_and(|old| whole > 0 && !old.starts_with(header.as_bytes())) {
             return Ok(None);
@@ -153,8 +153,7 @@ impl Locked<'_> {
             if there.is_none_or(|there| there.as_slice() != key.bytes()) {
                 put(&self.dir, KEY, key.bytes())?.sync_all()?;
             }
-            let text = format!("{}{}", line::header(key), known.text(key));
-            put(&self.dir, NEW, text.as_bytes())?.sync_all()?;
+            put(&self.dir, NEW, log::text(known, key).as_bytes())?.sync_all()?;
             self.dir.rename_over(NEW.as_ref(), LEDGER.as_ref())?;
             self.dir.flush()
         };
@@ -181,13 +180,13 @@ impl Locked<'_> {
 fn read(dir: &Dir) -> io::Result<Stored> {
     let key = content(dir, KEY, KEY_BYTES + 1)?.and_then(|content| Key::from_file(&content));
     let ledger = content(dir, LEDGER, MOST_READ + 1)?.unwrap_or_default();
-    if line::whole(&ledger) == 0 && ledger.len() <= MOST_READ {
+    if log::whole(&ledger) == 0 && ledger.len() <= MOST_READ {
         return Ok(Stored { key, ..Stored::default() });
     }
     let Some(key) = key else {
         return Ok(Stored { damage: Some(Damage::NoKey), ..Stored::default() });
     };
-    let (known, damage) = line::parse(&ledger, &key);
+    let (known, damage) = log::parse(&ledger, &key);
     let damage = if ledger.len() > MOST_READ { Some(Damage::TooLong) } else { damage };
     Ok(Stored { key: Some(key), known, damage, bytes: ledger.len() })
 }

@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 
-use protocol::rest::{ChangedSecret, CreateUserSecretRequest, User};
+use protocol::rest::{ChangedSecret, CreateUserSecretRequest, SESSION_TOKEN_HEADER, User};
+use reqwest::header::HeaderValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -24,8 +25,8 @@ async fn answering(answer: impl Into<Vec<u8>>) -> (Client, SocketAddr, JoinHandl
     });
     let url = Url::parse(&format!("http://user:hunter2@{address}")).unwrap();
     let network = Network::new(url, Settings::default(), &[]).unwrap();
-    let token = Secret::from("the-token".to_owned());
-    (Client::new(network, Some(&token), HeaderMap::new()).unwrap(), address, asked)
+    let headers = HeaderMap::from_iter([(SESSION_TOKEN_HEADER.parse().unwrap(), "the-token".parse().unwrap())]);
+    (Client::new(network, headers).unwrap(), address, asked)
 }
 
 fn answer(status: &str, content_type: &str, body: &str) -> String {

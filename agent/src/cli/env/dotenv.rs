@@ -1,6 +1,6 @@
 //! The format of `.env` files.
 
-use super::format::{FormatError, replace, utf8};
+use super::value::{FormatError, replace, utf8};
 use crate::environment::Variable;
 
 /// The dialect of python-dotenv: between single quotes `\'` is a quote and `\\` a backslash. A backslash is doubled only

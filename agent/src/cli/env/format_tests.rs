@@ -40,7 +40,7 @@ fn each_format_quotes_what_it_must() {
 fn what_a_format_cannot_hold_is_an_error_with_the_name() {
     for (format, name) in [(Format::Dotenv, "dotenv"), (Format::Json, "json"), (Format::Systemd, "systemd")] {
         let error = format.write(&[variable("RAW", b"\xff")]).unwrap_err();
-        assert_eq!(error, FormatError { name: "RAW".into(), what: "is not valid UTF-8", format: name });
+        assert_eq!(error, FormatError::new(&variable("RAW", b""), "is not valid UTF-8", name));
     }
     for format in [Format::Sh, Format::Fish, Format::Nul] {
         let (text, _) = format.write(&[variable("RAW", b"\xff")]).unwrap();

@@ -2,6 +2,7 @@
 
 mod dotenv;
 mod format;
+mod value;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -15,8 +16,8 @@ use crate::config;
 use crate::environment::{LAUNCH_VARIABLE, Origin, Variable};
 use crate::sessions::Caller;
 use crate::sessions::client::Client;
-pub(crate) use format::FormatError;
 use format::LeftOut;
+use value::FormatError;
 
 /// Print the variables of the workspace that this process does not have of its own
 ///
@@ -79,6 +80,12 @@ pub(crate) enum Format {
     Systemd,
     /// NAME=value, each ended by a null byte
     Nul,
+}
+
+impl From<FormatError> for CliError {
+    fn from(error: FormatError) -> Self {
+        Self::Format(Box::new(error))
+    }
 }
 
 impl EnvArgs {

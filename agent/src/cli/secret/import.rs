@@ -12,10 +12,13 @@ use protocol::import::{self, Entry, Format, FormatError, MAX_FILE_BYTES, ParseEr
 use protocol::secret::Secret;
 
 use super::advice;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, Hint, InputError};
 use crate::cli::server::ServerArgs;
 use crate::cli::ui;
 use plan::Plan;
+
+/// What failures say was tried.
+const OPERATION: &str = "import secrets";
 
 /// Store every secret of a file
 ///
@@ -67,7 +70,7 @@ fn format(text: &str) -> Result<Format, String> {
 
 /// Why there is nothing to send.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ImportError {
+enum ImportError {
     /// The extension says nothing.
     #[error("cannot infer the secrets file format from {0:?}, set --input-format to one of: env, json, yaml")]
     UnknownFormat(String),
@@ -88,9 +91,16 @@ pub(crate) enum ImportError {
     Invalid(String, String),
 }
 
+impl From<ImportError> for CliError {
+    fn from(error: ImportError) -> Self {
+        let hint = Hint::Text(error.hint());
+        InputError::new(error, hint).into()
+    }
+}
+
 impl ImportError {
     /// What the user can do about it.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
+    fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Parse(_, ParseError::Line { .. }) => {
                 Some("A value of several lines needs the format json or yaml, or \\n between double quotes.")
@@ -121,7 +131,7 @@ impl ImportArgs {
             let request = if skipped.is_empty() { send::as_it_is(format, content) } else { send::as_json(&entries)? };
             return send::import(&client, &request).await;
         }
-        let plan = Plan::new(entries, skipped, &super::list::fetch_all(&client, send::OPERATION).await?, self.update);
+        let plan = Plan::new(entries, skipped, &super::list::fetch_all(&client, OPERATION).await?, self.update);
         if self.dry_run {
             ui::print(plan.to_string().trim_end()).map_err(CliError::output)?;
             return plan.refuse_existing();

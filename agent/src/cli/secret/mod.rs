@@ -5,10 +5,10 @@ mod create;
 mod delete;
 mod enable;
 mod failure;
-pub(crate) mod import;
+mod import;
 mod list;
 mod update;
-pub(crate) mod value;
+mod value;
 
 use clap::{Args, Subcommand};
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use protocol::rules::{self, MAX_VALUE_BYTES};
 use protocol::secret::Secret;
 
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, Hint, InputError};
 use crate::cli::ui;
 
 /// Why there is no value to send.
@@ -42,6 +42,12 @@ pub(crate) enum ValueError {
     /// Standard input failed.
     #[error("read standard input")]
     Read(#[source] io::Error),
+}
+
+impl From<ValueError> for CliError {
+    fn from(error: ValueError) -> Self {
+        InputError::new(error, Hint::Examples).into()
+    }
 }
 
 /// What the command line and standard input give, before anybody is asked.

@@ -1,12 +1,14 @@
+//! One open directory, and what can be done to its entries.
+
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::{Entry, FileId, Kind, Trust, lock};
@@ -14,42 +16,69 @@ use super::{Entry, FileId, Kind, Trust, lock};
 /// An open directory. It stays the same one when its path is renamed or replaced by a link.
 #[derive(Debug)]
 pub struct Dir {
-    pub(super) fd: OwnedFd,
-    pub(super) entry: Entry,
+    fd: OwnedFd,
+    entry: Entry,
     /// One that may only be searched can be worked in, but neither listed nor flushed.
-    pub(super) readable: bool,
+    readable: bool,
     /// What others can do about its entries.
-    pub(super) trust: Trust,
+    trust: Trust,
     /// The same of those entries that belong to us or to root: a sticky bit protects them.
-    pub(super) above: Trust,
+    above: Trust,
 }
 
 impl Dir {
-    /// Opens a directory by an absolute path and makes what is missing of it, 0700. Also returns the directories that
-    /// got a new entry by that, which are to be flushed.
-    pub fn make(path: &Path) -> io::Result<(Self, Vec<Self>)> {
-        let (mut dir, missing) = Self::open_deepest(path)?;
-        let mut changed = Vec::new();
-        for name in missing {
-            let (next, made) = dir.make_one(&name)?;
-            let parent = std::mem::replace(&mut dir, next);
-            if made {
-                changed.push(parent);
-            }
-        }
-        Ok((dir, changed))
+    /// The root directory. `above` says what others can do about the way that led to it.
+    pub(super) fn root(above: Trust) -> io::Result<Self> {
+        let (fd, readable) = open_one(CWD, OsStr::new("/"))?;
+        let entry = Entry::of(&fd)?;
+        let (trust, above) = Trust::judge(&entry, &entry, above);
+        Ok(Self { fd, entry, readable, trust, above })
     }
 
-    fn make_one(&self, name: &OsStr) -> io::Result<(Self, bool)> {
-        let made = match rustix::fs::mkdirat(&self.fd, name, Mode::RWXU) {
-            Ok(()) => true,
-            // Somebody else was faster, or it is a link to nowhere, which opening it then says.
-            Err(Errno::EXIST) => false,
-            Err(error) => return Err(error.into()),
-        };
-        // What we made ourselves is no link; if it is one now, it was planted in between.
-        let dir = if made { self.step(name)? } else { self.open_from(Path::new(name))? };
-        Ok((dir, made))
+    /// The root directory, reached by an absolute link in this directory.
+    pub(super) fn root_behind_link(&self) -> io::Result<Self> {
+        Self::root(self.above)
+    }
+
+    /// The same directory once more, with a descriptor of its own.
+    pub fn again(&self) -> io::Result<Self> {
+        let (fd, readable) = open_one(&self.fd, OsStr::new("."))?;
+        Ok(Self { fd, readable, ..*self })
+    }
+
+    /// Opens the directory `name` in this one; a link is an error.
+    pub(super) fn step(&self, name: &OsStr) -> io::Result<Self> {
+        let (fd, readable) = open_one(&self.fd, name)?;
+        let entry = Entry::of(&fd)?;
+        let (trust, above) = Trust::judge(&entry, &self.entry, self.above);
+        Ok(Self { fd, entry, readable, trust, above })
+    }
+
+    /// Where the link `name` on the way points; an error where it is no link, or another user may have put it there.
+    pub fn read_own_link(&self, name: &OsStr) -> io::Result<PathBuf> {
+        // By descriptor, so that the link that is judged is the one that is read.
+        let fd = rustix::fs::openat(&self.fd, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        let entry = Entry::of(&fd)?;
+        if entry.kind != Kind::Symlink {
+            return Err(Errno::NOTDIR.into());
+        }
+        if self.is_planted(&entry) {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "a link on the way belongs to another user in a directory where others can create files",
+            ));
+        }
+        let target = rustix::fs::readlinkat(&fd, "", Vec::new())?;
+        Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
+    }
+
+    /// Makes the directory `name` in this one, 0700. False if the name is taken, whatever has it.
+    pub(super) fn make_child(&self, name: &OsStr) -> io::Result<bool> {
+        match rustix::fs::mkdirat(&self.fd, name, Mode::RWXU) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What it is, as it was when it was opened.
@@ -188,24 +217,15 @@ impl Dir {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::path::PathBuf;
-
-    use super::*;
-
-    #[test]
-    fn a_path_of_many_missing_components_is_made_on_a_small_stack() {
-        const DEPTH: usize = 300;
-        const SMALL: usize = 128 * 1024;
-        let home = tempfile::tempdir().unwrap();
-        let path: PathBuf = std::iter::once(home.path()).chain([Path::new("d"); DEPTH]).collect();
-        let make = {
-            let path = path.clone();
-            move || Dir::make(&path).map(|(dir, changed)| (dir.id(), changed.len()))
-        };
-        let (id, changed) = std::thread::Builder::new().stack_size(SMALL).spawn(make).unwrap().join().unwrap().unwrap();
-        assert_eq!((id, changed), (Dir::open(&path).unwrap().id(), DEPTH));
-        assert!(Dir::make(&path).unwrap().1.is_empty());
+/// One descriptor for everything, so that flushing at the end cannot fail for want of another. Opened for reading where
+/// that is allowed, which also mounts what automounts.
+fn open_one(base: impl AsFd + Copy, name: &OsStr) -> io::Result<(OwnedFd, bool)> {
+    let open = |access| {
+        let flags = access | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(base, name, flags, Mode::empty())
+    };
+    match open(OFlags::RDONLY) {
+        Err(Errno::ACCESS) => Ok((open(OFlags::PATH)?, false)),
+        opened => Ok((opened?, true)),
     }
 }

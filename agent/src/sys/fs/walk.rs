@@ -3,17 +3,15 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
-use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Dir, Entry, Kind, Trust};
+use super::{Dir, Entry, Trust};
 
 /// As many links as the kernel follows.
 const MOST_LINKS: usize = 40;
+
 impl Dir {
     /// Opens a directory by its absolute path. Links on the way are followed, unless another user may have put them there.
     pub fn open(path: &Path) -> io::Result<Self> {
@@ -32,8 +30,31 @@ impl Dir {
         Self::root(Trust::Private)?.walk(path)
     }
 
+    /// Opens a directory by an absolute path and makes what is missing of it, 0700. Also returns the directories that
+    /// got a new entry by that, which are to be flushed.
+    pub fn make(path: &Path) -> io::Result<(Self, Vec<Self>)> {
+        let (mut dir, missing) = Self::open_deepest(path)?;
+        let mut changed = Vec::new();
+        for name in missing {
+            let (next, made) = dir.make_one(&name)?;
+            let parent = std::mem::replace(&mut dir, next);
+            if made {
+                changed.push(parent);
+            }
+        }
+        Ok((dir, changed))
+    }
+
+    fn make_one(&self, name: &OsStr) -> io::Result<(Self, bool)> {
+        // If the name is taken, somebody else was faster, or it is a link to nowhere, which opening it then says.
+        let made = self.make_child(name)?;
+        // What we made ourselves is no link; if it is one now, it was planted in between.
+        let dir = if made { self.step(name)? } else { self.open_from(Path::new(name))? };
+        Ok((dir, made))
+    }
+
     fn walk(self, path: &Path) -> io::Result<(Self, Vec<OsString>)> {
-        let mut at = if path.is_absolute() { Self::root(self.above)? } else { self };
+        let mut at = if path.is_absolute() { self.root_behind_link()? } else { self };
         let mut rest = components(path);
         // So many of the last names are those of `path` itself; what comes before them is of a link.
         let mut own = rest.len();
@@ -57,52 +78,13 @@ impl Dir {
                     let target = at.read_own_link(&name)?;
                     rest.extend(components(&target));
                     if target.is_absolute() {
-                        at = Self::root(at.above)?;
+                        at = at.root_behind_link()?;
                     }
                 }
                 Err(error) => return Err(error),
             }
         }
         Ok((at, rest))
-    }
-
-    fn root(above: Trust) -> io::Result<Self> {
-        let (fd, readable) = open_one(CWD, OsStr::new("/"))?;
-        let entry = Entry::of(&fd)?;
-        let (trust, above) = Trust::judge(&entry, &entry, above);
-        Ok(Self { fd, entry, readable, trust, above })
-    }
-
-    /// The same directory once more, with a descriptor of its own.
-    pub fn again(&self) -> io::Result<Self> {
-        let (fd, readable) = open_one(&self.fd, OsStr::new("."))?;
-        Ok(Self { fd, readable, ..*self })
-    }
-
-    /// Opens the directory `name` in this one; a link is an error.
-    pub(super) fn step(&self, name: &OsStr) -> io::Result<Self> {
-        let (fd, readable) = open_one(&self.fd, name)?;
-        let entry = Entry::of(&fd)?;
-        let (trust, above) = Trust::judge(&entry, &self.entry, self.above);
-        Ok(Self { fd, entry, readable, trust, above })
-    }
-
-    /// Where the link `name` on the way points; an error where it is no link, or another user may have put it there.
-    pub fn read_own_link(&self, name: &OsStr) -> io::Result<PathBuf> {
-        // By descriptor, so that the link that is judged is the one that is read.
-        let fd = rustix::fs::openat(&self.fd, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-        let entry = Entry::of(&fd)?;
-        if entry.kind != Kind::Symlink {
-            return Err(Errno::NOTDIR.into());
-        }
-        if self.is_planted(&entry) {
-            return Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                "a link on the way belongs to another user in a directory where others can create files",
-            ));
-        }
-        let target = rustix::fs::readlinkat(&fd, "", Vec::new())?;
-        Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
     }
 }
 
@@ -126,19 +108,6 @@ fn components(path: &Path) -> Vec<OsString> {
     names
 }
 
-/// One descriptor for everything, so that flushing at the end cannot fail for want of another. Opened for reading where
-/// that is allowed, which also mounts what automounts.
-fn open_one(base: impl AsFd + Copy, name: &OsStr) -> io::Result<(OwnedFd, bool)> {
-    let open = |access| {
-        let flags = access | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat(base, name, flags, Mode::empty())
-    };
-    match open(OFlags::RDONLY) {
-        Err(Errno::ACCESS) => Ok((open(OFlags::PATH)?, false)),
-        opened => Ok((opened?, true)),
-    }
-}
-
 fn is_no_directory(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOTDIR | Errno::LOOP))
 }
@@ -147,6 +116,7 @@ fn is_no_directory(error: &io::Error) -> bool {
 mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    use std::path::PathBuf;
 
     use super::*;
 
@@ -208,5 +178,20 @@ mod tests {
         std::fs::write(home.path().join("file"), "").unwrap();
         let error = Dir::open(&home.path().join("file/x")).unwrap_err();
         assert_eq!(Errno::from_io_error(&error), Some(Errno::NOTDIR));
+    }
+
+    #[test]
+    fn a_path_of_many_missing_components_is_made_on_a_small_stack() {
+        const DEPTH: usize = 300;
+        const SMALL: usize = 128 * 1024;
+        let home = tempfile::tempdir().unwrap();
+        let path: PathBuf = std::iter::once(home.path()).chain([Path::new("d"); DEPTH]).collect();
+        let make = {
+            let path = path.clone();
+            move || Dir::make(&path).map(|(dir, changed)| (dir.id(), changed.len()))
+        };
+        let (id, changed) = std::thread::Builder::new().stack_size(SMALL).spawn(make).unwrap().join().unwrap().unwrap();
+        assert_eq!((id, changed), (Dir::open(&path).unwrap().id(), DEPTH));
+        assert!(Dir::make(&path).unwrap().1.is_empty());
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use protocol::import::Entry;
 use protocol::rest::UserSecret;
 
-use super::names;
+use super::{OPERATION, names};
 use crate::cli::error::CliError;
 use crate::cli::ui;
 
@@ -37,7 +37,7 @@ impl Plan {
         }
         let existing = names(self.existing.iter().map(|entry| &entry.key));
         let reason = format!("these secrets exist already: {existing}; to change their values: --update");
-        Err(CliError::Unsupported { operation: super::send::OPERATION.into(), reason })
+        Err(CliError::Unsupported { operation: OPERATION.into(), reason })
     }
 }
 

@@ -7,13 +7,11 @@ use protocol::secret::Secret;
 use reqwest::{Method, StatusCode};
 
 use super::plan::Plan;
-use super::{count, names};
+use super::{OPERATION, count, names};
 use crate::cli::client::{Changed, Client, ClientError};
 use crate::cli::error::CliError;
 use crate::cli::secret::{ROUTE, failure, list, report, route};
 use crate::cli::ui;
-
-pub(super) const OPERATION: &str = "import secrets";
 
 /// The file itself.
 pub(super) fn as_it_is(format: Format, content: Secret) -> ImportUserSecretsRequest {
