@@ -7,10 +7,12 @@
 //! - `input`: both inputs to instances
 //! - `marks`: which attributes are sensitive
 //! - `attributes`: typed access, with the address in every error
+//! - `error`: why a state does not make a workspace
 //! - `agents`, `variables`, `metadata`: what becomes of `coder_agent`, `coder_script`, `coder_env` and `coder_metadata`
 
 mod agents;
 mod attributes;
+mod error;
 mod input;
 mod marks;
 mod metadata;
@@ -21,8 +23,12 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use crate::secret::Secret;
-pub use input::MAX_BYTES;
+pub use error::Error;
 use input::{Instance, Mode};
+pub use variables::Variable;
+
+/// The longest state that [`read`] reads, in bytes: far more than any workspace needs, and too little to trouble its reader.
+pub const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// A workspace as Terraform made it.
 #[derive(Debug)]
@@ -70,51 +76,6 @@ pub struct Agent {
     pub metadata: Vec<AgentMetadata>,
     /// The address of the resource that depends on the agent, usually its machine.
     pub resource: Option<String>,
-}
-
-/// The value of a variable, from one definition or several that were joined.
-#[derive(Debug)]
-pub struct Variable {
-    parts: Vec<Secret>,
-    inherited: Option<usize>,
-    sensitive: bool,
-}
-
-impl Variable {
-    fn new(value: Secret, sensitive: bool) -> Self {
-        Self { parts: vec![value], inherited: None, sensitive }
-    }
-
-    /// The value that Terraform wrote; its parts joined by colons.
-    #[must_use]
-    pub fn value(&self) -> Secret {
-        joined(self.parts.iter().map(Secret::expose))
-    }
-
-    /// The value for the agent. `append` and `prepend` with nothing to join to join to the variable that the workspace inherits: a bare
-    /// value would destroy `PATH`. A sensitive value is delivered byte for byte, so nothing in it can be expanded, and it stays bare.
-    #[must_use]
-    pub fn delivered(&self, name: &str) -> Secret {
-        let inherited = format!("${{{name}}}");
-        match self.inherited.filter(|_| !self.sensitive) {
-            None => self.value(),
-            Some(at) => {
-                let (before, after) = self.parts.split_at(at);
-                let parts = before.iter().map(Secret::expose);
-                joined(parts.chain([inherited.as_bytes()]).chain(after.iter().map(Secret::expose)))
-            }
-        }
-    }
-
-    /// Whether Terraform marks the value, or a part of it, as sensitive.
-    #[must_use]
-    pub fn is_sensitive(&self) -> bool {
-        self.sensitive
-    }
-}
-
-fn joined<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Secret {
-    Secret::new(parts.collect::<Vec<_>>().join(&b':'))
 }
 
 /// `coder_script`, or a script of `coder_agent`.
@@ -201,98 +162,6 @@ pub struct RequiredSecret {
     pub file: String,
     /// Where the user gets one.
     pub help_message: String,
-}
-
-/// Why a state does not make a workspace. Messages name addresses and attributes, never a value.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// More than [`MAX_BYTES`].
-    #[error("a state must not exceed {MAX_BYTES} bytes")]
-    TooLarge,
-    /// Not JSON at all, or nested too deep.
-    #[error(
-        "this is not JSON (line {line}, column {column}): pipe in the output of `terraform show -json`, or name a state file"
-    )]
-    NotJson {
-        /// From 1.
-        line: usize,
-        /// From 1.
-        column: usize,
-    },
-    /// JSON of something else.
-    #[error(
-        "this is JSON, but no Terraform state: pipe in the output of `terraform show -json`, or name a state file of version 4"
-    )]
-    NotAState,
-    /// A plan.
-    #[error("this is a plan: apply it first, then pipe in the output of `terraform show -json`")]
-    Plan,
-    /// A state that OpenTofu has encrypted.
-    #[error("this state is encrypted: pipe in the output of `tofu show -json`")]
-    Encrypted,
-    /// A format that nobody here knows.
-    #[error(
-        "{what} {found} is not supported; {known} is: pipe in the output of `terraform show -json` of Terraform 1.0 or later, or of OpenTofu"
-    )]
-    Version {
-        /// What has the version.
-        what: &'static str,
-        /// As written; cut to a few characters.
-        found: String,
-        /// What would be understood.
-        known: &'static str,
-    },
-    /// Nothing is left, as after `terraform destroy`.
-    #[error(
-        "there is nothing in this state, as after `terraform destroy`: to delete the workspace, run `coder workspace delete NAME`"
-    )]
-    Empty,
-    /// An attribute is not what the provider writes.
-    #[error("{address}: `{attribute}` {problem}")]
-    Attribute {
-        /// The resource.
-        address: String,
-        /// Where in the resource.
-        attribute: String,
-        /// What is wrong.
-        problem: &'static str,
-    },
-    /// A part of the state that belongs to no resource is not what Terraform writes.
-    #[error("{place} {problem}")]
-    Shape {
-        /// Where in the document.
-        place: String,
-        /// What is wrong.
-        problem: &'static str,
-    },
-    /// Two agents that cannot be told apart.
-    #[error("{first} and {second} have the same name: agents are told apart by their names, whatever the letter case")]
-    AgentNames {
-        /// By address.
-        first: String,
-        /// By address.
-        second: String,
-    },
-    /// Two `coder_metadata` for one resource instance.
-    #[error("{first} and {second} are both for {resource}: a resource can have one coder_metadata")]
-    DuplicateMetadata {
-        /// By address.
-        first: String,
-        /// By address.
-        second: String,
-        /// The resource of both.
-        resource: String,
-    },
-    /// `merge_strategy = "error"`, and the variable is set already.
-    #[error("{address}: variable {variable} is set by {earlier} already, and merge_strategy is \"error\"")]
-    Merge {
-        /// The `coder_env` that refuses.
-        address: String,
-        /// The variable.
-        variable: String,
-        /// What set it.
-        earlier: String,
-    },
 }
 
 /// Reads a state in either form.

@@ -4,6 +4,7 @@ use protocol::secret::Secret;
 
 use super::*;
 use crate::manifest::WorkspaceSecret;
+use crate::sys::fs::{Entry, Kind, Trust};
 use crate::sys::memory;
 
 fn secrets(targets: &[(&str, &str)]) -> SecretSet {

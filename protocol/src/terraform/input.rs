@@ -6,12 +6,10 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use super::Error;
 use super::attributes::Attributes;
 use super::marks::Marks;
+use super::{Error, MAX_BYTES};
 
-/// Largest state that is read: far from any workspace's, and from what would trouble its reader.
-pub const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// Deepest nesting of modules. Terraform has no limit; a workspace has three or four.
 const MAX_MODULES: usize = 64;
 /// Of a version that is quoted in a message.

@@ -2,9 +2,55 @@
 
 use std::collections::BTreeMap;
 
+use super::Error;
 use super::attributes::Attributes;
 use super::input::Instance;
-use super::{Error, Variable};
+use crate::secret::Secret;
+
+/// The value of a variable, from one definition or several that were joined.
+#[derive(Debug)]
+pub struct Variable {
+    parts: Vec<Secret>,
+    inherited: Option<usize>,
+    sensitive: bool,
+}
+
+impl Variable {
+    fn new(value: Secret, sensitive: bool) -> Self {
+        Self { parts: vec![value], inherited: None, sensitive }
+    }
+
+    /// The value that Terraform wrote; its parts joined by colons.
+    #[must_use]
+    pub fn value(&self) -> Secret {
+        joined(self.parts.iter().map(Secret::expose))
+    }
+
+    /// The value for the agent. `append` and `prepend` with nothing to join to join to the variable that the workspace inherits: a bare
+    /// value would destroy `PATH`. A sensitive value is delivered byte for byte, so nothing in it can be expanded, and it stays bare.
+    #[must_use]
+    pub fn delivered(&self, name: &str) -> Secret {
+        let inherited = format!("${{{name}}}");
+        match self.inherited.filter(|_| !self.sensitive) {
+            None => self.value(),
+            Some(at) => {
+                let (before, after) = self.parts.split_at(at);
+                let parts = before.iter().map(Secret::expose);
+                joined(parts.chain([inherited.as_bytes()]).chain(after.iter().map(Secret::expose)))
+            }
+        }
+    }
+
+    /// Whether Terraform marks the value, or a part of it, as sensitive.
+    #[must_use]
+    pub fn is_sensitive(&self) -> bool {
+        self.sensitive
+    }
+}
+
+fn joined<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Secret {
+    Secret::new(parts.collect::<Vec<_>>().join(&b':'))
+}
 
 /// Merges as Coder does; `envs` are in the order of their addresses.
 pub(super) fn merged<'a>(
