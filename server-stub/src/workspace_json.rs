@@ -1,6 +1,6 @@
-//! Workspaces and agents in the JSON of Coder's API, as far as a server without provisioning has the facts.
+//! Workspaces and agents as JSON in the shape of Coder's API. A server without provisioning leaves out what it does not know.
 //!
-//! Variables of the template are left out: no route and no command shows their values.
+//! The variables of a template are never included: no route and no command shows their values.
 
 use jiff::Timestamp;
 use protocol::agent_api::lifecycle::State;
@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use crate::store::workspaces::{Agent, Connection, Line, Script, Workspace};
 use crate::store::{Store, StoreError};
 
-/// The word of a lifecycle state.
+/// Coder's word for a lifecycle state.
 #[must_use]
 pub fn lifecycle_word(state: State) -> String {
     state.as_str_name().to_ascii_lowercase()
 }
 
-/// The word of a log level; an unknown one reads as info, as when it is stored.
+/// Coder's word for a log level; `info` for an unknown one, as in the store.
 #[must_use]
 pub fn level_word(level: i32) -> &'static str {
     match Level::try_from(level) {
@@ -51,7 +51,7 @@ pub async fn workspace(store: &Store, workspace: &Workspace) -> Result<Value, St
     }))
 }
 
-/// There is one build, which has succeeded: applying the definition.
+/// The latest build, which clients expect: applying the definition counts as one successful build.
 fn build(workspace: &Workspace, agents: &[Value]) -> Value {
     json!({
         "id": workspace.id,

@@ -1,4 +1,4 @@
-//! A definition that can be carried out: its variables merge, and its manifests fit into a message.
+//! Definitions that the server can carry out: their variables merge, and their manifests fit into a message.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,13 @@ use crate::secret::Secret;
 use super::definition::{Agent, Fault, Workspace};
 use super::merge;
 
-/// Most bytes that a template may put into a manifest. The rest is room for the owner's secrets, whose values are capped at 200 KiB
-/// and whose 50 paths at 4 KiB each.
+/// Most bytes of a manifest that a template may fill. The rest is for the owner's secrets: values of 200 KiB together, and 50 paths of
+/// 4 KiB each.
 const MAX_TEMPLATE_BYTES: usize = MAX_PACKET - 512 * 1024;
-/// What a script or another item takes beside its texts.
+/// Bytes of a script or another item besides its texts.
 const ITEM_BYTES: usize = 128;
 
-/// A definition ready to be stored.
+/// A definition that is ready to be stored.
 #[derive(Debug)]
 pub struct Checked {
     workspace: Workspace,
@@ -22,7 +22,7 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// Merges the variables of every agent and measures what it will be sent.
+    /// Merges the variables of every agent, and checks the size of its manifest.
     pub fn new(workspace: Workspace) -> Result<Self, Fault> {
         let mut environments = Vec::with_capacity(workspace.agents().len());
         for agent in workspace.agents() {
@@ -41,7 +41,7 @@ impl Checked {
         Ok(Self { workspace, environments })
     }
 
-    /// What the author wrote.
+    /// The definition as its author wrote it.
     #[must_use]
     pub fn workspace(&self) -> &Workspace {
         &self.workspace

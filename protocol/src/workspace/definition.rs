@@ -14,7 +14,7 @@ use super::field::{Cron, EnvName, EnvValue, Label, Name, ScriptText, Seconds, Wo
 pub const MAX_FILE_BYTES: usize = 16 * 1024 * 1024;
 /// Most bytes of all metadata keys of an agent: the limit of the call that reports the results.
 pub const MAX_METADATA_KEY_BYTES: usize = 6144;
-/// Nothing in a definition repeats legitimately this often; a file that does is an alias bomb.
+/// Most YAML events that aliases may repeat. No honest definition repeats itself this often; a file that does is an alias bomb.
 const MAX_REPLAYED_EVENTS: usize = 20_000;
 const MAX_NODES: usize = 2_000_000;
 
@@ -26,10 +26,10 @@ pub struct Workspace {
     pub owner: Spanned<Name>,
     /// Its name, unique for the owner.
     pub name: Spanned<Name>,
-    /// The agent, where there is one.
+    /// The only agent.
     #[serde(default)]
     agent: Option<Agent>,
-    /// The agents, where there are several.
+    /// The agents, if there are several.
     #[serde(default)]
     agents: Vec<Agent>,
     /// `coder_env`: variables for every agent, or for the one that `agent` names.
@@ -121,7 +121,7 @@ pub struct CoderEnv {
     pub name: Spanned<EnvName>,
     /// What it is set to, or what is joined to it.
     pub value: EnvValue,
-    /// What happens when the variable is set already.
+    /// What to do if the variable is already set.
     #[serde(default)]
     pub merge_strategy: MergeStrategy,
     /// The one agent it is for.
@@ -129,18 +129,18 @@ pub struct CoderEnv {
     pub agent: Option<Spanned<Name>>,
 }
 
-/// What a `coder_env` does when its variable is set by another one.
+/// What a `coder_env` does if another one sets its variable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MergeStrategy {
-    /// Takes its place.
+    /// Replace the value.
     #[default]
     Replace,
-    /// Joins behind it with a colon.
+    /// Append to the value, after a colon.
     Append,
-    /// Joins before it with a colon.
+    /// Prepend to the value, before a colon.
     Prepend,
-    /// Refuses the definition.
+    /// Refuse the definition.
     Error,
 }
 
@@ -181,7 +181,7 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
-    /// A fault of the node at hand.
+    /// A fault of this node.
     pub fn at<T>(node: &Spanned<T>, detail: impl Into<String>) -> Self {
         Self { line: Some(node.referenced.line()), detail: detail.into() }
     }
@@ -191,7 +191,7 @@ impl Fault {
     }
 }
 
-/// Reads every definition of a file and checks what lies between its fields.
+/// Reads every definition of a file, and checks its fields against each other.
 pub fn parse(text: &str) -> Result<Vec<Workspace>, Fault> {
     if text.len() > MAX_FILE_BYTES {
         return Err(Fault::of_file(format!("a definition file must not exceed {MAX_FILE_BYTES} bytes")));
@@ -212,7 +212,7 @@ pub fn parse(text: &str) -> Result<Vec<Workspace>, Fault> {
     Ok(workspaces)
 }
 
-/// The reader's message without its position, which [`Fault`] carries, and without a snippet of the file.
+/// The reader's message without its position, which is in the [`Fault`], and without a snippet of the file.
 fn reading(error: &serde_saphyr::Error) -> Fault {
     let error = error.without_snippet();
     let line = error.location().map(|location| location.line()).filter(|line| *line > 0);

@@ -1,4 +1,4 @@
-//! Field types of a definition. Each checks itself while it is read, so that the reader adds the line to the message.
+//! Types of a definition's fields. Each checks its text while it is read, so that the message has the line.
 
 use std::fmt;
 
@@ -9,13 +9,13 @@ use serde::{Deserialize, Deserializer, de};
 const MAX_NAME_BYTES: usize = 32;
 /// Longest name of a variable.
 const MAX_ENV_NAME_BYTES: usize = 256;
-/// The kernel takes no `NAME=value` above 128 KiB, its final NUL included, so a longer value could never reach a process.
+/// Longest value of a variable. The kernel refuses `NAME=value` above 128 KiB with its final NUL, so no process could get a longer one.
 const MAX_ENV_VALUE_BYTES: usize = 128 * 1024 - MAX_ENV_NAME_BYTES - 2;
-/// Longest script: leaves room for others in one message to the agent.
+/// Longest script. One message to the agent has room for several of them.
 const MAX_SCRIPT_BYTES: usize = 1024 * 1024;
 /// Longest path, Linux's `PATH_MAX`.
 const MAX_PATH_BYTES: usize = 4096;
-/// Longest text that is only shown, and longest metadata key.
+/// Longest text for people, and longest metadata key.
 const MAX_LABEL_BYTES: usize = 256;
 
 macro_rules! text_fields {
@@ -57,11 +57,11 @@ text_fields! {
     EnvName = check_env_name;
     /// The text of a script.
     ScriptText = check_script;
-    /// A path in the workspace, unexpanded.
+    /// A path in the workspace, as written: the agent expands it.
     WorkspacePath = check_path;
-    /// A text that is only shown, or the key of a metadata item.
+    /// A text for people, or the key of a metadata item.
     Label = check_label;
-    /// When a script runs: six fields, the first one the seconds.
+    /// A schedule in cron's notation with six fields, of which the first is the seconds.
     Cron = check_cron;
 }
 
@@ -127,7 +127,7 @@ fn check_cron(text: &str) -> Result<(), String> {
     Err(format!("cron {text:?} must have six fields: second, minute, hour, day of month, month, day of week"))
 }
 
-/// The value of a variable of the template. Templates do put tokens here, so it is kept and stored like a secret.
+/// The value of a template's variable. Some templates put tokens here, so the value is held and stored like a secret.
 #[derive(Debug)]
 pub struct EnvValue(pub Secret);
 
@@ -172,7 +172,7 @@ impl Seconds {
         self.0.into()
     }
 
-    /// A number of seconds known to be in range.
+    /// A number of seconds that is known to be in range.
     #[must_use]
     pub const fn of(seconds: u16) -> Self {
         Self(seconds as i32)

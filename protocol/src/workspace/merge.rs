@@ -6,7 +6,7 @@ use crate::secret::Secret;
 
 use super::definition::{Agent, CoderEnv, Fault, MergeStrategy, Workspace};
 
-/// What the template sets for `agent`, unexpanded: the agent expands `$NAME` against what it inherits.
+/// Returns the variables that the template sets for `agent`. `$NAME` stays as it is: the agent expands it with what it inherits.
 pub(super) fn environment(workspace: &Workspace, agent: &Agent) -> Result<BTreeMap<String, Secret>, Fault> {
     let ours = |env: &&CoderEnv| env.agent.as_ref().is_none_or(|name| name.value == agent.name.value);
     let mut merged: BTreeMap<String, Secret> = BTreeMap::new();
@@ -30,7 +30,8 @@ pub(super) fn environment(workspace: &Workspace, agent: &Agent) -> Result<BTreeM
     Ok(merged)
 }
 
-/// With nothing to join to, a list joins to the inherited variable: a bare value would destroy it, and with it `PATH`.
+/// Applies the strategy of `env`. A list with nothing to join joins to the variable that the workspace inherits: a bare value would
+/// replace it, and with it `PATH`.
 fn joined(env: &CoderEnv, existing: Option<&Secret>) -> Secret {
     let inherited = || Secret::from(format!("${}", env.name.value));
     let join = |before: &Secret, after: &Secret| Secret::new([before.expose(), b":", after.expose()].concat());

@@ -12,7 +12,7 @@ use crate::store::audit::Record;
 use crate::store::workspaces::NewLine;
 use crate::store::{StoreError, is_disk_full, now};
 
-/// The manifest of an agent, whose delivery is being audited.
+/// A manifest, with an audit record of its delivery.
 pub(super) async fn manifest(state: &AppState, agent: &Agent) -> Result<Manifest, Status> {
     let sources =
         state.store.agents().manifest_sources(&agent.identity).await.map_err(|error| failed(state, agent, &error))?;
@@ -45,7 +45,8 @@ fn record(agent: &Agent) -> Record {
     Record::new(agent.actor.clone(), "deliver", "user_secret").on(agent.identity.owner_id, &agent.identity.owner_name)
 }
 
-/// A value that cannot be read is told to the administrator in the server's log and the audit log, and to the owner in the startup log.
+/// Reports a value that cannot be decrypted: to the administrator in the server's log and the audit log, to the owner in the startup
+/// log.
 async fn tell_left_out(state: &AppState, agent: &Agent, left_out: &[LeftOut]) -> Result<(), StoreError> {
     if left_out.is_empty() {
         return Ok(());
@@ -64,12 +65,12 @@ async fn tell_left_out(state: &AppState, agent: &Agent, left_out: &[LeftOut]) ->
     state.store.logs().append_from_server(agent.identity.id, lines).await
 }
 
-/// Whether an event of this agent gets a log line, or is one of too many.
+/// Whether this event of the agent gets a log line. An agent that causes too many events gets no more lines.
 pub(super) fn may_log(state: &AppState, agent: &Agent) -> bool {
     state.uses.lines.may_log(Caller::Known(agent.identity.path()))
 }
 
-/// What an agent is told of a failure of the server. The log of the server has the whole chain.
+/// What the agent hears of a failure of the server. The server's log has the details.
 pub(super) fn failed(state: &AppState, agent: &Agent, error: &(dyn std::error::Error + 'static)) -> Status {
     if may_log(state, agent) {
         tracing::error!(agent = %agent.identity.path(), error, "a call of an agent failed");

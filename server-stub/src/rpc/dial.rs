@@ -1,4 +1,4 @@
-//! The handshake of the one WebSocket route, and the life of a session.
+//! The WebSocket route that agents dial, and the life of a session.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,14 +23,14 @@ use crate::api_error::ApiError;
 use crate::auth::Agent;
 use crate::state::AppState;
 
-/// Longest version that is kept and shown.
+/// Longer versions are cut before they are stored.
 const MAX_VERSION: usize = 32;
 
-/// A connection is written down after this. Its first calls are a boot that somebody waits for, and should not wait for the commit of
-/// what nobody reads yet.
+/// How long the server waits before it records a connection. A session begins with the calls of a boot, which somebody waits for; they
+/// should not queue behind a record that nobody reads yet.
 const SETTLING: Duration = Duration::from_millis(100);
 
-/// What the address of a dial may say.
+/// The query parameters of a dial.
 #[derive(Debug, Deserialize)]
 pub(super) struct Wishes {
     version: Option<String>,
@@ -67,7 +67,7 @@ pub(super) async fn dial(
     }))
 }
 
-/// Browsers send the origin of the page, and a page of another site must not dial with a cookie of ours. Agents send none.
+/// Refuses dials from pages of other sites, which a browser would send with our cookie. Agents send no origin.
 fn check_origin(headers: &HeaderMap) -> Result<(), ApiError> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
@@ -84,7 +84,7 @@ fn not_a_websocket(rejection: WebSocketUpgradeRejection) -> ApiError {
     ApiError::with(rejection.into_response().status(), problem)
 }
 
-/// One session, from the handshake to its end: by the agent, by its silence, by the loss of its token, or by our stop.
+/// Serves one session until the agent closes it, falls silent, loses its token, or the server stops.
 async fn run(socket: WebSocket, agent: Agent, api_version: String, is_agent: bool, state: AppState) {
     let id = agent.identity.id;
     let session = Session::start(Messages(socket), Role::Server, Options::new(Role::Server));

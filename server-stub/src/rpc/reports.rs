@@ -1,4 +1,4 @@
-//! What agents send, checked: an absent sub-message is an error of that call and no more.
+//! Checks what agents report. A missing sub-message fails that one call, not the session.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -22,14 +22,14 @@ use crate::store::now;
 use crate::store::workspaces::{MetadataReport, NewLine, StartupReport, Timing, TimingReport};
 use protocol::workspace::definition::MAX_METADATA_KEY_BYTES;
 
-/// A value or an error of metadata is cut here, as in Coder.
+/// Longer metadata values and errors are cut, as in Coder.
 const MAX_METADATA_BYTES: usize = 2048;
-/// What an agent tells of itself is kept up to here.
+/// Longer texts that an agent reports about itself are cut.
 const MAX_TEXT_BYTES: usize = 4096;
-/// The reason of a disconnection is kept up to here.
+/// Longer reasons of a disconnection are cut.
 const MAX_REASON_BYTES: usize = 512;
 
-/// The request, to be echoed, and what of it is kept.
+/// Returns the message to echo, and the part of it to store.
 pub(super) fn startup(request: UpdateStartupRequest) -> Result<(Startup, StartupReport), Status> {
     let startup = request.startup.ok_or_else(|| absent("startup"))?;
     if !is_semver(&startup.version) {
@@ -52,7 +52,7 @@ pub(super) fn startup(request: UpdateStartupRequest) -> Result<(Startup, Startup
     Ok((startup, report))
 }
 
-/// The request, to be echoed, and what of it is kept.
+/// Returns the message to echo, and the part of it to store.
 pub(super) fn lifecycle(request: UpdateLifecycleRequest) -> Result<(Lifecycle, State, Timestamp), Status> {
     let lifecycle = request.lifecycle.ok_or_else(|| absent("lifecycle"))?;
     match State::try_from(lifecycle.state) {
@@ -65,7 +65,7 @@ pub(super) fn lifecycle(request: UpdateLifecycleRequest) -> Result<(Lifecycle, S
     }
 }
 
-/// The source and its lines.
+/// Returns the log source and its lines.
 pub(super) fn logs(request: BatchCreateLogsRequest) -> Result<(Uuid, Vec<NewLine>), Status> {
     let source = uuid(&request.log_source_id, "log_source_id")?;
     let line = |log: Log| NewLine {
@@ -79,7 +79,7 @@ pub(super) fn logs(request: BatchCreateLogsRequest) -> Result<(Uuid, Vec<NewLine
     Ok((source, request.logs.into_iter().map(line).collect()))
 }
 
-/// How a script went.
+/// Returns the timing and result of a script.
 pub(super) fn timing(request: WorkspaceAgentScriptCompletedRequest) -> Result<TimingReport, Status> {
     let timing = request.timing.ok_or_else(|| absent("timing"))?;
     let moment = |at: &Option<prost_types::Timestamp>, name| at.as_ref().and_then(time).ok_or_else(|| absent(name));
@@ -95,7 +95,7 @@ pub(super) fn timing(request: WorkspaceAgentScriptCompletedRequest) -> Result<Ti
     Ok(TimingReport { script, timing: Timing { started_at, ended_at, exit_code, stage, status } })
 }
 
-/// What was collected: the last item of each key. The agent's clock does not count.
+/// Returns the last item of each key. The agent's clock is ignored.
 pub(super) fn metadata(request: BatchUpdateMetadataRequest) -> Result<Vec<MetadataReport>, Status> {
     let keys: usize = request.metadata.iter().map(|item| item.key.len()).sum();
     if keys > MAX_METADATA_KEY_BYTES {
@@ -114,7 +114,7 @@ pub(super) fn metadata(request: BatchUpdateMetadataRequest) -> Result<Vec<Metada
     Ok(reports.into_values().collect())
 }
 
-/// A session of a user in the workspace, as the audit log has it.
+/// Returns the audit record of a user's session in the workspace.
 pub(super) fn connection(request: ReportConnectionRequest, agent: &Agent) -> Result<Record, Status> {
     let connection = request.connection.ok_or_else(|| absent("connection"))?;
     let id = uuid(&connection.id, "connection.id")?;

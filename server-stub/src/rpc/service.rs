@@ -1,4 +1,4 @@
-//! Which call does what.
+//! The calls of the Agent API.
 
 use std::time::Duration;
 
@@ -19,20 +19,20 @@ use crate::limits::Cost;
 use crate::state::AppState;
 use crate::store::workspaces::{LogError, ReportError};
 
-/// How often agents report statistics.
+/// How often agents are asked to report statistics.
 const STATS_INTERVAL: Duration = Duration::from_mins(5);
-/// Samples of resource use that an agent gathers for a report, and the seconds between them; as in Coder.
+/// How many samples of its resource use an agent reports at once, and the seconds between them; as in Coder.
 const MONITORED_DATAPOINTS: i32 = 20;
 const MONITORED_SECONDS: i32 = 10;
 
-/// Bytes of a request.
+/// Largest request, in bytes.
 const MAX_REQUEST: usize = 256 * 1024;
-/// Bytes of a request with log lines or metadata.
+/// Largest request with log lines or metadata, in bytes.
 const MAX_BATCH: usize = 2 * 1024 * 1024;
-/// Items of a request: a megabyte of empty log lines, as agents count them, has fifty thousand.
+/// Most items in a request. A megabyte of empty log lines, as agents count it, has fifty thousand.
 const MAX_ITEMS: usize = 65_536;
 
-/// Answers the calls of one session.
+/// Answers the calls of one agent's session.
 pub(super) struct AgentService {
     state: AppState,
     agent: Agent,
@@ -152,7 +152,7 @@ impl AgentService {
     }
 }
 
-/// Statistics are for dashboards, which this server does not have; the agent needs the interval.
+/// Drops the statistics, because this server has no dashboard. The agent needs the interval.
 async fn stats(call: &mut Call) -> Result<(), Status> {
     call.request::<Empty>().await?;
     call.answer(&UpdateStatsResponse { report_interval: STATS_INTERVAL.try_into().ok() })
@@ -168,21 +168,21 @@ async fn service_banner(call: &mut Call) -> Result<(), Status> {
     call.answer(&BannerConfig::default())
 }
 
-/// Nothing is monitored, but a Go agent dereferences the configuration.
+/// Asks for no monitoring. A Go agent needs the configuration all the same: it dereferences it.
 async fn monitoring(call: &mut Call) -> Result<(), Status> {
     call.request::<GetResourcesMonitoringConfigurationRequest>().await?;
     let config = Config { num_datapoints: MONITORED_DATAPOINTS, collection_interval_seconds: MONITORED_SECONDS };
     call.answer(&GetResourcesMonitoringConfigurationResponse { config: Some(config) })
 }
 
-/// What a Coder agent calls by itself and this server has no use for. The answer of each has only optional fields, whose absence means
-/// none: no sub-agents, not accepted. An error instead would fill the agent's log, every ten seconds for as long as it runs.
+/// Answers calls of a Coder agent that this server has no use for. Each answer has only optional fields, and an absent field means none:
+/// no sub-agents, not accepted. An error would fill the agent's log, every ten seconds for as long as it runs.
 async fn nothing(call: &mut Call) -> Result<(), Status> {
     call.request::<Empty>().await?;
     call.answer(&Empty {})
 }
 
-/// There is no network to coordinate. A Go agent dials again and again unless this stays open until it says goodbye.
+/// Keeps the stream open without an answer: there is no network to coordinate, but a Go agent redials when this call ends early.
 async fn coordinate(call: &mut Call) -> Result<(), Status> {
     while let Some(request) = call.next::<CoordinateRequest>().await? {
         if request.disconnect.is_some() {
@@ -192,7 +192,7 @@ async fn coordinate(call: &mut Call) -> Result<(), Status> {
     Ok(())
 }
 
-/// One map without regions; then the stream stays open, as a Go agent demands, until the agent or the session goes.
+/// Sends one map without regions, and then keeps the stream open until the session ends, as a Go agent demands.
 async fn derp_maps(call: &mut Call) -> Result<(), Status> {
     call.request::<StreamDerpMapsRequest>().await?;
     call.reply(&manifest::empty_derp_map()).await?;

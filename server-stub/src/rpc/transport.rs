@@ -1,4 +1,4 @@
-//! A WebSocket of axum as the transport of a session.
+//! Adapts a WebSocket of axum to the transport of a session.
 
 use std::io;
 use std::pin::Pin;
@@ -8,14 +8,14 @@ use axum::extract::ws::{CloseFrame, Message as Frame, Utf8Bytes, WebSocket, WebS
 use futures_util::{Sink, SinkExt, Stream, StreamExt, ready};
 use protocol::session::{MAX_SENT_MESSAGE, Message};
 
-/// An idle session holds both buffers all day, and ten thousand of them are the goal; a boot is some kilobytes.
+/// Every idle session holds both buffers, and the server should hold ten thousand sessions. A boot needs some kilobytes.
 const BUFFER: usize = 4 * 1024;
-/// One message of ours that the peer is slow to take, and the buffer before it.
+/// Room for one message that a slow peer has not read yet, and for the write buffer.
 const MAX_WRITE_BUFFER: usize = BUFFER + 2 * MAX_SENT_MESSAGE;
-/// A session must accept a message that fills a yamux window, 256 KiB and its header; nothing needs more.
+/// The largest message that a session needs: a full yamux window of 256 KiB with its header.
 const MAX_MESSAGE: usize = 512 * 1024;
 
-/// Sizes the buffers of a WebSocket for one of ten thousand.
+/// Buffer sizes for one WebSocket among ten thousand.
 pub(super) fn sized(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
     upgrade
         .read_buffer_size(BUFFER)
@@ -25,7 +25,7 @@ pub(super) fn sized(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
         .max_frame_size(MAX_MESSAGE)
 }
 
-/// The messages of a WebSocket, in the words of [`protocol::session`].
+/// A WebSocket as [`protocol::session`] sees it.
 pub(super) struct Messages(pub(super) WebSocket);
 
 impl Stream for Messages {

@@ -1,12 +1,12 @@
-//! Which versions of the Agent API may be dialled: any 2.x, because clients do not fall back to a lower one, and a call that we lack is
-//! answered with a code of its own.
+//! Which versions of the Agent API the server accepts: any 2.x. Clients never fall back to a lower version, and a call that this server
+//! lacks gets an error code of its own.
 
 use protocol::agent_api::MAJOR_VERSION;
 use protocol::problem::{FieldProblem, Problem};
 
-/// What absence means.
+/// The version of a client that names none.
 pub(super) const DEFAULT: &str = "2.0";
-/// The newest version whose calls were looked at; only messages name it.
+/// The newest version that this server was written against. Only messages use it.
 const SERVER: &str = "2.10";
 
 /// Checks `MAJOR.MINOR`; the texts are Coder's.
