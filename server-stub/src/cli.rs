@@ -1,13 +1,19 @@
 //! The command line.
 
+mod completion;
+mod man;
+
 use clap::{Parser, Subcommand};
+
+pub use completion::CompletionArgs;
+pub use man::ManArgs;
 
 use crate::admin::AdminCommand;
 use crate::config::{ServeArgs, StoreArgs};
 
-/// A small self-hosted control plane: keeps user secrets encrypted and delivers them to workspaces.
+/// Keep the secrets of users encrypted, and deliver them to their workspaces.
 #[derive(Debug, Parser)]
-#[command(name = "coder-server", version, propagate_version = true)]
+#[command(name = "coder-server", version, propagate_version = true, after_help = GETTING_STARTED)]
 pub struct Cli {
     /// Where data and keys are.
     #[command(flatten)]
@@ -17,14 +23,36 @@ pub struct Cli {
     pub command: Command,
 }
 
+const GETTING_STARTED: &str = "\
+Getting started:
+  coder-server serve &
+  coder-server user create alice
+  coder-server workspace apply dev.yaml";
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the server
+    #[command(after_help = "\
+Examples:
+  # For this machine alone.
+  coder-server serve
+
+  # For everybody, with TLS.
+  coder-server serve --listen 0.0.0.0:443 --tls-cert cert.pem --tls-key key.pem \\
+    --access-url https://coder.example.com")]
     Serve(ServeArgs),
-    /// Everything else works on the data directory and ends.
+    /// Everything that works on the database and ends.
     #[command(flatten)]
     Admin(AdminCommand),
+    /// Print a script that completes these commands in your shell
+    #[command(after_help = "\
+Examples:
+  coder-server completion bash > ~/.local/share/bash-completion/completions/coder-server")]
+    Completion(CompletionArgs),
+    /// Write the man pages of these commands into a directory
+    #[command(hide = true)]
+    Man(ManArgs),
 }
 
 #[cfg(test)]

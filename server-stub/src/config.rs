@@ -30,48 +30,48 @@ const DEFAULT_AUDIT_MAX_SIZE: &str = "1GiB";
 /// Flags of `serve`.
 #[derive(Debug, Default, Args)]
 pub struct ServeArgs {
-    /// Address to listen on; port 0 picks a free one [default: 127.0.0.1:7080] [also: CODER_HTTP_ADDRESS]
+    /// Listen on this address; port 0 picks a free port [default: 127.0.0.1:7080] [also: CODER_HTTP_ADDRESS]
     #[arg(long, value_name = "HOST:PORT", env = "CODER_SERVER_LISTEN")]
     pub listen: Option<String>,
-    /// Address users and agents reach the server at [default: the one it listens on] [also: CODER_ACCESS_URL]
+    /// Send users and agents to this address of the server [default: the address it listens on] [also: CODER_ACCESS_URL]
     #[arg(long, value_name = "URL", env = "CODER_SERVER_ACCESS_URL")]
     pub access_url: Option<String>,
-    /// Certificate chain, PEM; turns TLS on, together with --tls-key [also: CODER_TLS_CERT_FILE]
+    /// Serve TLS with this certificate chain (PEM); needs --tls-key [also: CODER_TLS_CERT_FILE]
     #[arg(long, value_name = "FILE", env = "CODER_SERVER_TLS_CERT")]
     pub tls_cert: Option<PathBuf>,
-    /// Private key of the certificate, PEM [also: CODER_TLS_KEY_FILE]
+    /// Use this private key of the certificate (PEM) [also: CODER_TLS_KEY_FILE]
     #[arg(long, value_name = "FILE", env = "CODER_SERVER_TLS_KEY")]
     pub tls_key: Option<PathBuf>,
-    /// Take no new file targets and deliver no secret as a file [also: CODER_DISABLE_USER_SECRET_FILE_PATH]
+    /// Refuse new file targets, and deliver no secret as a file [also: CODER_DISABLE_USER_SECRET_FILE_PATH]
     #[arg(
         long, value_name = "BOOL", env = "CODER_SERVER_DISABLE_USER_SECRET_FILE_PATH",
         num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new()
     )]
     pub disable_user_secret_file_path: Option<bool>,
-    /// How long audit records are kept, such as 90d or 12h; 0 keeps them for ever [default: 90d]
+    /// Delete audit records that are older than this, such as 90d or 12h; 0 for no limit [default: 90d]
     #[arg(long, value_name = "TIME", env = "CODER_SERVER_AUDIT_RETENTION")]
     pub audit_retention: Option<String>,
-    /// How large the audit log may get, such as 512MiB or 1GiB; then the oldest records go; 0 for no limit [default: 1GiB]
+    /// Delete the oldest audit records when the log exceeds this size, such as 512MiB or 1GiB; 0 for no limit [default: 1GiB]
     #[arg(long, value_name = "SIZE", env = "CODER_SERVER_AUDIT_MAX_SIZE")]
     pub audit_max_size: Option<String>,
-    /// Requests a minute for each user and agent; 0 for no limit [default: 512] [also: CODER_API_RATE_LIMIT]
+    /// Accept this many requests a minute from each user and agent; 0 for no limit [default: 512] [also: CODER_API_RATE_LIMIT]
     #[arg(long, value_name = "N", env = "CODER_SERVER_RATE_LIMIT")]
     pub rate_limit: Option<u32>,
-    /// What new git keys are made for: ed25519 or ecdsa (P-256); a key that exists stays [default: ed25519]
+    /// Generate new git keys for this algorithm: ed25519 or ecdsa (P-256); existing keys stay [default: ed25519]
     #[arg(long, value_name = "NAME", env = "CODER_SERVER_SSH_KEYGEN_ALGORITHM")]
     pub ssh_keygen_algorithm: Option<Algorithm>,
-    /// Serve at most this many connections at a time [default: what the open-file limit allows]
+    /// Serve at most this many connections at a time [default: as many as the open-file limit allows]
     #[arg(long, value_name = "N", env = "CODER_SERVER_MAX_CONNECTIONS")]
     pub max_connections: Option<usize>,
-    /// Believe reverse proxies at these addresses when they name the client; comma-separated networks such as 10.0.0.0/8,127.0.0.1
+    /// Trust reverse proxies in these networks, such as 10.0.0.0/8,127.0.0.1, to name the client; needs --proxy-trusted-headers
     /// [also: CODER_PROXY_TRUSTED_ORIGINS]
     #[arg(long, value_name = "NETWORKS", env = "CODER_SERVER_PROXY_TRUSTED_ORIGINS")]
     pub proxy_trusted_origins: Option<String>,
-    /// Read the client's address from these headers of a trusted proxy, the first one that is there; such as X-Forwarded-For
+    /// Read the client's address from the first of these headers that a trusted proxy sends, such as X-Forwarded-For
     /// [also: CODER_PROXY_TRUSTED_HEADERS]
     #[arg(long, value_name = "HEADERS", env = "CODER_SERVER_PROXY_TRUSTED_HEADERS")]
     pub proxy_trusted_headers: Option<String>,
-    /// Write log lines for people (text) or for programs (json)
+    /// Write log lines in this format
     #[arg(long, value_name = "FORMAT", env = "CODER_SERVER_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
 }

@@ -24,6 +24,9 @@ pub enum RunError {
     /// An administrator's command failed.
     #[error(transparent)]
     Admin(#[from] AdminError),
+    /// Standard output or a directory could not be written to.
+    #[error("cannot write the output")]
+    Output(#[source] io::Error),
     /// The runtime could not be made.
     #[error("cannot start the runtime")]
     Runtime(#[source] io::Error),
@@ -71,6 +74,8 @@ fn execute(cli: Cli) -> Result<(), RunError> {
             let runtime = tokio::runtime::Runtime::new().map_err(RunError::Runtime)?;
             runtime.block_on(serve::serve(config, &cli.store, &environment)).map_err(RunError::from)
         }
+        Command::Completion(args) => args.run().map_err(RunError::Output),
+        Command::Man(args) => args.run().map_err(RunError::Output),
         Command::Admin(command) => {
             process::log_as_command();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-/// Used by code that is in no file of the package: what is generated from the messages, derives, and the pages of both manuals.
-const USED_ELSEWHERE: [&str; 3] = ["protocol: prost-types", "agent: prost", "server-stub: clap_mangen"];
+/// Used by code that is in no file of the package: what is generated from the messages, and derives.
+const USED_ELSEWHERE: [&str; 2] = ["protocol: prost-types", "agent: prost"];
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()

@@ -56,7 +56,7 @@ impl CompletionArgs {
 }
 
 /// The name by which this executable was called, which may be another than `coder`.
-fn own_name() -> String {
+pub(super) fn own_name() -> String {
     let called = std::env::args_os().next();
     let name = called.as_deref().and_then(|path| Path::new(path).file_name()).and_then(OsStr::to_str);
     name.unwrap_or("coder").to_owned()

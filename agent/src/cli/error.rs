@@ -85,6 +85,9 @@ pub(crate) enum CliError {
     /// A standard stream failed.
     #[error("{0}")]
     Stream(&'static str, #[source] io::Error),
+    /// The man pages could not be written.
+    #[error("write the man pages")]
+    Manual(#[source] io::Error),
     /// The runtime of the requests could not be made.
     #[error("start the runtime")]
     Runtime(#[source] io::Error),
@@ -151,6 +154,7 @@ impl CliError {
             | Self::Canceled
             | Self::Store(_)
             | Self::Stream(..)
+            | Self::Manual(_)
             | Self::Runtime(_) => ExitCode::FAILURE,
         }
     }

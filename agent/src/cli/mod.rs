@@ -11,6 +11,7 @@ mod exec;
 mod gitssh;
 mod login;
 mod logout;
+mod man;
 mod mistakes;
 mod publickey;
 mod secret;
@@ -67,10 +68,11 @@ enum Command {
     #[command(name = "gitssh")]
     GitSsh(gitssh::GitSshArgs),
     Completion(completion::CompletionArgs),
+    Man(man::ManArgs),
 }
 
 /// The commands that ask no server, or find their server in another way, as the agent does.
-const LOCAL: [&str; 7] = ["agent", "exec", "session", "env", "status", "gitssh", "completion"];
+const LOCAL: [&str; 8] = ["agent", "exec", "session", "env", "status", "gitssh", "completion", "man"];
 
 /// The command line as clap knows it, for man pages and completion.
 ///
@@ -192,6 +194,7 @@ impl Cli {
             Command::Logout(args) => args.run(&server),
             Command::Whoami(args) => block_on(args.run(&server)),
             Command::Completion(args) => args.run(),
+            Command::Man(args) => args.run(),
             Command::Agent(args) => return args.run(),
             Command::Exec(args) => return args.run(),
             Command::Session(args) => return Ok(args.run()),

@@ -132,6 +132,7 @@ fn flags_that_would_do_nothing_are_hidden_and_refused() {
             "exec" => &["true"],
             "gitssh" => &["--", "host"],
             "completion" => &["bash"],
+            "man" => &["pages"],
             _ => &[],
         }
     };

@@ -9,7 +9,7 @@ use crate::store::audit::Entry;
 /// Flags of `audit`.
 #[derive(Debug, Args)]
 pub struct AuditArgs {
-    /// How many records
+    /// Print at most this many records
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: u32,
     /// Print JSON

@@ -10,7 +10,7 @@ use crate::store::{KeyId, Store};
 /// Flags of `backup`.
 #[derive(Debug, Args)]
 pub struct BackupArgs {
-    /// A new file
+    /// File to create
     file: PathBuf,
 }
 

@@ -8,11 +8,11 @@ use crate::store::{DataDir, KeyId, Store};
 /// Manage encryption keys.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum KeysCommand {
-    /// Re-encrypt everything with a new key, also while the server runs
+    /// Re-encrypt everything with a new key; the server may run meanwhile
     ///
-    /// The old key stays in the key file, because backups made before need it. Delete it with --forget once you need none of them.
+    /// The old key stays in the key file, because earlier backups need it. Delete it with --forget once you need none of them.
     Rotate {
-        /// Also delete keys from the key file that nothing in this database needs any more
+        /// Also delete from the key file every key that this database no longer needs
         #[arg(long)]
         forget: bool,
     },

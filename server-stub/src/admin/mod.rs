@@ -39,11 +39,20 @@ pub enum AdminCommand {
     /// Manage encryption keys
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// Show the audit log, newest last
+    /// Print the audit log, newest record last
     Audit(AuditArgs),
-    /// Write a consistent copy of the database to FILE, also while the server runs
+    /// Write a consistent copy of the database to a new file; the server may run meanwhile
+    #[command(after_help = "\
+Examples:
+  coder-server backup /backups/coder-$(date +%F).db
+
+  # The backup holds no keys. Copy them to another place.
+  cp /var/lib/coder-server/encryption.key /keys/")]
     Backup(BackupArgs),
-    /// Put a backup in place of the database; the server must be stopped
+    /// Replace the database with a backup; stop the server first
+    #[command(after_help = "\
+Examples:
+  coder-server restore /backups/coder-2026-11-30.db --encryption-key-file /keys/encryption.key")]
     Restore(RestoreArgs),
 }
 
@@ -60,7 +69,7 @@ pub enum AdminError {
     #[error("there is no token {0}; see: coder-server token list")]
     NoToken(String),
     /// There is no workspace of that name.
-    #[error("there is no workspace {0}, spelt OWNER/NAME; see: coder-server workspace list")]
+    #[error("there is no workspace {0}, spelled OWNER/NAME; see: coder-server workspace list")]
     NoWorkspace(String),
     /// A workspace definition.
     #[error(transparent)]

@@ -12,9 +12,9 @@ use crate::store::{self, Store, StoreError};
 /// Flags of `restore`.
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
-    /// What `backup` wrote
+    /// File that the backup command wrote
     file: PathBuf,
-    /// Also over a database that has users; it is kept beside the new one
+    /// Replace even a database that has users; the old database is kept beside the new one
     #[arg(long)]
     force: bool,
 }

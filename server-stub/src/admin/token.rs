@@ -9,23 +9,23 @@ use crate::store::{NewToken, Store};
 /// Manage session tokens.
 #[derive(Debug, Subcommand)]
 pub enum TokenCommand {
-    /// Make a further session token for a user
+    /// Create another session token for a user
     Create {
-        /// User name or id
+        /// Name or id of the user
         user: String,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// List tokens by their public ids
+    /// List session tokens by their public ids
     List {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Make a token useless at once
+    /// Revoke a session token; it stops working immediately
     Revoke {
-        /// Public id, as listed
+        /// Public id of the token, as coder-server token list prints it
         id: String,
     },
 }

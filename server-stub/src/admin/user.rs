@@ -9,11 +9,15 @@ use crate::store::{Algorithm, Store};
 /// Manage users.
 #[derive(Debug, Subcommand)]
 pub enum UserCommand {
-    /// Make a user and a session token for them
+    /// Create a user, and a session token for them
+    #[command(after_help = "\
+Examples:
+  coder-server user create alice
+  coder-server user create alice --json | jq -r .session_token")]
     Create {
-        /// 1 to 32 letters and digits, single hyphens between them
+        /// Name of the user: 1 to 32 letters and digits, with single hyphens between them
         name: String,
-        /// What the user's git key is made for: ed25519 or ecdsa (P-256) [default: ed25519]
+        /// Generate the user's git key for this algorithm: ed25519 or ecdsa (P-256) [default: ed25519]
         #[arg(long, value_name = "NAME", env = "CODER_SERVER_SSH_KEYGEN_ALGORITHM")]
         ssh_keygen_algorithm: Option<Algorithm>,
         /// Print JSON

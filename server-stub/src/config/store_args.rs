@@ -14,23 +14,34 @@ use crate::store::{DataDir, DatabaseUrl, KEYS_VARIABLE, KeySource, Role, Store, 
 /// Coder's variable for its database.
 const PG_VARIABLE: &str = "CODER_PG_CONNECTION_URL";
 
+/// The section of `--help` that these options share, after those of the command.
+const HEADING: &str = "Database and keys";
+
 /// Where data and keys are; the same for every command.
 #[derive(Debug, Args)]
 pub struct StoreArgs {
-    /// Directory of the database [default: $XDG_DATA_HOME/coder-server, /var/lib/coder-server for root]
-    #[arg(long, global = true, value_name = "DIR", env = "CODER_SERVER_DATA_DIR")]
+    /// Keep the database in this directory [default: $XDG_DATA_HOME/coder-server; for root /var/lib/coder-server]
+    #[arg(long, global = true, value_name = "DIR", env = "CODER_SERVER_DATA_DIR", help_heading = HEADING)]
     pub data_dir: Option<PathBuf>,
-    /// File with the encryption keys, better kept elsewhere than the database [default: encryption.key in the data directory]
+    /// Keep the encryption keys in this file [default: encryption.key in the data directory]
     ///
-    /// Or give the keys themselves by CODER_SERVER_ENCRYPTION_KEYS or CODER_EXTERNAL_TOKEN_ENCRYPTION_KEYS: base64 of 32 bytes
-    /// each, separated by commas; the first encrypts, all decrypt.
-    #[arg(long, global = true, value_name = "FILE", env = "CODER_SERVER_ENCRYPTION_KEY_FILE")]
+    /// A copy of the database is worth little without the keys, so keep them in another place. To give the keys themselves, set
+    /// CODER_SERVER_ENCRYPTION_KEYS or CODER_EXTERNAL_TOKEN_ENCRYPTION_KEYS: 32 bytes each, in base64, separated by commas. The
+    /// first key encrypts; every key decrypts.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "CODER_SERVER_ENCRYPTION_KEY_FILE",
+        help_heading = HEADING,
+        hide_short_help = true
+    )]
     pub encryption_key_file: Option<PathBuf>,
-    /// Use this PostgreSQL database, not the SQLite file in the data directory [also: CODER_PG_CONNECTION_URL]
+    /// Use this PostgreSQL database instead of the SQLite file in the data directory [also: CODER_PG_CONNECTION_URL]
     ///
-    /// A URL as libpq takes it: postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full, with
-    /// options=-csearch_path%3DSCHEMA for another schema than public. Other users see arguments: pass a password in the variable or
-    /// in a file.
+    /// The URL has the form of libpq: postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full. For a schema other than
+    /// public, add options=-csearch_path%3DSCHEMA. Other users of this machine can see command lines, so give a password by the
+    /// variable or by --database-url-file.
     // Of a type that nothing prints: it may have a password.
     #[arg(
         long,
@@ -38,7 +49,9 @@ pub struct StoreArgs {
         value_name = "URL",
         env = "CODER_SERVER_DATABASE_URL",
         hide_env_values = true,
-        value_parser = clap::builder::StringValueParser::new().map(|url| Arc::new(Secret::from(url)))
+        value_parser = clap::builder::StringValueParser::new().map(|url| Arc::new(Secret::from(url))),
+        help_heading = HEADING,
+        hide_short_help = true
     )]
     pub database_url: Option<Arc<Secret>>,
     /// Read the URL of the PostgreSQL database from this file
@@ -47,7 +60,9 @@ pub struct StoreArgs {
         global = true,
         value_name = "FILE",
         env = "CODER_SERVER_DATABASE_URL_FILE",
-        conflicts_with = "database_url"
+        conflicts_with = "database_url",
+        help_heading = HEADING,
+        hide_short_help = true
     )]
     pub database_url_file: Option<PathBuf>,
 }

@@ -17,21 +17,29 @@ use crate::workspace_json::lifecycle_word;
 /// Manage workspaces.
 #[derive(Debug, Subcommand)]
 pub enum WorkspaceCommand {
-    /// Make or change the workspaces that YAML files define; all of them, or none
+    /// Create or update the workspaces that YAML files define: all of them or none
+    #[command(after_help = "\
+Examples:
+  coder-server workspace apply dev.yaml
+  coder-server workspace apply team/*.yaml
+  coder-server workspace apply - --json < dev.yaml | jq -r .workspaces[].agents[].token")]
     Apply {
-        /// Definition files; - for standard input
+        /// Workspace definition, or - for standard input
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
         /// Print JSON
         #[arg(long)]
         json: bool,
-        /// Give every agent in the files a new token; the old one stops working at once
+        /// Give every agent in the files a new token; the old token stops working immediately
         #[arg(long)]
         rotate_tokens: bool,
     },
-    /// Show connection, lifecycle, scripts, metadata, deliveries and startup log of a workspace
+    /// Show the state of a workspace: connection, scripts, metadata, deliveries and startup log
+    #[command(after_help = "\
+Examples:
+  coder-server workspace show alice/dev")]
     Show {
-        /// Which one
+        /// Owner and name of the workspace
         #[arg(value_name = "OWNER/NAME")]
         workspace: String,
         /// Print JSON, with the whole log
@@ -44,9 +52,9 @@ pub enum WorkspaceCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Delete a workspace, its agents' tokens and everything they reported
+    /// Delete a workspace with its agents, their tokens and everything they reported
     Delete {
-        /// Which one
+        /// Owner and name of the workspace
         #[arg(value_name = "OWNER/NAME")]
         workspace: String,
     },

@@ -1,14 +1,27 @@
-//! Writes the man pages of `coder` into a directory: `cargo run --example man -- DIRECTORY [PROGRAM]`.
-//!
-//! PROGRAM is the name under which the executable is installed, where that is not `coder`.
-#![forbid(unsafe_code)]
+//! `coder man`, which packages of this program run.
 
-mod page;
-
-use std::io;
 use std::path::PathBuf;
 
-use page::Manual;
+use clap::Args;
+use manual::{Manual, Row};
+
+use super::completion::own_name;
+use super::error::CliError;
+
+/// Write the man pages of these commands into a directory
+#[derive(Args)]
+#[command(hide = true)]
+pub(crate) struct ManArgs {
+    /// Directory for the pages; created if it does not exist
+    directory: PathBuf,
+}
+
+impl ManArgs {
+    pub(crate) fn run(&self) -> Result<(), CliError> {
+        // clap wants names that live as long as the program.
+        MANUAL.write(super::command(), own_name().leak(), &self.directory).map_err(CliError::Manual)
+    }
+}
 
 const MANUAL: Manual = Manual {
     name: "coder",
@@ -102,9 +115,9 @@ const MANUAL: Manual = Manual {
     ],
 };
 
-const SOCKET: &[page::Row] = &[("CODER_AGENT_SOCKET", "Path of the agent's socket, instead of the usual places.")];
+const SOCKET: &[Row] = &[("CODER_AGENT_SOCKET", "Path of the agent's socket, instead of the usual places.")];
 
-const NETWORK: &[page::Row] = &[
+const NETWORK: &[Row] = &[
     ("SSL_CERT_FILE", "File with further certificate authorities to trust, in PEM form."),
     (
         "HTTPS_PROXY, HTTP_PROXY, NO_PROXY",
@@ -113,24 +126,14 @@ const NETWORK: &[page::Row] = &[
     ("XDG_CONFIG_HOME", "Parent of the directory coderv2 with the sign-in, instead of ~/.config."),
 ];
 
-const RUNS: &[page::Row] = &[
+const RUNS: &[Row] = &[
     ("1", "There is no environment to run a command in."),
     ("2", "Wrong usage."),
     ("126, 127", "The command cannot be run, or is not found."),
     ("other", "The exit status of the command that was run."),
 ];
 
-const SIGN_IN: &[page::Row] = &[
+const SIGN_IN: &[Row] = &[
     ("~/.config/coderv2/url", "Address of the server of the last sign-in."),
     ("~/.config/coderv2/session", "Session token for that server. Only you can read it."),
 ];
-
-fn main() -> io::Result<()> {
-    let mut args = std::env::args_os().skip(1);
-    let directory = args.next().map(PathBuf::from).ok_or_else(|| io::Error::other("usage: man DIRECTORY [PROGRAM]"))?;
-    // clap wants names that live as long as the program.
-    let program = args.next().and_then(|name| name.into_string().ok()).map_or(MANUAL.name, |name| name.leak());
-    // The manual has what `-h` leaves out.
-    let command = agent::cli::command().mut_args(|arg| arg.hide_short_help(false));
-    MANUAL.write(command, program, &directory)
-}

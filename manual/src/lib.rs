@@ -1,6 +1,7 @@
 //! Man pages with the sections that readers look for: EXAMPLES, ENVIRONMENT, EXIT STATUS, FILES.
 //!
 //! clap knows the options and the variables that stand for them. The rest is in a [`Manual`].
+#![forbid(unsafe_code)]
 
 use std::fmt::Write as _;
 use std::io;
@@ -10,27 +11,30 @@ use clap::Command;
 use clap_mangen::Man;
 
 /// A row of a section: a name, and what it means.
-pub(crate) type Row = (&'static str, &'static str);
+pub type Row = (&'static str, &'static str);
 
 /// Rows for the pages of a command and of the commands below it, such as `coder secret`.
-pub(crate) type Rows = &'static [(&'static str, &'static [Row])];
+pub type Rows = &'static [(&'static str, &'static [Row])];
 
 /// What clap does not know about a program.
-pub(crate) struct Manual {
+pub struct Manual {
     /// The name that the texts use.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// Variables that no option stands for.
-    pub(crate) environment: Rows,
+    pub environment: Rows,
     /// Exit statuses. The longest matching command has the word.
-    pub(crate) exit_status: Rows,
+    pub exit_status: Rows,
     /// Files.
-    pub(crate) files: Rows,
+    pub files: Rows,
 }
 
 impl Manual {
-    /// Writes the pages of `command` and all its subcommands into `directory`, for a program that is called `program`.
-    pub(crate) fn write(&self, command: Command, program: &'static str, directory: &Path) -> io::Result<()> {
+    /// Writes the pages of `command` and all its subcommands into `directory`, which it creates, for a program that is called
+    /// `program`.
+    pub fn write(&self, command: Command, program: &'static str, directory: &Path) -> io::Result<()> {
         std::fs::create_dir_all(directory)?;
+        // A page has what `-h` leaves out.
+        let command = command.mut_args(|arg| arg.hide_short_help(false));
         let mut command = command.name(program).bin_name(program).disable_help_subcommand(true);
         command.build();
         self.write_below(&command, self.name, program, directory)

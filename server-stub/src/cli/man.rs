@@ -1,15 +1,26 @@
-//! Writes the man pages of `coder-server` into a directory: `cargo run --example server-man -- DIRECTORY`.
-#![forbid(unsafe_code)]
-
-#[path = "../../agent/examples/man/page.rs"]
-mod page;
+//! `coder-server man`, which packages of this program run.
 
 use std::io;
 use std::path::PathBuf;
 
-use clap::CommandFactory as _;
+use clap::{Args, CommandFactory as _};
+use manual::Manual;
 
-use page::Manual;
+use super::Cli;
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Directory for the pages; created if it does not exist
+    directory: PathBuf,
+}
+
+impl ManArgs {
+    /// Writes the pages.
+    pub(crate) fn run(&self) -> io::Result<()> {
+        MANUAL.write(Cli::command(), MANUAL.name, &self.directory)
+    }
+}
 
 const MANUAL: Manual = Manual {
     name: "coder-server",
@@ -46,9 +57,3 @@ const MANUAL: Manual = Manual {
         ],
     )],
 };
-
-fn main() -> io::Result<()> {
-    let directory = std::env::args_os().nth(1).map(PathBuf::from);
-    let directory = directory.ok_or_else(|| io::Error::other("usage: server-man DIRECTORY"))?;
-    MANUAL.write(server_stub::cli::Cli::command(), MANUAL.name, &directory)
-}
