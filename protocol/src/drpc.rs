@@ -1,15 +1,17 @@
 //! Calls over the streams of a session: storj's dRPC, one call a stream.
 //!
-//! [`Client`] makes unary calls; [`serve`] answers unary and streaming ones.
+//! [`Client`] makes unary calls and reads streams of answers; [`serve`] answers both.
 
+mod answers;
 mod bounds;
 mod client;
 mod codec;
 mod reader;
 mod server;
 
+pub use answers::{CallError, Streaming};
 pub use bounds::Bounds;
-pub use client::{CallError, Client};
+pub use client::Client;
 pub use codec::{DecodeError, Decoder, Encoder, Kind, MAX_FRAME_DATA, MAX_PACKET, Packet};
 pub use server::{Call, Service, Shares, serve, serve_within};
 
@@ -44,7 +46,8 @@ impl Status {
     /// Whether the server has no such call. Servers say so with the code or, for an unregistered path, in words.
     #[must_use]
     pub fn is_unimplemented(&self) -> bool {
-        self.code == Self::UNIMPLEMENTED || self.message.contains("unknown rpc")
+        let words = ["unknown rpc", "unimplemented"];
+        self.code == Self::UNIMPLEMENTED || words.iter().any(|word| self.message.to_ascii_lowercase().contains(word))
     }
 
     /// The body of an Error packet.

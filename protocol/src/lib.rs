@@ -5,6 +5,7 @@
 //! - [`import`]: env, JSON and YAML files to entries
 //! - [`rest`] and [`problem`]: request, answer and error bodies
 //! - [`agent_api`]: the messages of the Agent API
+//! - [`live`]: the private calls that tell a running workspace of changes
 //! - [`workspace`]: workspace definitions in YAML
 //! - [`session`]: WebSocket messages as a byte stream, and yamux over it
 //! - [`drpc`]: calls over the streams of a session
@@ -14,6 +15,7 @@
 pub mod agent_api;
 pub mod drpc;
 pub mod import;
+pub mod live;
 pub mod problem;
 pub mod rest;
 pub mod rules;

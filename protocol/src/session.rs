@@ -199,4 +199,12 @@ impl Pulse {
     pub async fn closed(&self) {
         self.ended.cancelled().await;
     }
+
+    /// Waits for the `count`th ping that goes out from now on. What is written then wakes the peer no more often than the ping does.
+    pub async fn pinged(&self, count: u64) {
+        let mut pings = self.life.pings();
+        let last = pings.borrow().saturating_add(count);
+        // The sender lives as long as this.
+        let _ = pings.wait_for(|pings| *pings >= last).await;
+    }
 }

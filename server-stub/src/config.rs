@@ -60,6 +60,13 @@ pub struct ServeArgs {
     /// Generate new git keys for this algorithm: ed25519 or ecdsa (P-256); existing keys stay [default: ed25519]
     #[arg(long, value_name = "NAME", env = "CODER_SERVER_SSH_KEYGEN_ALGORITHM")]
     pub ssh_keygen_algorithm: Option<Algorithm>,
+    /// After a change, end the sessions of Coder's own agents, which fetch it when they connect again; at most once in 10s each
+    /// [default: true]
+    #[arg(
+        long, value_name = "BOOL", env = "CODER_SERVER_REFRESH_CODER_AGENTS",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new()
+    )]
+    pub refresh_coder_agents: Option<bool>,
     /// Serve at most this many connections at a time [default: as many as the open-file limit allows]
     #[arg(long, value_name = "N", env = "CODER_SERVER_MAX_CONNECTIONS")]
     pub max_connections: Option<usize>,
@@ -105,6 +112,8 @@ pub struct ServeConfig {
     pub rate_limit: u32,
     /// What new git keys are made for.
     pub git_keys: Algorithm,
+    /// Whether agents without live delivery are made to dial again after a change.
+    pub refresh_coder_agents: bool,
     /// Connections at a time; none for what the open-file limit allows.
     pub max_connections: Option<usize>,
     /// The reverse proxies whose word counts.
@@ -214,6 +223,7 @@ impl ServeArgs {
             audit_max_size: size(self.audit_max_size.as_deref().unwrap_or(DEFAULT_AUDIT_MAX_SIZE))?,
             rate_limit,
             git_keys: git_keys(self.ssh_keygen_algorithm, environment)?,
+            refresh_coder_agents: self.refresh_coder_agents.unwrap_or(true),
             max_connections: self.max_connections,
             proxies: proxies(origins.unwrap_or_default().trim(), headers.unwrap_or_default().trim())?,
             log_format: self.log_format,

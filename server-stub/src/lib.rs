@@ -12,6 +12,7 @@ pub mod config;
 pub mod delivery;
 pub mod fleet;
 pub mod limits;
+pub mod live;
 pub mod rest;
 pub mod rpc;
 mod run;

@@ -10,6 +10,7 @@ use crate::audit::TokenUses;
 use crate::delivery::DeliveryAudit;
 use crate::fleet::Fleet;
 use crate::limits::Limits;
+use crate::live::Live;
 use crate::store::{Algorithm, FilePaths, Store, StoreError};
 
 /// What handlers need of the configuration.
@@ -23,6 +24,8 @@ pub struct Settings {
     pub rate_limit: u32,
     /// What new git keys are made for.
     pub git_keys: Algorithm,
+    /// Whether the sessions of agents without live delivery end after a change, so that they fetch it.
+    pub refresh_coder_agents: bool,
 }
 
 impl Settings {
@@ -46,6 +49,8 @@ pub struct AppState {
     pub uses: Arc<TokenUses>,
     /// The sessions of agents.
     pub fleet: Arc<Fleet>,
+    /// Those who hear of changes.
+    pub live: Arc<Live>,
     /// Whether deliveries of secrets reach the audit log.
     pub deliveries: Arc<DeliveryAudit>,
     /// Identifies the deployment.
@@ -67,6 +72,7 @@ impl AppState {
             settings: Arc::new(settings),
             uses: Arc::default(),
             fleet: Arc::default(),
+            live: Arc::default(),
             deliveries: Arc::default(),
             shutdown: CancellationToken::new(),
             sessions: TaskTracker::new(),

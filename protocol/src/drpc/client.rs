@@ -1,75 +1,18 @@
 //! The calling end.
 
-use std::time::Duration;
-
 use prost::Message;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::time::timeout;
 
-use super::codec::{DecodeError, Encoder, Kind, MAX_PACKET};
-use super::reader::{PacketReader, ReadError};
-use super::{Status, codec};
-use crate::session::{Closed, Opener, Stream};
-
-/// No answer takes this long from a server that is alive.
-const CALL_LIMIT: Duration = Duration::from_mins(1);
-/// Of its stream a call is the only one, as with Go's client.
-const ONLY_CALL: u64 = 1;
+use super::answers::{CALL_LIMIT, CallError, ONLY_CALL, Streaming, receive};
+use super::codec::{Encoder, Kind, MAX_PACKET};
+use super::reader::PacketReader;
+use crate::session::{Opener, Stream};
 
 /// Makes calls, each on a stream of its own. Clones share the session and its bound on calls in flight.
 #[derive(Clone, Debug)]
 pub struct Client {
     opener: Opener,
-}
-
-/// Why a call failed.
-#[derive(Debug, thiserror::Error)]
-pub enum CallError {
-    /// The server answered with an error.
-    #[error("the server refused the call: {0}")]
-    Refused(Status),
-    /// The session ended, or the stream did, before the answer.
-    #[error("the connection ended before the answer")]
-    Closed,
-    /// No answer in time.
-    #[error("no answer within {} seconds", CALL_LIMIT.as_secs())]
-    TimedOut,
-    /// The server broke the protocol.
-    #[error("the server broke the protocol")]
-    Protocol(#[source] DecodeError),
-    /// The server ended the call without an answer.
-    #[error("the server ended the call without an answer")]
-    NoAnswer,
-    /// The answer is not the message it should be.
-    #[error("cannot decode the answer")]
-    Decode(#[source] prost::DecodeError),
-    /// The request or the answer is longer than a packet may be.
-    #[error("message over {MAX_PACKET} bytes")]
-    TooLarge,
-}
-
-impl CallError {
-    /// Whether the server has no such call.
-    #[must_use]
-    pub fn is_unimplemented(&self) -> bool {
-        matches!(self, Self::Refused(status) if status.is_unimplemented())
-    }
-}
-
-impl From<Closed> for CallError {
-    fn from(_: Closed) -> Self {
-        Self::Closed
-    }
-}
-
-impl From<ReadError> for CallError {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::Decode(DecodeError::TooLarge) => Self::TooLarge,
-            ReadError::Decode(error) => Self::Protocol(error),
-            ReadError::Io(_) => Self::Closed,
-        }
-    }
 }
 
 impl Client {
@@ -93,12 +36,23 @@ impl Client {
         Resp::decode(body.as_slice()).map_err(CallError::Decode)
     }
 
+    /// Calls `path`, whose answers come one after the other for as long as both sides want.
+    pub async fn stream<Req, Resp>(&self, path: &str, request: &Req) -> Result<Streaming<Resp>, CallError>
+    where
+        Req: Message,
+        Resp: Message + Default,
+    {
+        let (_, packets) = invocation(path, &request.encode_to_vec());
+        let (reader, mut writer) = tokio::io::split(self.opener.open().await?);
+        timeout(CALL_LIMIT, writer.write_all(&packets))
+            .await
+            .map_err(|_| CallError::TimedOut)?
+            .map_err(|_| CallError::Closed)?;
+        Ok(Streaming::new(reader, writer))
+    }
+
     async fn exchange(&self, path: &str, request: Vec<u8>) -> Result<Vec<u8>, CallError> {
-        let mut encoder = Encoder::new(ONLY_CALL);
-        let mut packets = Vec::new();
-        encoder.packet(Kind::Invoke, path.as_bytes(), &mut packets);
-        encoder.packet(Kind::Message, &request, &mut packets);
-        encoder.packet(Kind::CloseSend, &[], &mut packets);
+        let (mut encoder, mut packets) = invocation(path, &request);
         drop(request);
 
         // From here on the stream ends itself when it is dropped: one FIN, behind all that was written. That is what
@@ -116,6 +70,16 @@ impl Client {
     }
 }
 
+/// A call with its one request.
+fn invocation(path: &str, request: &[u8]) -> (Encoder, Vec<u8>) {
+    let mut encoder = Encoder::new(ONLY_CALL);
+    let mut packets = Vec::new();
+    encoder.packet(Kind::Invoke, path.as_bytes(), &mut packets);
+    encoder.packet(Kind::Message, request, &mut packets);
+    encoder.packet(Kind::CloseSend, &[], &mut packets);
+    (encoder, packets)
+}
+
 /// A server may answer, with an error, before it has taken the whole request, and then take no more of it.
 async fn send_and_receive(
     writer: &mut WriteHalf<Stream>,
@@ -130,20 +94,4 @@ async fn send_and_receive(
         answer = &mut answer => return answer,
     }
     answer.await
-}
-
-async fn receive(reader: &mut PacketReader<ReadHalf<Stream>>) -> Result<Vec<u8>, CallError> {
-    while let Some(codec::Packet { stream, kind, data, .. }) = reader.next().await? {
-        if stream != ONLY_CALL {
-            continue;
-        }
-        match kind {
-            Kind::Message => return Ok(data),
-            Kind::Error => return Err(CallError::Refused(Status::from_bytes(&data))),
-            Kind::Close | Kind::CloseSend | Kind::Cancel => return Err(CallError::NoAnswer),
-            // A client is not invoked.
-            Kind::Invoke | Kind::InvokeMetadata => {}
-        }
-    }
-    Err(CallError::Closed)
 }

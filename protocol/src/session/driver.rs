@@ -99,6 +99,7 @@ impl<T: Transport> Driver<T> {
                     }
                     if self.next_ping <= Instant::now() {
                         self.wire.ping();
+                        self.links.life.pinged();
                         self.next_ping = Instant::now() + self.options.ping_interval;
                     }
                 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use futures_util::io::{AsyncRead, AsyncWrite};
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::held::Held;
@@ -46,16 +47,25 @@ impl<T> Transport for T where
 {
 }
 
-/// When the peer was last heard of.
+/// When the peer was last heard of, and what we have sent to hear of it.
 #[derive(Debug)]
 pub(super) struct Life {
     start: Instant,
     last_seen_ms: AtomicU64,
+    pings: watch::Sender<u64>,
 }
 
 impl Life {
     pub(super) fn new() -> Self {
-        Self { start: Instant::now(), last_seen_ms: AtomicU64::new(0) }
+        Self { start: Instant::now(), last_seen_ms: AtomicU64::new(0), pings: watch::Sender::new(0) }
+    }
+
+    pub(super) fn pinged(&self) {
+        self.pings.send_modify(|pings| *pings += 1);
+    }
+
+    pub(super) fn pings(&self) -> watch::Receiver<u64> {
+        self.pings.subscribe()
     }
 
     fn touch(&self) {

@@ -38,6 +38,7 @@ pub struct TooLarge {
 
 /// Builds the manifest of `agent`; without `file_targets` no secret has a path, and one with nothing else is not sent.
 pub fn build(agent: &AgentIdentity, sources: ManifestSources, file_targets: bool) -> Result<Built, TooLarge> {
+    let generation = sources.generation;
     let mut left_out = Vec::new();
     let mut read = |what: String, value: Result<Secret, StoreError>| match value {
         Ok(value) => Some(value),
@@ -66,6 +67,7 @@ pub fn build(agent: &AgentIdentity, sources: ManifestSources, file_targets: bool
         agent_name: agent.name.clone(),
         workspace_name: agent.workspace_name.clone(),
         secrets,
+        generation: Some(protocol::live::Generation { epoch: generation.epoch, number: generation.number }),
         ..Manifest::default()
     };
     match manifest.encoded_len() {

@@ -10,15 +10,16 @@ use crate::limits::Caller;
 use crate::state::AppState;
 use crate::store::audit::Record;
 use crate::store::workspaces::NewLine;
-use crate::store::{StoreError, is_disk_full, now};
+use crate::store::{Generation, StoreError, is_disk_full, now};
 
 /// A manifest, with an audit record of its delivery.
-pub(super) async fn manifest(state: &AppState, agent: &Agent) -> Result<Manifest, Status> {
+pub(super) async fn manifest(state: &AppState, agent: &Agent) -> Result<(Manifest, Generation), Status> {
     let sources =
         state.store.agents().manifest_sources(&agent.identity).await.map_err(|error| failed(state, agent, &error))?;
     let Some(sources) = sources else {
         return Err(Status::new("the agent or its token does not exist any more"));
     };
+    let generation = sources.generation;
     let built = manifest::build(&agent.identity, sources, state.settings.file_paths).map_err(|error| {
         tracing::error!(agent = %agent.identity.path(), "{error}");
         Status::new(error.to_string())
@@ -38,7 +39,7 @@ pub(super) async fn manifest(state: &AppState, agent: &Agent) -> Result<Manifest
             .await
             .map_err(|error| failed(state, agent, &error))?;
     }
-    Ok(built.manifest)
+    Ok((built.manifest, generation))
 }
 
 fn record(agent: &Agent) -> Record {

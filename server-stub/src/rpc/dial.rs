@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::deliver::may_log;
 use super::service::AgentService;
 use super::transport::{self, Messages};
-use super::version;
+use super::{version, watch};
 use crate::api_error::ApiError;
 use crate::auth::Agent;
 use crate::state::AppState;
@@ -35,6 +35,18 @@ const SETTLING: Duration = Duration::from_millis(100);
 pub(super) struct Wishes {
     version: Option<String>,
     role: Option<String>,
+    /// `1`: the agent asks for changes by itself.
+    live: Option<String>,
+}
+
+/// Who dials.
+#[derive(Clone, Debug)]
+struct Caller {
+    api_version: String,
+    /// Another role uses the agent's token without being the agent, such as a log streamer.
+    is_agent: bool,
+    /// Of Coder's own: it hears of a change when it dials again.
+    is_deaf: bool,
 }
 
 /// `GET /workspaceagents/me/rpc`.
@@ -58,11 +70,12 @@ pub(super) async fn dial(
     // Held until the session stands; an upgrade that never completes drops it with the callback.
     let place = state.limits.dial().await?;
     let running = state.sessions.token();
-    // Another role uses the agent's token without being the agent, such as a log streamer.
     let is_agent = wishes.role.is_none_or(|role| role == "agent");
+    let is_deaf = is_agent && wishes.live.is_none_or(|live| live != "1");
+    let caller = Caller { api_version: version, is_agent, is_deaf };
     Ok(upgrade.on_upgrade(async move |socket| {
         drop(place);
-        run(socket, agent, version, is_agent, state).await;
+        run(socket, agent, caller, state).await;
         drop(running);
     }))
 }
@@ -84,8 +97,10 @@ fn not_a_websocket(rejection: WebSocketUpgradeRejection) -> ApiError {
     ApiError::with(rejection.into_response().status(), problem)
 }
 
-/// Serves one session until the agent closes it, falls silent, loses its token, or the server stops.
-async fn run(socket: WebSocket, agent: Agent, api_version: String, is_agent: bool, state: AppState) {
+/// Serves one session until the agent closes it, falls silent, loses its token, or the server stops, or until an agent that hears of changes
+/// no other way has to dial again.
+async fn run(socket: WebSocket, agent: Agent, caller: Caller, state: AppState) {
+    let Caller { api_version, is_agent, is_deaf } = caller;
     let id = agent.identity.id;
     let session = Session::start(Messages(socket), Role::Server, Options::new(Role::Server));
     let pulse = session.pulse();
@@ -107,13 +122,26 @@ async fn run(socket: WebSocket, agent: Agent, api_version: String, is_agent: boo
         }
     };
     let shares = state.limits.shares(id);
-    let service = Arc::new(AgentService::new(state.clone(), agent.clone()));
+    let service = Arc::new(AgentService::new(state.clone(), agent.clone(), pulse.clone()));
+    let outdated = async {
+        if !is_deaf || !state.settings.refresh_coder_agents {
+            return std::future::pending().await;
+        }
+        let mut follower = state.live.follow(&agent.identity);
+        watch::outdated(&state, &mut follower, || service.delivered()).await;
+    };
     tokio::select! {
         // Calls are answered while the connection is being recorded, not after it.
-        _ = async { tokio::join!(connected, drpc::serve_within(session, service, Shares::clone(&shares))) } => {}
+        _ = async { tokio::join!(connected, drpc::serve_within(session, service.clone(), Shares::clone(&shares))) } => {}
         end = watch.ended() => {
             if may_log(&state, &agent) {
                 tracing::info!(agent = %agent.identity.path(), "closing a session: {end}");
+            }
+        }
+        () = outdated => {
+            if may_log(&state, &agent) {
+                let agent = agent.identity.path();
+                tracing::info!(%agent, "closing a session: what the agent gets has changed, and it asks when it dials again");
             }
         }
         () = state.shutdown.cancelled() => {}

@@ -12,6 +12,7 @@ pub(crate) mod testing;
 mod tests;
 mod transport;
 mod version;
+mod watch;
 
 use axum::Router;
 use axum::routing::get;

@@ -10,13 +10,17 @@ use protocol::agent_api::{
     get_resources_monitoring_configuration_response::Config, path,
 };
 use protocol::drpc::{Bounds, Call, Service, Status};
+use protocol::live;
+use protocol::session::Pulse;
 
 use super::deliver::{self, failed};
 use super::reports;
+use super::watch::Watching;
 use crate::auth::Agent;
 use crate::delivery::manifest;
 use crate::limits::Cost;
 use crate::state::AppState;
+use crate::store::Generation;
 use crate::store::workspaces::{LogError, ReportError};
 
 /// How often agents are asked to report statistics.
@@ -36,6 +40,7 @@ const MAX_ITEMS: usize = 65_536;
 pub(super) struct AgentService {
     state: AppState,
     agent: Agent,
+    watching: Watching,
 }
 
 impl Service for AgentService {
@@ -46,6 +51,7 @@ impl Service for AgentService {
         let _turn = self.state.limits.call(self.agent.identity.id, cost).await;
         match path {
             path::GET_MANIFEST => self.manifest(call).await,
+            live::WATCH => self.watching.watch(&self.state, &self.agent, call).await,
             path::UPDATE_STARTUP => self.startup(call).await,
             path::UPDATE_LIFECYCLE => self.lifecycle(call).await,
             path::BATCH_CREATE_LOGS => self.logs(call).await,
@@ -75,15 +81,20 @@ fn budget(path: &str) -> (Cost, Bounds) {
         // An agent sends up to 1 MiB of output at a time, and some 21 bytes more for each line.
         path::BATCH_CREATE_LOGS | path::BATCH_UPDATE_METADATA => (Cost::Call, MAX_BATCH),
         path::GET_MANIFEST => (Cost::Delivery, MAX_REQUEST),
-        path::COORDINATE | path::STREAM_DERP_MAPS => (Cost::Stream, MAX_REQUEST),
+        path::COORDINATE | path::STREAM_DERP_MAPS | live::WATCH => (Cost::Stream, MAX_REQUEST),
         _ => (Cost::Call, MAX_REQUEST),
     };
     (cost, Bounds { bytes, fields: MAX_ITEMS })
 }
 
 impl AgentService {
-    pub(super) fn new(state: AppState, agent: Agent) -> Self {
-        Self { state, agent }
+    pub(super) fn new(state: AppState, agent: Agent, pulse: Pulse) -> Self {
+        Self { state, agent, watching: Watching::new(pulse) }
+    }
+
+    /// Which generation the agent fetched last over this session.
+    pub(super) fn delivered(&self) -> Option<Generation> {
+        self.watching.delivered()
     }
 
     fn failed(&self, error: &(dyn std::error::Error + 'static)) -> Status {
@@ -92,8 +103,11 @@ impl AgentService {
 
     async fn manifest(&self, call: &mut Call) -> Result<(), Status> {
         call.request::<GetManifestRequest>().await?;
-        let manifest = deliver::manifest(&self.state, &self.agent).await?;
-        call.answer(&manifest)
+        let (manifest, generation) = deliver::manifest(&self.state, &self.agent).await?;
+        call.answer(&manifest)?;
+        self.watching.fetched(generation);
+        self.state.live.fetched(self.agent.identity.id);
+        Ok(())
     }
 
     async fn startup(&self, call: &mut Call) -> Result<(), Status> {

@@ -53,6 +53,7 @@ impl World {
             file_paths: true,
             rate_limit: 0,
             git_keys: crate::store::Algorithm::default(),
+            refresh_coder_agents: true,
         };
         let state = AppState::new(store, settings).await.unwrap();
         let token = apply(&state, false).await.unwrap();

@@ -1,6 +1,7 @@
 //! The client of `protocol` over a real WebSocket on loopback.
 
 mod calls;
+mod live;
 mod sessions;
 
 use std::time::Duration;

@@ -99,7 +99,8 @@ pub async fn serve(config: ServeConfig, store: &StoreArgs, environment: Environm
     tracing::info!("listening on {}", server.url());
     // Fails where no service manager asked to be told.
     drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
-    signals.govern(server).await
+    // Of all that a server does at a time: on the heap.
+    Box::pin(signals.govern(server)).await
 }
 
 /// A server that is bound and can be run.
@@ -152,6 +153,7 @@ impl Server {
             file_paths: config.file_paths,
             rate_limit: config.rate_limit,
             git_keys: config.git_keys,
+            refresh_coder_agents: config.refresh_coder_agents,
         };
         Ok(Self {
             listener: listen::Listener {
@@ -199,6 +201,7 @@ impl Server {
             () = stopping => {}
             () = audit::keep(state.store.clone(), &state.uses, self.retention) => {}
             () = state.fleet.keep(state.store.clone()) => {}
+            never = state.live.keep(state.store.clone()) => match never {},
             () = keep_reserve(&self.data_dir) => {}
             () = state.store.ended() => return Err(ServeError::StoreEnded),
         }

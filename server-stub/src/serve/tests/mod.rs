@@ -42,6 +42,7 @@ impl World {
             file_paths: true,
             rate_limit: 0,
             git_keys: Algorithm::default(),
+            refresh_coder_agents: true,
         };
         change(&mut settings);
         let (dir, store) = testing::store().await;
