@@ -23,6 +23,7 @@ mod servers;
 #[cfg(test)]
 mod several_tests;
 #[cfg(test)]
+mod storable;
 pub(crate) mod testing;
 mod tokens;
 mod users;
@@ -48,6 +49,7 @@ pub use secrets::{FilePaths, SecretError, Secrets};
 pub use servers::Servers;
 pub use tokens::{NewToken, Session, TokenInfo, TokenUse, Tokens};
 pub use users::{UserError, Users};
+pub(crate) use storable::storable;
 use workspaces::{Agents, Logs, Presence, Reports, Workspaces};
 
 row! {

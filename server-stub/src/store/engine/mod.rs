@@ -229,6 +229,11 @@ impl Database {
         &self.inner.keys
     }
 
+    /// Whether a row can have this text: PostgreSQL stores no U+0000, and refuses to look for one.
+    pub(super) fn can_hold(&self, text: &str) -> bool {
+        matches!(self.inner.engine, Engine::Sqlite(_)) || !text.contains('\0')
+    }
+
     /// SQLite's file, for what only a file can do; none for a PostgreSQL database, which has tools of its own for that.
     pub(super) fn file(&self) -> Option<&sqlite::Sqlite> {
         match &self.inner.engine {
