@@ -14,7 +14,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
 pub use proxies::TrustedProxies;
-use quantities::{retention, size};
+use quantities::{drain_time, retention, size};
 pub use store_args::{OpenError, StoreArgs};
 
 use crate::limits::DEFAULT_RATE;

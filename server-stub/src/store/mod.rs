@@ -15,6 +15,7 @@ mod engine;
 mod generations;
 mod git_keys;
 mod keys;
+mod moving;
 mod private_file;
 mod reserve;
 mod rotation;
@@ -39,11 +40,12 @@ pub use audit::Audit;
 pub use backup::{BackupError, restore};
 pub use data_dir::{DataDir, DataDirError};
 pub use disk_full::is_disk_full;
-pub use engine::{Change, ChangeStream, DatabaseError, DatabaseUrl, Fault, Role, StoreError};
+pub use engine::{Change, ChangeStream, Copied, CopyError, DatabaseError, DatabaseUrl, Fault, Role, StoreError};
 use engine::{Connection, Database, Doing, Location, command, query, row};
 pub use generations::Generation;
 pub use git_keys::{Algorithm, AlgorithmError, GitKeyError, GitKeys, PairError};
 pub use keys::{BulkSealer, KEYS_VARIABLE, KeyError, KeyId, KeySource};
+pub use moving::{MoveError, Moved, require_database, to_postgres, to_sqlite};
 pub use rotation::{Keys, RotateError, Rotated};
 pub use secrets::{FilePaths, SecretError, Secrets};
 pub use servers::Servers;
@@ -81,6 +83,9 @@ impl Store {
         let lock = data_dir.share()?.ok_or(StoreError::Restoring)?;
         let location =
             url.map_or_else(|| Location::File(data_dir.database()), |url| Location::Url(Box::new(url.clone())));
+        if let Location::File(path) = &location {
+            moving::refuse_moved(path)?;
+        }
         let mut opened = engine::open(&location, role).await?;
         opened.sql.begin().await.doing("begin a write")?;
         let keys = rotation::load(&mut opened.sql, source).await?;
