@@ -96,7 +96,8 @@ pub async fn restore(backup: &Path, data_dir: &DataDir, keys: KeySource, force: 
         if !force && sqlite::has_users(&database).await {
             return Err(BackupError::NotEmpty(database.clone()));
         }
-        Ok(())
+        sqlite::end_epoch(&fresh).await?;
+        File::open(&fresh).and_then(|copy| copy.sync_all()).map_err(file("flush", &fresh))
     };
     if let Err(error) = checked.await {
         drop(fs::remove_file(&fresh));

@@ -23,8 +23,8 @@ mod secrets;
 mod servers;
 #[cfg(test)]
 mod several_tests;
-#[cfg(test)]
 mod storable;
+#[cfg(test)]
 pub(crate) mod testing;
 mod tokens;
 mod users;
@@ -49,9 +49,9 @@ pub use moving::{MoveError, Moved, require_database, to_postgres, to_sqlite};
 pub use rotation::{Keys, RotateError, Rotated};
 pub use secrets::{FilePaths, SecretError, Secrets};
 pub use servers::Servers;
+pub(crate) use storable::storable;
 pub use tokens::{NewToken, Session, TokenInfo, TokenUse, Tokens};
 pub use users::{UserError, Users};
-pub(crate) use storable::storable;
 use workspaces::{Agents, Logs, Presence, Reports, Workspaces};
 
 row! {
@@ -91,7 +91,9 @@ impl Store {
         let keys = rotation::load(&mut opened.sql, source).await?;
         let deployment = deployment(&mut opened.sql).await?;
         opened.sql.commit().await.doing("record the encryption key id")?;
-        Ok(Self { database: opened.start(keys, deployment.id), deployment_id: deployment.id, _lock: Arc::new(lock) })
+        let database = opened.start(keys, deployment.id);
+        generations::settle(&database).await?;
+        Ok(Self { database, deployment_id: deployment.id, _lock: Arc::new(lock) })
     }
 
     /// Users.
@@ -206,16 +208,11 @@ async fn deployment(sql: &mut Connection) -> Result<DeploymentRow, StoreError> {
     let deployment = query::<DeploymentRow>("SELECT {columns} FROM deployment");
     let mut row = sql.one(deployment).await.doing("read the deployment id")?;
     if row.epoch == 0 {
-        row.epoch = new_epoch()?;
+        row.epoch = generations::new_epoch()?;
         let begin = command("UPDATE deployment SET epoch = ?").bind(row.epoch);
         sql.execute(begin).await.doing("begin an epoch")?;
     }
     Ok(row)
-}
-
-/// A positive number that no former epoch had.
-fn new_epoch() -> Result<i64, KeyError> {
-    Ok(i64::from_be_bytes(keys::random()?) & i64::MAX | 1)
 }
 
 /// The time, in the resolution the database keeps.

@@ -232,6 +232,14 @@ impl Database {
         &self.inner.keys
     }
 
+    /// Where the database is, if that can be told: a copy is elsewhere.
+    pub(super) async fn home(&self) -> Option<String> {
+        match &self.inner.engine {
+            Engine::Sqlite(_) => None,
+            Engine::Postgres(engine) => engine.home().await,
+        }
+    }
+
     /// Whether a row can have this text: PostgreSQL stores no U+0000, and refuses to look for one.
     pub(super) fn can_hold(&self, text: &str) -> bool {
         matches!(self.inner.engine, Engine::Sqlite(_)) || !text.contains('\0')
