@@ -45,6 +45,16 @@ impl Servers<'_> {
             .await
     }
 
+    /// Whether other servers of the deployment are alive. A SQLite file has one server at a time.
+    pub async fn others(&self) -> Result<bool, StoreError> {
+        if self.0.file().is_some() {
+            return Ok(false);
+        }
+        let live = query::<ServerRow>("SELECT {columns} FROM servers WHERE seen_at > ? AND id <> ? LIMIT 1");
+        let live = live.bind(now().as_microsecond().saturating_sub(LEASE)).bind(self.0.own());
+        Ok(self.0.optional(live).await.doing("look for other servers")?.is_some())
+    }
+
     /// This server stops.
     pub async fn leave(&self) -> Result<(), StoreError> {
         let own = self.0.own();
