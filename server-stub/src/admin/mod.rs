@@ -42,6 +42,10 @@ pub enum AdminCommand {
     #[command(subcommand)]
     Keys(KeysCommand),
     /// Print the audit log, newest record last
+    #[command(after_help = "\
+Examples:
+  coder-server audit --limit 20
+  coder-server audit --limit 1000 --json | jq -r '.[] | select(.actor_name == \"alice\")'")]
     Audit(AuditArgs),
     /// Write a consistent copy of the database to a new file; the server may run meanwhile
     #[command(after_help = "\
