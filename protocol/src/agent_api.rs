@@ -7,6 +7,8 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/coder.agent.v2.rs"));
 }
 
+use uuid::Uuid;
+
 pub use generated::*;
 
 /// The lowest minor that has all we call; no server filters manifest fields by it.
@@ -42,6 +44,16 @@ pub mod path {
     }
 }
 
+/// The log source of what an agent of ours has to tell itself, such as failed deliveries.
+///
+/// A fixed id for each agent, so that a restart adds to the same source: the agent's id over a constant, marked as a
+/// custom UUID (version 8), which no server hands out by itself.
+#[must_use]
+pub fn own_log_source(agent: Uuid) -> Uuid {
+    const SALT: u128 = 0x6c1f_3f52_9d0a_4b57_b0e4_2a8d_71c9_5e36;
+    uuid::Builder::from_custom_bytes((agent.as_u128() ^ SALT).to_be_bytes()).into_uuid()
+}
+
 // Both hold values: a derived Debug would put them into the first log line that prints a message.
 impl fmt::Debug for Manifest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,5 +73,19 @@ impl fmt::Debug for WorkspaceSecret {
             .field("env_name", &self.env_name)
             .field("file_path", &self.file_path)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_log_source_is_fixed_for_an_agent_and_differs_between_agents() {
+        let [one, two] = [1, 2].map(Uuid::from_u128).map(own_log_source);
+        assert_ne!(one, two);
+        assert_eq!(own_log_source(Uuid::from_u128(1)), one);
+        assert_eq!(one.get_version_num(), 8);
+        assert!(!one.is_nil());
     }
 }

@@ -1,5 +1,7 @@
 //! The administrator's commands beside a running server, and the shapes that scripts rely on.
 
+mod failures;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use protocol::agent_api::lifecycle::State;
-use protocol::agent_api::{Lifecycle, Log, Startup, Timing};
+use protocol::agent_api::{Lifecycle, Log, Startup, Timing, own_log_source};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
@@ -149,7 +149,7 @@ impl Reporter {
 
     /// The manifest has told which agent this is; its own lines go to a log source derived from that.
     pub fn set_agent(&self, agent: Uuid) {
-        self.lock().own_source = Some(own_source(agent));
+        self.lock().own_source = Some(own_log_source(agent));
     }
 
     /// The log source of [`Reporter::own_line`].
@@ -240,13 +240,6 @@ impl Reporter {
     fn lock(&self) -> MutexGuard<'_, Queues> {
         self.0.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A fixed id for each agent, so that a restart adds to the same source: the agent's id over a constant, marked as a
-/// custom UUID (version 8), which no server hands out by itself.
-fn own_source(agent: Uuid) -> Uuid {
-    const SALT: u128 = 0x6c1f_3f52_9d0a_4b57_b0e4_2a8d_71c9_5e36;
-    uuid::Builder::from_custom_bytes((agent.as_u128() ^ SALT).to_be_bytes()).into_uuid()
 }
 
 #[cfg(test)]

@@ -104,15 +104,6 @@ async fn after_the_limit_of_the_server_nothing_is_queued_any_more() {
     reporter.flushed().await;
 }
 
-#[test]
-fn the_own_log_source_is_fixed_for_an_agent_and_differs_between_agents() {
-    let [one, two] = [1, 2].map(Uuid::from_u128).map(own_source);
-    assert_ne!(one, two);
-    assert_eq!(own_source(Uuid::from_u128(1)), one);
-    assert_eq!(one.get_version_num(), 8);
-    assert!(!one.is_nil());
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_script_that_floods_its_log_neither_delays_nor_displaces_the_lines_of_others() {
     let reporter = Reporter::default();

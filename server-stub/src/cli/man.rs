@@ -39,13 +39,7 @@ const MANUAL: Manual = Manual {
                 ),
             ],
         ),
-        (
-            "coder-server serve",
-            &[(
-                "CODER_SERVER_LOG",
-                "What the server logs, such as debug. The default is info. If it is not set, RUST_LOG is read.",
-            )],
-        ),
+        ("coder-server serve", &[("RUST_LOG", "What the server logs, such as debug. The default is info.")]),
     ],
     exit_status: &[(
         "coder-server",

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
 use protocol::agent_api::log::Level;
+use protocol::agent_api::own_log_source;
 use protocol::agent_api::timing::{Stage, Status as Outcome};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::super::{AdminError, output};
 use super::path;
-use crate::store::workspaces::{Agent, Connection, Line, Script, Workspace};
+use crate::store::workspaces::{Agent, Connection, Line, SERVER_SOURCE, Script, Workspace};
 use crate::store::{Store, StoreError};
 use crate::workspace_json::{self as shapes, level_word, lifecycle_word};
 
@@ -23,6 +24,7 @@ const BEFORE_THE_START: SignedDuration = SignedDuration::from_secs(30);
 
 /// What an agent told beside its own rows.
 struct Reports {
+    agent: Uuid,
     scripts: Vec<Script>,
     sources: HashMap<Uuid, String>,
     lines: Vec<Line>,
@@ -39,6 +41,7 @@ impl Reports {
             lines.extend(more);
         }
         Ok(Self {
+            agent,
             scripts: store.agents().scripts(agent).await?,
             sources: sources.into_iter().map(|source| (source.id, source.display_name)).collect(),
             lines,
@@ -49,18 +52,21 @@ impl Reports {
         self.sources.get(&line.source_id).map_or("", String::as_str)
     }
 
-    /// Failed deliveries since the last start. The agent and the server report them in sources of their own, as warnings and errors.
+    /// Failed deliveries since the last start: warnings and errors among the outcomes.
     fn failures(&self, started_at: Option<Timestamp>) -> impl Iterator<Item = &Line> {
         let failed = |line: &&Line| matches!(Level::try_from(line.level), Ok(Level::Warn | Level::Error));
-        let since = started_at.map(|start| start - BEFORE_THE_START);
-        let since = move |line: &&Line| since.is_none_or(|since| line.created_at >= since);
+        let since = move |line: &&Line| {
+            let earlier = if line.source_id == SERVER_SOURCE { BEFORE_THE_START } else { SignedDuration::ZERO };
+            started_at.is_none_or(|start| line.created_at >= start - earlier)
+        };
         self.outcomes().filter(failed).filter(since)
     }
 
-    /// The lines of no script.
+    /// What agent and server have told of deliveries, in sources of their own. Not the lines of all others: a script may be
+    /// one that the template has no more.
     fn outcomes(&self) -> impl Iterator<Item = &Line> {
-        let of_script = |line: &&Line| self.scripts.iter().any(|script| script.log_source_id == line.source_id);
-        self.lines.iter().filter(move |line| !of_script(line))
+        let own = [own_log_source(self.agent), SERVER_SOURCE];
+        self.lines.iter().filter(move |line| own.contains(&line.source_id))
     }
 }
 

@@ -5,7 +5,7 @@ use protocol::rest::{PostLogSourceRequest, WorkspaceAgentLogSource};
 use uuid::{Uuid, uuid};
 
 use super::super::engine::{Connection, Database, Writing, command, insert, query, row};
-use super::super::{Doing, StoreError, storable};
+use super::super::{Doing, StoreError};
 
 /// Most bytes of log that are kept of one agent. A line counts its newline, and at least 16: it is a row, also when it is empty.
 pub const MAX_LOG_BYTES: i64 = 1024 * 1024;
@@ -23,7 +23,7 @@ const MAX_LINES_READ: i64 = 10_000;
 /// The source of lines that name none.
 pub const EXTERNAL_SOURCE: Uuid = uuid!("3b579bf4-1ed8-4b99-87a8-e9a1e3410410");
 /// The source of what the server itself has to tell in an agent's startup log.
-const SERVER_SOURCE: Uuid = uuid!("6c1e4a52-6f0b-4f0e-9a55-8d1f0a7be0c3");
+pub const SERVER_SOURCE: Uuid = uuid!("6c1e4a52-6f0b-4f0e-9a55-8d1f0a7be0c3");
 
 /// A line to keep.
 #[derive(Clone, Debug)]
@@ -212,8 +212,8 @@ pub(super) async fn keep_source(
          ON CONFLICT (agent_id, id) DO UPDATE SET display_name = excluded.display_name, icon = excluded.icon",
     )
     .bind(source)
-    .bind(storable(display_name.to_owned()))
-    .bind(storable(icon.to_owned()))
+    .bind(display_name)
+    .bind(icon)
     .bind(writing.now())
     .bind(agent);
     writing.sql.execute(keep).await.map(drop).doing("keep a log source")
@@ -246,7 +246,7 @@ async fn keep_lines(sql: &mut Connection, agent: Uuid, source: Uuid, lines: Vec<
             source_id: source,
             created_at: line.created_at,
             level: line.level,
-            output: storable(line.output),
+            output: line.output.replace('\0', "\u{fffd}"),
         });
         sql.execute(insert).await.doing("keep a log line")?;
     }

@@ -15,7 +15,7 @@ mod tests;
 
 pub use apply::{AppliedAgent, AppliedWorkspace, ApplyError};
 pub use identity::{AgentIdentity, Agents, TokenHash, token_hash};
-pub use logs::{EXTERNAL_SOURCE, Line, LogError, Logs, MAX_LOG_BYTES, NewLine};
+pub use logs::{EXTERNAL_SOURCE, Line, LogError, Logs, MAX_LOG_BYTES, NewLine, SERVER_SOURCE};
 pub use presence::Presence;
 pub use read::Workspaces;
 pub use reports::{MetadataReport, ReportError, Reports, StartupReport, TimingReport};
