@@ -15,7 +15,7 @@ const SHUTTING_DOWN: u64 = 6;
 const OFF: u64 = 9;
 
 /// Lines of logs that the control plane was sent, with their source.
-fn lines(server: &ControlPlane) -> Vec<(Vec<u8>, String)> {
+pub fn lines(server: &ControlPlane) -> Vec<(Vec<u8>, String)> {
     let lines_of = |body: &[u8]| {
         let request = fields(body);
         let source = one(&request, 1).bytes().to_vec();
@@ -26,7 +26,7 @@ fn lines(server: &ControlPlane) -> Vec<(Vec<u8>, String)> {
 }
 
 #[track_caller]
-fn wait_line(server: &ControlPlane, text: &str) {
+pub fn wait_line(server: &ControlPlane, text: &str) {
     wait_until(&format!("a line with {text:?}"), LONG, || lines(server).iter().any(|(_, line)| line.contains(text)));
 }
 

@@ -4,6 +4,7 @@
 mod agent_side;
 pub mod client;
 mod replay;
+mod scripts;
 mod server_side;
 
 pub use tests::control_plane::socket::End;
