@@ -192,7 +192,8 @@ impl Deliverer {
         let git_ssh_command = gitssh::git_ssh_command();
         let path_prefix = self.script_data.iter().map(|data| data.bin().to_owned()).collect();
         let account = self.process.account.clone();
-        Options { account, agent_token, git_ssh_command, path_prefix, ..Options::default() }
+        let shells = self.process.shells.clone();
+        Options { account, agent_token, git_ssh_command, path_prefix, shells, ..Options::default() }
     }
 
     fn places(&self) -> Places {

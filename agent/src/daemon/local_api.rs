@@ -221,11 +221,11 @@ fn targets(delivery: &Delivery, drifts: &Result<Vec<(PathBuf, Drift)>, String>) 
         outcome: problem.unwrap_or_else(|| "set".to_owned()),
         drift: None,
     };
-    let too_large = |name: &String| delivery.left_out.iter().find(|it| it.name == **name).map(ToString::to_string);
+    let left_out = |name: &String| delivery.left_out.iter().find(|it| it.name == **name).map(ToString::to_string);
     let mut names = delivery.variables.clone();
     names.sort_unstable();
     names.dedup();
-    let mut targets: Vec<Target> = names.iter().map(|name| variable(name, too_large(name))).collect();
+    let mut targets: Vec<Target> = names.iter().map(|name| variable(name, left_out(name))).collect();
     targets.extend(delivery.refused.iter().map(|it| variable(&it.name, Some(it.reason.clone()))));
     let others = delivery.left_out.iter().filter(|it| !names.iter().any(|name| it.name == **name));
     targets.extend(others.map(|it| variable(&it.name.to_string_lossy().into_owned(), Some(it.to_string()))));

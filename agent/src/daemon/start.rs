@@ -6,6 +6,7 @@ use rustix::fs::Access;
 use rustix::io::Errno;
 
 use crate::config::{self, AgentArgs, Config, ConfigError, PRIVATE_VARIABLES};
+use crate::environment::Interpreter;
 use crate::errors::chain;
 use crate::network::{Network, ProxyError};
 use crate::sessions::place;
@@ -40,6 +41,8 @@ pub(super) struct ProcessContext {
     pub(super) log_dir: PathBuf,
     /// Runs scripts.
     pub(super) shell: PathBuf,
+    /// The shells whose start no variable may prevent.
+    pub(super) shells: Vec<Interpreter>,
     /// Whom it runs as; `None` where the passwd database has no entry, as for arbitrary ids in containers.
     pub(super) account: Option<Account>,
 }
@@ -92,7 +95,8 @@ impl Prepared {
         }
         // The header command runs as the user that the agent has become.
         let network = Network::new(config.url.clone(), config.network.clone(), &inherited)?;
-        let process = ProcessContext { inherited, home, state_dir, own_directories, log_dir, shell, account };
+        let shells = Interpreter::of_workspace(&shell);
+        let process = ProcessContext { inherited, home, state_dir, own_directories, log_dir, shell, shells, account };
         Ok(Self { config, network, process })
     }
 }

@@ -5,11 +5,12 @@
 #![forbid(unsafe_code)]
 
 mod layers;
+mod left_out;
 mod path;
+mod shells;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::path::PathBuf;
 
 use protocol::secret::Secret;
@@ -21,6 +22,8 @@ use crate::sys::memory::Guarded;
 use crate::sys::spawn;
 use crate::sys::users::Account;
 use layers::{Layered, Value};
+pub use left_out::{LeftOut, Reason};
+pub use shells::Interpreter;
 
 /// Variables by name. Values of an environment may be anything, so all are taken for secret.
 pub type Variables = Vec<(OsString, Secret)>;
@@ -98,7 +101,7 @@ pub enum Origin {
 pub struct Resolved {
     /// Sorted by name.
     pub variables: Vec<Variable>,
-    /// What the kernel would refuse.
+    /// What the kernel would refuse, and what would end a shell.
     pub left_out: Vec<LeftOut>,
 }
 
@@ -111,26 +114,6 @@ pub struct Variable {
     pub value: Secret,
     /// The layer that won.
     pub origin: Origin,
-}
-
-/// A variable that does not fit; a lower layer's value of that name is used, if there is one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftOut {
-    /// Its name.
-    pub name: OsString,
-    /// The layer it is left out of.
-    pub origin: Origin,
-    /// Bytes of `NAME=value` with its end.
-    pub bytes: usize,
-    /// What it does not fit into: the kernel's limit for one variable or for all.
-    pub limit: usize,
-}
-
-impl fmt::Display for LeftOut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, bytes, limit, .. } = self;
-        write!(f, "variable {} is left out: it takes {bytes} bytes and does not fit into {limit}", name.display())
-    }
 }
 
 impl Resolved {
@@ -154,6 +137,8 @@ pub struct Options {
     pub git_askpass: Option<OsString>,
     /// Directories before everything in `PATH`.
     pub path_prefix: Vec<PathBuf>,
+    /// The shells that programs of the workspace are started by.
+    pub shells: Vec<Interpreter>,
     /// Most bytes of one variable, its name and end included.
     pub variable_limit: usize,
     /// Most bytes of all variables, with a pointer to each.
@@ -168,6 +153,7 @@ impl Default for Options {
             git_ssh_command: None,
             git_askpass: None,
             path_prefix: Vec::new(),
+            shells: Vec::new(),
             variable_limit: spawn::variable_limit(),
             // The arguments share the block with the variables.
             total_limit: spawn::block_limit() / 4 * 3,
@@ -210,15 +196,14 @@ impl Environment {
             let block = self.block(caller, &mut left_out);
             let total = block.iter().map(|(name, (_, value))| size(name, value) + size_of::<usize>()).sum::<usize>();
             let largest = || {
-                let ours = |(_, (origin, _)): &(_, &(Origin, _))| matches!(origin, Origin::Template | Origin::Secret);
+                let ours = |(_, (origin, _)): &(_, &(Origin, _))| is_delivered(*origin);
                 block.iter().filter(ours).max_by_key(|(name, (_, value))| size(name, value))
             };
             match largest().filter(|_| total > self.options.total_limit) {
                 Some((name, (origin, value))) => left_out.push(LeftOut {
                     name: (*name).to_owned(),
                     origin: *origin,
-                    bytes: size(name, value),
-                    limit: self.options.total_limit,
+                    reason: Reason::TooLarge { bytes: size(name, value), limit: self.options.total_limit },
                 }),
                 None => return Resolved { variables: into_variables(block), left_out },
             }
@@ -250,13 +235,10 @@ impl Environment {
             if left_out.iter().any(|it| it.name == *name && it.origin == *origin) {
                 return false;
             }
-            let bytes = size(name, value);
-            let fits = bytes <= self.options.variable_limit;
-            if !fits {
-                let (name, origin) = ((*name).to_owned(), *origin);
-                left_out.push(LeftOut { name, origin, bytes, limit: self.options.variable_limit });
-            }
-            fits
+            let reason = self.refusal(*origin, name, value);
+            let is_refused = reason.is_some();
+            left_out.extend(reason.map(|reason| LeftOut { name: (*name).to_owned(), origin: *origin, reason }));
+            !is_refused
         });
         // Of those with the same name the last one stays.
         let mut block: Block<'a> = layers.into_iter().map(|it| (it.name, (it.origin, it.value))).collect();
@@ -265,6 +247,17 @@ impl Environment {
         }
         self.prefix_path(&mut block);
         block
+    }
+
+    /// Why no launch may have a variable. What somebody started the agent or a launch with is theirs to judge.
+    fn refusal(&self, origin: Origin, name: &OsStr, value: &Value<'_>) -> Option<Reason> {
+        let (bytes, limit) = (size(name, value), self.options.variable_limit);
+        if bytes > limit {
+            return Some(Reason::TooLarge { bytes, limit });
+        }
+        let mut shells = self.options.shells.iter().filter(|_| is_delivered(origin));
+        let ended = shells.find(|shell| shell.ends_with(name, value.bytes()))?;
+        Some(Reason::EndsShell(ended.path().to_owned()))
     }
 }
 
@@ -278,6 +271,11 @@ fn is_masked(TemplateVariable { value, sensitivity, .. }: &TemplateVariable) -> 
         Sensitivity::Plain => false,
         Sensitivity::Unmarked => value.len() >= SHORTEST_UNMARKED_TOKEN && !expand::has_references(value) && !is_path(),
     }
+}
+
+/// Whether the control plane sent it.
+fn is_delivered(origin: Origin) -> bool {
+    matches!(origin, Origin::Template | Origin::Secret)
 }
 
 type Block<'a> = BTreeMap<&'a OsStr, (Origin, Value<'a>)>;

@@ -44,6 +44,34 @@ impl Shell {
         names.binary_search(&name).is_ok() || (self == Self::Fish && name.starts_with("__fish_"))
     }
 
+    /// The shell whose executable has this file name.
+    #[must_use]
+    pub fn of_executable(name: &str) -> Option<Self> {
+        Some(match name {
+            "bash" | "rbash" => Self::Bash,
+            "dash" => Self::Dash,
+            "fish" => Self::Fish,
+            "mksh" | "lksh" => Self::Mksh,
+            "tcsh" | "csh" => Self::Tcsh,
+            "zsh" | "rzsh" => Self::Zsh,
+            _ => return None,
+        })
+    }
+
+    /// Whether this shell ends at once when it is started with this variable. The others at most print an error.
+    #[must_use]
+    pub fn ends_with(self, name: &str, value: &[u8]) -> bool {
+        // dash reads the number into 32 bits.
+        let is_number = (1..=9).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
+        match self {
+            Self::Dash => name == "OPTIND" && !is_number,
+            Self::Mksh => MKSH_NUMBERS.contains(&name) && !is_number,
+            // A list of colors that ls on BSD reads, in a form of its own.
+            Self::Tcsh => name == "LSCOLORS",
+            Self::Bash | Self::Fish | Self::Zsh => false,
+        }
+    }
+
     /// The shells that keep `name` for themselves.
     pub fn keeping(name: &str) -> impl Iterator<Item = Self> + '_ {
         Self::ALL.into_iter().filter(move |shell| shell.keeps(name))
@@ -62,6 +90,9 @@ impl fmt::Display for Shell {
         })
     }
 }
+
+/// What mksh reads as a number when it starts.
+const MKSH_NUMBERS: [&str; 7] = ["COLUMNS", "HISTSIZE", "LINENO", "LINES", "OPTIND", "SECONDS", "TMOUT"];
 
 // Each list is in the order of its bytes, for the binary search. Names that no secret may have (`PATH`) are here where
 // a template's variable may have them.
@@ -295,6 +326,31 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(keeping(name), expected, "{name:?}");
+        }
+    }
+    #[test]
+    fn a_shell_ends_with_what_is_no_number() {
+        for (shell, name, value, expected) in [
+            (Shell::Dash, "OPTIND", "", true),
+            (Shell::Dash, "OPTIND", "-3", true),
+            (Shell::Dash, "OPTIND", "4294967296", true),
+            (Shell::Dash, "OPTIND", "3", false),
+            (Shell::Dash, "TMOUT", "x", false),
+            (Shell::Mksh, "TMOUT", "x", true),
+            (Shell::Mksh, "TMOUT", "600", false),
+            (Shell::Tcsh, "LSCOLORS", "1", true),
+            (Shell::Bash, "OPTIND", "x", false),
+        ] {
+            assert_eq!(shell.ends_with(name, value.as_bytes()), expected, "{name}={value} in {shell}");
+        }
+    }
+
+    #[test]
+    fn a_shell_is_known_by_its_executable() {
+        for (name, expected) in
+            [("dash", Some(Shell::Dash)), ("lksh", Some(Shell::Mksh)), ("busybox", None), ("", None)]
+        {
+            assert_eq!(Shell::of_executable(name), expected, "{name}");
         }
     }
 }

@@ -133,3 +133,24 @@ fn what_the_kernel_would_refuse_is_named_and_the_rest_works() {
     let caller = agent.coder(["exec", "sh", "-c", "echo ${#MINE}"]).env("MINE", "x".repeat(120_000)).run().success();
     assert_eq!(caller.stdout, "120000\n");
 }
+
+/// A program of any kind starts shells by itself, so what `/bin/sh` cannot start with is left out whatever runs.
+#[test]
+fn no_variable_keeps_the_shell_of_the_workspace_from_starting() {
+    let script = "{ display_name: Shell, run_on_start: true, script: \"#!/bin/sh\\ntouch ~/started\" }";
+    let world = World::with(&format!("owner: alice\nname: dev\nagent:\n  name: main\n  scripts: [{script}]\n"));
+    world.alice.secret("option", &["--env", "OPTIND"]);
+    let agent = ready(&world);
+    let run = agent.coder(["exec", "sh", "-c", "sh -c 'echo $OPTIND'"]).reveals().run().success();
+    world.workspace.wait_lifecycle("ready");
+    assert!(agent.home().join("started").exists());
+    // Elsewhere the shell takes any value.
+    if fs::canonicalize("/bin/sh").unwrap().ends_with("dash") {
+        let told = "variable OPTIND is left out: /bin/sh does not start with this value of it";
+        let _ = run.complains(told);
+        let _ = agent.coder(["status"]).run().exits(1).says(told);
+    }
+    let _ = world.alice.coder(["secret", "update", "option"]).stdin("3").run().success();
+    let _ = agent.coder(["agent", "reload"]).run().success();
+    let _ = agent.coder(["exec", "printenv", "OPTIND"]).reveals().run().success().says("3");
+}

@@ -10,7 +10,7 @@ use protocol::secret::Secret;
 use super::refused_names;
 use super::target::ORIGINAL_COMMAND;
 use crate::cli::ui;
-use crate::environment::{LAUNCH_VARIABLE, Origin, SESSION_MARKER, Variable};
+use crate::environment::{Interpreter, LAUNCH_VARIABLE, Origin, SESSION_MARKER, Variable};
 use crate::errors::chain;
 use crate::sessions::client::{Client, ClientError};
 use crate::sessions::login::Login;
@@ -78,10 +78,11 @@ impl Prepared {
 
 /// Takes out what the login shell would not start with, and says what that was.
 fn leave_out_refused(variables: &mut Vec<Variable>, login: &Login) -> Vec<String> {
+    let shells = Interpreter::of_workspace(&login.shell);
     let mut complaints = Vec::new();
     variables.retain(|it| {
         let is_ours = matches!(it.origin, Origin::Template | Origin::Secret);
-        let refuser = refused_names::refuser(&login.shell, &it.name).filter(|_| is_ours);
+        let refuser = is_ours.then(|| refused_names::refuser(&shells, it)).flatten();
         let complaint = |shell: &Path| {
             format!("variable {} is left out: {} may not start with it", it.name.display(), shell.display())
         };

@@ -1,37 +1,24 @@
-//! Variables that keep a shell from starting, or that make it complain at each start.
+//! Variables that keep the login shell from starting, or that make it complain at each start.
 //!
-//! In a script that is somebody's mistake. In a login shell it locks the user out of the workspace, so a session leaves
-//! such a variable out and says so. Found by starting bash 5.2, dash 0.5.12, mksh R59 and tcsh 6.24 with each name that
-//! they know.
+//! The agent leaves out what keeps its own user's shell and `/bin/sh` from starting. A session knows the login shell as it
+//! is now, and leaves out as well what makes bash complain: somebody would see that at each login.
 
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// Shells by the name of their executable, and the names that each reads a number or a setting from.
-const REFUSED: [(&[&str], &[&str]); 4] = [
-    (&["dash", "sh", "ash"], &["OPTIND"]),
-    (&["mksh", "lksh"], &["COLUMNS", "HISTSIZE", "LINENO", "LINES", "OPTIND", "SECONDS", "TMOUT"]),
-    (&["bash", "rbash"], &["BASHOPTS", "BASH_COMPAT", "BASH_XTRACEFD", "SHELLOPTS"]),
-    (&["tcsh", "csh"], &["LSCOLORS"]),
-];
+use crate::environment::{Interpreter, Variable};
 
-/// Starts the login files of most shells, and half of what people type.
-const SH: &str = "/bin/sh";
+const BASH_COMPLAINS: [&str; 4] = ["BASHOPTS", "BASH_COMPAT", "BASH_XTRACEFD", "SHELLOPTS"];
 
-/// The shell that may not start with a variable of this name: the login shell, or `/bin/sh`.
-pub(super) fn refuser<'s>(shell: &'s Path, name: &OsStr) -> Option<&'s Path> {
-    let sh = Path::new(SH);
-    if refuses(shell, name) {
-        return Some(shell);
-    }
-    let real = std::fs::canonicalize(sh).unwrap_or_else(|_| sh.to_owned());
-    refuses(&real, name).then_some(sh)
+/// The path of the shell among `shells` that this variable would end, or make complain.
+pub(super) fn refuser<'s>(shells: &'s [Interpreter], variable: &Variable) -> Option<&'s Path> {
+    let refuses = |shell: &&Interpreter| refuses(shell, &variable.name, variable.value.expose());
+    shells.iter().find(refuses).map(Interpreter::path)
 }
 
-fn refuses(shell: &Path, name: &OsStr) -> bool {
-    let shell = shell.file_name().unwrap_or_default();
-    let of_shell = REFUSED.iter().filter(|(shells, _)| shells.iter().any(|it| shell == *it));
-    of_shell.flat_map(|(_, names)| *names).any(|it| name == *it)
+fn refuses(shell: &Interpreter, name: &OsStr, value: &[u8]) -> bool {
+    let complains = shell.is_bash() && BASH_COMPLAINS.iter().any(|it| name == *it);
+    complains || shell.ends_with(name, value)
 }
 
 #[cfg(test)]
@@ -40,14 +27,25 @@ mod tests {
 
     #[test]
     fn each_shell_refuses_its_own() {
-        for (shell, name, expected) in [
-            ("/bin/dash", "OPTIND", true),
-            ("/usr/bin/mksh", "TMOUT", true),
-            ("/bin/bash", "OPTIND", false),
-            ("/usr/bin/zsh", "OPTIND", false),
-            ("/bin/dash", "optind", false),
+        let directory = tempfile::tempdir().unwrap();
+        for (shell, name, value, expected) in [
+            ("dash", "OPTIND", "x", true),
+            ("dash", "OPTIND", "2", false),
+            ("mksh", "TMOUT", "x", true),
+            ("bash", "OPTIND", "x", false),
+            ("bash", "SHELLOPTS", "x", true),
+            ("zsh", "OPTIND", "x", false),
+            ("dash", "optind", "x", false),
         ] {
-            assert_eq!(refuses(Path::new(shell), OsStr::new(name)), expected, "{name} in {shell}");
+            let path = directory.path().join(shell);
+            std::fs::write(&path, "").unwrap();
+            let shell = Interpreter::at(&path).unwrap();
+            assert_eq!(
+                refuses(&shell, OsStr::new(name), value.as_bytes()),
+                expected,
+                "{name}={value} in {}",
+                path.display()
+            );
         }
     }
 }

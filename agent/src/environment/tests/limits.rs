@@ -1,5 +1,7 @@
 //! What does not fit into an environment.
 
+use protocol::rules::Shell;
+
 use super::*;
 
 #[test]
@@ -14,10 +16,11 @@ fn a_variable_that_does_not_fit_is_named_and_gives_way_to_a_lower_layer() {
     }
     .build();
     let resolved = environment.resolve(&agent());
-    let left_out: Vec<_> =
-        resolved.left_out.iter().map(|it| (it.name.to_str().unwrap(), it.origin, it.bytes)).collect();
     // The description of the workspace does not fit into twenty bytes either.
-    assert!(left_out.contains(&("A", Origin::Secret, 34)) && left_out.contains(&("B", Origin::Secret, 34)));
+    for name in ["A", "B"] {
+        let reason = Reason::TooLarge { bytes: 34, limit: 20 };
+        assert!(resolved.left_out.contains(&LeftOut { name: name.into(), origin: Origin::Secret, reason }), "{name}");
+    }
     let shown = resolved.left_out.iter().find(|it| it.name == "B").unwrap().to_string();
     assert_eq!(shown, "variable B is left out: it takes 34 bytes and does not fit into 20");
     let resolved = resolve(&environment, &agent());
@@ -64,4 +67,28 @@ fn what_a_caller_sends_that_exec_cannot_carry_is_dropped() {
     let resolved = resolve(&World::default().build(), &Caller::Exec(own));
     assert_eq!(resolved["GOOD"], "3");
     assert!(["A=B", "", "NUL"].iter().all(|name| !resolved.contains_key(*name)));
+}
+
+#[test]
+fn what_ends_a_shell_of_the_workspace_is_left_out_of_every_launch() {
+    let shells = vec![Interpreter::named("/bin/sh", Shell::Dash), Interpreter::named("/bin/mksh", Shell::Mksh)];
+    let options = Options { shells, ..Options::default() };
+    let environment = World {
+        start: vec![("OPTIND", "of the machine")],
+        template: vec![("TMOUT", "600"), ("LINES", "many")],
+        secrets: vec![("OPTIND", "secret"), ("HISTSIZE", "secret")],
+        options,
+        ..World::default()
+    }
+    .build();
+    for caller in [agent(), Caller::Exec(Vec::new()), Caller::Session(Vec::new())] {
+        let told: Vec<_> = environment.resolve(&caller).left_out.iter().map(ToString::to_string).collect();
+        let expected = [("LINES", "/bin/mksh"), ("OPTIND", "/bin/sh"), ("HISTSIZE", "/bin/mksh")]
+            .map(|(name, shell)| format!("variable {name} is left out: {shell} does not start with this value of it"));
+        assert_eq!(told, expected);
+        let resolved = resolve(&environment, &caller);
+        assert_eq!((resolved["TMOUT"].as_str(), resolved["OPTIND"].as_str()), ("600", "of the machine"));
+    }
+    let own = Caller::Exec(variables(&[("LINES", "the caller's own")]));
+    assert_eq!(resolve(&environment, &own)["LINES"], "the caller's own");
 }
