@@ -7,6 +7,5 @@ mod connections;
 mod disk;
 mod hostile;
 mod logs;
-mod null_bytes;
 mod proxies;
 mod reload;

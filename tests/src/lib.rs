@@ -18,6 +18,7 @@
 //! - [`Run`] and [`Output`]: one command line and what it printed
 //! - [`Process`], [`Server`], [`Agent`]: what runs meanwhile; ended by pid when dropped
 //! - [`Sshd`], [`Account`], [`GitHost`]: logins of a user of this machine
+//! - [`HungDisk`]: a file system that does not answer
 //! - [`ControlPlane`]: a peer that shares no code with the product, and records what it hears
 //! - [`Proxy`]: faults between a client and the server
 //! - [`fleet`]: agents by the thousand
@@ -37,6 +38,7 @@ pub mod control_plane;
 mod env;
 pub mod fleet;
 mod git_host;
+mod hung_disk;
 pub mod nasty;
 mod needs;
 mod process;
@@ -57,6 +59,7 @@ pub use command::{Output, Run};
 pub use control_plane::ControlPlane;
 pub use env::Env;
 pub use git_host::GitHost;
+pub use hung_disk::HungDisk;
 pub use needs::{Need, requires, static_program};
 pub use process::{Exit, Process};
 pub use proxy::{Fault, Proxy};

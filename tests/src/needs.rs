@@ -14,6 +14,8 @@ pub enum Need {
     Program(&'static str, &'static str),
     /// A program that needs no library, and the Debian package that has such a one; [`static_program`] finds it.
     Static(&'static str, &'static str),
+    /// A device that this user may read and write.
+    Device(&'static str),
 }
 
 /// Whether this machine has what the test needs; root installs a missing program with apt-get.
@@ -50,6 +52,10 @@ impl Need {
             Self::Static(program, package) => static_program(program, package)
                 .is_none()
                 .then(|| format!("needs a static {program} (Debian package {package})")),
+            Self::Device(path) => {
+                let opened = OpenOptions::new().read(true).write(true).open(path);
+                opened.is_err().then(|| format!("needs the device {path}"))
+            }
         }
     }
 }

@@ -1,10 +1,11 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use protocol::secret::Secret;
+use tokio::time::timeout;
 
 use super::ConfigError;
 use crate::sys::memory::{Guarded, guard_one};
@@ -12,14 +13,14 @@ use crate::sys::threads;
 
 /// A token is a UUID; a file that is longer than this is not one.
 const MAX_BYTES: u64 = 4096;
-/// How long a dial waits for the file. The agent's one thread waits with it.
-const DISK_PATIENCE: Duration = Duration::from_millis(200);
+/// How long a dial waits for the file. Nothing else of the agent waits with it.
+const DISK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The agent's token: either given once, or kept in a file that may be rotated while the agent runs.
 #[derive(Debug)]
 pub struct TokenSource {
     path: Option<PathBuf>,
-    last: Guarded,
+    last: Mutex<Guarded>,
     /// Shared with whoever reads the file.
     reader: Arc<()>,
 }
@@ -39,37 +40,41 @@ impl TokenSource {
     }
 
     fn new(path: Option<PathBuf>, token: Secret) -> Result<Self, ConfigError> {
-        Ok(Self { path, last: guard_one(token).map_err(ConfigError::Memory)?, reader: Arc::default() })
+        let last = Mutex::new(guard_one(token).map_err(ConfigError::Memory)?);
+        Ok(Self { path, last, reader: Arc::default() })
     }
 
     /// The token for the next dial.
     ///
     /// A file that cannot be read any more, or is just being replaced, leaves the token that was read last: the file
-    /// may be readable to root only, and the agent may have dropped root since. So does a disk that does not answer at
-    /// once.
-    pub fn current(&mut self) -> &Guarded {
-        if let Some(token) = self.read_again()
+    /// may be readable to root only, and the agent may have dropped root since. So does a disk that does not answer.
+    pub async fn current(&self) -> Guarded {
+        if let Some(token) = self.read_again().await
             && check(&token).is_ok()
             && let Ok(token) = guard_one(token)
         {
-            self.last = token;
+            *self.lock() = token;
         }
-        &self.last
+        self.last()
     }
 
     /// One reader at a time: a disk that hangs must not collect a thread with every dial.
-    fn read_again(&self) -> Option<Secret> {
+    async fn read_again(&self) -> Option<Secret> {
         let (path, reader) = (self.path.clone()?, Arc::clone(&self.reader));
         if Arc::strong_count(&reader) > 2 {
             return None;
         }
-        threads::run_within(DISK_PATIENCE, move || (read(&path), reader).0)?.ok()
+        timeout(DISK_PATIENCE, threads::run(move || (read(&path), reader).0)).await.ok()?.ok()
     }
 
     /// The token that was read last.
     #[must_use]
-    pub fn last(&self) -> &Guarded {
-        &self.last
+    pub fn last(&self) -> Guarded {
+        self.lock().share()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Guarded> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -111,19 +116,19 @@ fn is_session_token(token: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_rotated_file_is_seen_and_a_broken_one_is_not() {
+    #[tokio::test]
+    async fn a_rotated_file_is_seen_and_a_broken_one_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("token");
         std::fs::write(&path, " first \n").unwrap();
-        let mut source = TokenSource::file(&path).unwrap();
+        let source = TokenSource::file(&path).unwrap();
         assert_eq!(source.last().expose(), b"first");
         std::fs::write(&path, "second\n").unwrap();
-        assert_eq!(source.current().expose(), b"second");
+        assert_eq!(source.current().await.expose(), b"second");
         std::fs::write(&path, "").unwrap();
-        assert_eq!(source.current().expose(), b"second");
+        assert_eq!(source.current().await.expose(), b"second");
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(source.current().expose(), b"second");
+        assert_eq!(source.current().await.expose(), b"second");
     }
 
     #[test]

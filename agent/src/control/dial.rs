@@ -1,4 +1,3 @@
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use protocol::agent_api::DIALED_VERSION;
@@ -33,7 +32,7 @@ pub enum Role {
 /// Where the control plane is and who calls.
 pub struct Endpoint {
     network: Network,
-    token: Mutex<TokenSource>,
+    token: TokenSource,
     role: Role,
 }
 
@@ -41,7 +40,7 @@ impl Endpoint {
     /// The server that `network` leads to, called with what `token` holds at each dial.
     #[must_use]
     pub fn new(network: Network, token: TokenSource, role: Role) -> Self {
-        Self { network, token: Mutex::new(token), role }
+        Self { network, token, role }
     }
 
     pub(super) fn network(&self) -> &Network {
@@ -90,14 +89,14 @@ impl Endpoint {
     /// The user's extra headers, and the current token, which is read again if it is in a file.
     pub(super) async fn headers(&self) -> Result<HeaderMap, crate::network::HeaderError> {
         let mut headers = self.network.headers().await?;
-        headers.insert(SESSION_TOKEN_HEADER, self.token_header());
+        headers.insert(SESSION_TOKEN_HEADER, self.token_header().await);
         Ok(headers)
     }
 
-    fn token_header(&self) -> HeaderValue {
-        let mut source = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+    async fn token_header(&self) -> HeaderValue {
+        let token = self.token.current().await;
         // A token that is no header value was refused when it was read.
-        let mut value = HeaderValue::from_bytes(source.current().expose()).unwrap_or(HeaderValue::from_static(""));
+        let mut value = HeaderValue::from_bytes(token.expose()).unwrap_or(HeaderValue::from_static(""));
         value.set_sensitive(true);
         value
     }

@@ -1,10 +1,14 @@
 use std::ffi::OsString;
+use std::future::Future;
 use std::io::{IsTerminal, stdin};
 use std::os::unix::process::ExitStatusExt;
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpgrp};
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use super::signals::{Signals, is_stop};
@@ -16,6 +20,8 @@ use crate::sys::spawn::{self, Child, Launch};
 /// What a shell reports for a process that a signal ended, and what cannot be told otherwise.
 const SIGNAL_BASE: i32 = 128;
 const UNKNOWN: u8 = 255;
+/// How long a disk may take to give us the main process after somebody has asked for its end.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs the main process as soon as there is an environment for it, passes every signal on to it, and returns its exit
 /// code. `stop_asked` is called when somebody asks it to end.
@@ -25,10 +31,14 @@ pub(super) async fn run(command: &[OsString], sessions: &Sessions, signals: &mut
         signal = stopped(signals) => return code_of_signal(signal as i32),
     };
     let foreground = owns_terminal();
-    let mut child = match launch(command, &environment, foreground) {
-        Ok(child) => child,
-        Err(code) => return code,
+    let (mut child, early) = match start(launch(command, &environment, foreground), signals).await {
+        Ok((Ok(child), early)) => (child, early),
+        Ok((Err(code), _)) => return code,
+        Err(signal) => return code_of_signal(signal as i32),
     };
+    for signal in early {
+        pass_on(&child, signal, &stop_asked);
+    }
     // Its own copy of the variables is with the kernel now.
     drop(environment);
     loop {
@@ -40,12 +50,31 @@ pub(super) async fn run(command: &[OsString], sessions: &Sessions, signals: &mut
                 }
                 return status.map_or(UNKNOWN, code);
             }
+            signal = signals.next() => pass_on(&child, signal, &stop_asked),
+        }
+    }
+}
+
+/// What `launch` gives, and the signals that came meanwhile: the main process may run before we hear that it does. The
+/// signal that asks for the end, where the disk that it is on does not answer; it is then killed as soon as it starts.
+async fn start<T>(launch: impl Future<Output = T>, signals: &mut Signals) -> Result<(T, Vec<Signal>), Signal> {
+    let mut early = Vec::new();
+    let mut asked = None;
+    let mut launch = pin!(launch);
+    loop {
+        let patience = asked.map_or_else(Instant::now, |(_, at)| at + PATIENCE);
+        tokio::select! {
+            biased;
+            started = &mut launch => return Ok((started, early)),
             signal = signals.next() => {
-                // Others may mean anything to it: an interpreter goes on after SIGINT.
-                if signal == Signal::SIGTERM {
-                    stop_asked();
+                early.retain(|it| *it != signal);
+                early.push(signal);
+                if is_stop(signal) {
+                    asked = asked.or(Some((signal, Instant::now())));
                 }
-                forward(&child, signal);
+            }
+            () = sleep_until(patience), if asked.is_some() => {
+                return Err(asked.map_or(Signal::SIGTERM, |(signal, _)| signal));
             }
         }
     }
@@ -61,7 +90,7 @@ async fn stopped(signals: &mut Signals) -> Signal {
     }
 }
 
-fn launch(command: &[OsString], environment: &Environment, foreground: bool) -> Result<Child, u8> {
+async fn launch(command: &[OsString], environment: &Environment, foreground: bool) -> Result<Child, u8> {
     let Some((program, arguments)) = command.split_first() else { return Ok(0).and(Err(0)) };
     let mut launch = Launch::new(program);
     launch.arguments = arguments.to_vec();
@@ -70,7 +99,7 @@ fn launch(command: &[OsString], environment: &Environment, foreground: bool) -> 
     launch.stdout = Stdio::inherit();
     launch.stderr = Stdio::inherit();
     launch.foreground = foreground;
-    let child = launch.spawn().map_err(|failure| {
+    let child = launch.spawn().await.map_err(|failure| {
         error!("{}", chain(&failure));
         failure.exit_code()
     })?;
@@ -82,6 +111,14 @@ fn launch(command: &[OsString], environment: &Environment, foreground: bool) -> 
 fn owns_terminal() -> bool {
     stdin().is_terminal()
         && rustix::termios::tcgetpgrp(stdin()).is_ok_and(|owner| owner.as_raw_nonzero().get() == getpgrp().as_raw())
+}
+
+fn pass_on(child: &Child, signal: Signal, stop_asked: &impl Fn()) {
+    // Others may mean anything to it: an interpreter goes on after SIGINT.
+    if signal == Signal::SIGTERM {
+        stop_asked();
+    }
+    forward(child, signal);
 }
 
 /// To the process alone: what it started is its own to tell, as it would be without the agent.

@@ -129,8 +129,8 @@ async fn deliverer(config: &Config, process: ProcessContext, reporter: Reporter)
         ledger: Arc::new(Mutex::new(ledger)),
         stale_files: config.stale_files,
         script_data,
-        agent_token: config.pass_agent_token.then(|| config.token.last().share()),
-        masking: Arc::new(Masking::new(config.token.last().share())),
+        agent_token: config.pass_agent_token.then(|| config.token.last()),
+        masking: Arc::new(Masking::new(config.token.last())),
     })
 }
 

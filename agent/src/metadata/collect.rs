@@ -62,7 +62,7 @@ async fn start(runner: &Runner, item: &Metadata) -> Result<(RunningScript, Colle
     let mut launch = runner.launch(Launched::Scheduled, &item.script, Vec::new()).await.map_err(prepared)?;
     launch.stdout = writer.try_clone().map_err(prepared)?.into();
     launch.stderr = writer.into();
-    let child = launch.spawn().map_err(|error| chain(&error))?;
+    let child = launch.spawn().await.map_err(|error| chain(&error))?;
     Ok((RunningScript { child, ended: false }, CollectedOutput { stream, mask, kept: Vec::new(), total: 0 }))
 }
 

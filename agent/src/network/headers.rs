@@ -113,7 +113,9 @@ async fn run(command: &str, server: &Url, variables: &[(OsString, OsString)]) ->
     launch.environment.push(("CODER_URL".into(), Secret::from(server.to_string())));
     launch.stdout = Stdio::piped();
     launch.stderr = Stdio::inherit();
-    let mut child = launch.spawn().map_err(HeaderError::Start)?;
+    let too_long = || HeaderError::Failed(format!("took more than {} s", COMMAND_LIMIT.as_secs()));
+    let mut child =
+        timeout(COMMAND_LIMIT, launch.spawn()).await.map_err(|_| too_long())?.map_err(HeaderError::Start)?;
     let mut output = String::new();
     let run = async {
         if let Some(stdout) = child.process.stdout.take() {
@@ -128,7 +130,7 @@ async fn run(command: &str, server: &Url, variables: &[(OsString, OsString)]) ->
         Err(_) => {
             // One that is gone by now needs no signal.
             let _ = child.signal(Signal::SIGKILL);
-            Err(HeaderError::Failed(format!("took more than {} s", COMMAND_LIMIT.as_secs())))
+            Err(too_long())
         }
     }
 }

@@ -145,7 +145,7 @@ impl Runner {
             .map_err(|error| NotStarted { text: format!("cannot prepare the script: {error}"), exit_code: UNKNOWN })?;
         launch.stdout = Stdio::piped();
         launch.stderr = Stdio::piped();
-        launch.spawn().map_err(|error| NotStarted { text: chain(&error), exit_code: error.exit_code().into() })
+        launch.spawn().await.map_err(|error| NotStarted { text: chain(&error), exit_code: error.exit_code().into() })
     }
 
     /// What runs `text` as a script of this workspace, with `own` variables on top.

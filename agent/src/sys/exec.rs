@@ -121,6 +121,7 @@ fn restore_sigpipe() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::process::tests::alone;
 
     fn path(value: &str) -> Vec<(OsString, Secret)> {
         vec![("PATH".into(), value.to_owned().into())]
@@ -143,12 +144,15 @@ mod tests {
 
     #[test]
     fn what_cannot_be_run_is_told_with_the_code_of_a_shell() {
-        for (program, code) in
-            [("no-such-program", 127), ("/no/such/program", 127), ("/etc/passwd", 126), ("/etc", 126), ("", 127)]
-        {
-            let error = replace(program.as_ref(), &[], &path("/usr/bin:/bin"));
-            assert_eq!(error.exit_code(), code, "{error:?}");
-        }
-        assert_eq!(replace("true\0".as_ref(), &[], &path("/usr/bin:/bin")).exit_code(), 126);
+        // What it changes for the program stays, also where there is none.
+        alone(|| {
+            for (program, code) in
+                [("no-such-program", 127), ("/no/such/program", 127), ("/etc/passwd", 126), ("/etc", 126), ("", 127)]
+            {
+                let error = replace(program.as_ref(), &[], &path("/usr/bin:/bin"));
+                assert_eq!(error.exit_code(), code, "{error:?}");
+            }
+            assert_eq!(replace("true\0".as_ref(), &[], &path("/usr/bin:/bin")).exit_code(), 126);
+        });
     }
 }

@@ -18,8 +18,12 @@ pub fn adopt() -> io::Result<()> {
 }
 
 /// Reaps the orphans that have ended. Children that [`spawn`] started are left to whoever waits for them.
+///
+/// The kernel gives orphans to the first thread. A child that another thread is just starting is that thread's, and comes
+/// to the first one when it ends: by then it is known here.
 pub fn reap() {
-    for child in children(getpid()) {
+    let us = getpid();
+    for child in pids_in(Path::new(&format!("/proc/{0}/task/{0}/children", us.as_raw_nonzero()))) {
         if !spawn::is_awaited(child.as_raw_nonzero().get()) {
             // One that runs stays.
             let _ = waitpid(Some(child), WaitOptions::NOHANG);
@@ -116,7 +120,7 @@ mod tests {
             let status = runtime.block_on(async {
                 let mut launch = spawn::Launch::new("/bin/sh");
                 launch.arguments = vec!["-c".into(), "exit 7".into()];
-                let mut child = launch.spawn().unwrap();
+                let mut child = launch.spawn().await.unwrap();
                 orphaned("sleep 0 &");
                 let own = child.group();
                 while children(getpid()).iter().any(|it| it.as_raw_nonzero().get() != own) {

@@ -185,7 +185,7 @@ pub(crate) mod tests {
             let script = format!("test -O /proc/$$/environ && test \"$(ulimit -Sc)\" = {}", shown(before.current));
             let mut launch = crate::sys::spawn::Launch::new("/bin/sh");
             launch.arguments = vec!["-c".into(), script.into()];
-            let status = runtime.block_on(async { launch.spawn().unwrap().process.wait().await.unwrap() });
+            let status = runtime.block_on(async { launch.spawn().await.unwrap().process.wait().await.unwrap() });
             assert!(status.success());
         });
     }

@@ -21,8 +21,9 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use protocol::secret::Secret;
 use rustix::process::Resource;
+use tokio::runtime::Handle;
 
-use super::{process, signal_state};
+use super::{process, signal_state, threads};
 
 /// What one child is.
 #[derive(Debug)]
@@ -73,6 +74,8 @@ impl SpawnError {
 /// A started child, leader of its own process group.
 #[derive(Debug)]
 pub struct Child {
+    // Dropped first: once the process is reaped, its number may be another's.
+    unclaimed: Unclaimed,
     /// The process: its pipes and its end. Dropping it does not end the process.
     pub process: tokio::process::Child,
     group: Pid,
@@ -120,6 +123,19 @@ impl Child {
     }
 }
 
+/// Kills the process group of a child that is dropped before anybody has it.
+#[derive(Debug)]
+struct Unclaimed(Option<Pid>);
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // Whoever asked for it was told that it did not begin. A group that is gone already needs no signal.
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
+}
+
 impl Launch {
     /// `program` with no arguments, no variables, and nothing on its standard streams.
     #[must_use]
@@ -138,8 +154,20 @@ impl Launch {
         }
     }
 
-    /// Starts the child in a process group of its own. Needs a tokio runtime.
-    pub fn spawn(self) -> Result<Child, SpawnError> {
+    /// Starts the child in a process group of its own, from a thread of its own: a working directory or a program on a
+    /// disk that hangs holds up this launch alone. A child that nobody waits for any more is killed as soon as it starts.
+    pub async fn spawn(self) -> Result<Child, SpawnError> {
+        let runtime = Handle::current();
+        let started = threads::run(move || {
+            let _runtime = runtime.enter();
+            self.spawn_here()
+        });
+        let mut child = started.await?;
+        child.unclaimed.0 = None;
+        Ok(child)
+    }
+
+    fn spawn_here(self) -> Result<Child, SpawnError> {
         let program = self.program.to_string_lossy().into_owned();
         let failed = |source| SpawnError::Program { program: program.clone(), source };
         let mut command = self.into_command()?;
@@ -147,7 +175,8 @@ impl Launch {
         let process = tokio::process::Command::from(command).spawn().map_err(failed)?;
         let id = process.id().and_then(|id| i32::try_from(id).ok());
         let id = id.ok_or_else(|| failed(io::Error::other("the child has no process id")))?;
-        Ok(Child { process, group: Pid::from_raw(id), _awaited: Awaited::new(id) })
+        let group = Pid::from_raw(id);
+        Ok(Child { unclaimed: Unclaimed(Some(group)), process, group, _awaited: Awaited::new(id) })
     }
 
     /// Replaces this process by the program, in its own process group. Returns only where that failed.

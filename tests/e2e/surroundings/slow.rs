@@ -5,7 +5,7 @@ use std::fs;
 use nix::sys::signal::Signal;
 use rustix::fs::{CWD, FileType, mknodat};
 use serde_json::json;
-use tests::{DEV, Env, LONG, Need, Proxy, World, requires, wait_until};
+use tests::{DEV, Env, HungDisk, LONG, Need, Proxy, SHORT, World, requires, wait_until};
 
 use super::signal;
 
@@ -76,4 +76,56 @@ fn a_token_file_that_does_not_answer_leaves_the_last_token() {
     proxy.cut();
     wait_until("another connection", LONG, || revision() > before);
     let _ = agent.coder(["agent", "reload"]).run().success();
+}
+
+/// The kernel waits for the disk inside of exec.
+#[test]
+fn a_program_on_a_disk_that_hangs_holds_up_its_own_launch_alone() {
+    if !requires("a_program_on_a_disk_that_hangs_holds_up_its_own_launch_alone", &HungDisk::NEEDS) {
+        return;
+    }
+    let world = World::new();
+    let home = world.env.new_home("homes/hung");
+    let remote = home.join("remote");
+    fs::create_dir(&remote).unwrap();
+    let hung = |name: &str| json!({ "display_name": name, "run_on_start": true, "timeout": 2, "script": format!("#!{}/{name}", remote.display()) });
+    let local = json!({ "display_name": "Local", "run_on_start": true, "script": "touch ~/local" });
+    let item = json!({ "key": "hung", "display_name": "Hung", "script": format!("#!{}/item", remote.display()), "interval": 1, "timeout": 1 });
+    let workspace = world.workspace(json!({ "scripts": [hung("one"), local, hung("two")], "metadata": [item] }));
+    let value = world.alice.secret("token", &["--env", "TOKEN"]);
+    fs::write(home.join("expected"), value).unwrap();
+    let disk = HungDisk::over(&remote);
+    let mut agent = world.agent(&workspace).home(&home).start().listening();
+    let exec = |script: &str| agent.coder(["exec", "--wait", "20s", "sh", "-c", script]).env("HOME", &home).run();
+    let _ = exec("printf %s \"$TOKEN\" | cmp - ~/expected").success();
+    wait_until("the script beside those that hang", SHORT, || home.join("local").exists());
+    workspace.wait_lifecycle("start_timeout");
+    for name in ["one", "two"] {
+        let shown = agent.coder(["status"]).run().success().stdout;
+        let line = shown.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap_or(&shown);
+        assert!(line.contains("timed out"), "{line}");
+    }
+    let _ = exec("true").success();
+    let start = std::time::Instant::now();
+    assert_eq!(agent.terminate().code, Some(0), "{}", agent.stderr());
+    assert!(start.elapsed() < SHORT, "{:?}", start.elapsed());
+    drop(disk);
+}
+
+/// As an image whose programs are on a volume.
+#[test]
+fn a_main_process_on_a_disk_that_hangs_can_be_given_up() {
+    if !requires("a_main_process_on_a_disk_that_hangs_can_be_given_up", &HungDisk::NEEDS) {
+        return;
+    }
+    let world = World::with(DEV);
+    let home = world.env.new_home("homes/hung-main");
+    let remote = home.join("remote");
+    fs::create_dir(&remote).unwrap();
+    let _disk = HungDisk::over(&remote);
+    let program = remote.join("server");
+    let mut agent = world.agent().home(&home).command([&program]).start().listening();
+    world.workspace.wait_lifecycle("ready");
+    let _ = agent.coder(["exec", "--wait", "20s", "true"]).run().success();
+    assert_eq!(agent.terminate().code, Some(143), "{}", agent.stderr());
 }

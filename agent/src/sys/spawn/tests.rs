@@ -22,7 +22,7 @@ fn output(script: &str, change: impl FnOnce(&mut Launch)) -> String {
     launch.stdout = Stdio::piped();
     change(&mut launch);
     runtime().block_on(async {
-        let mut child = launch.spawn().unwrap();
+        let mut child = launch.spawn().await.unwrap();
         let mut text = String::new();
         child.process.stdout.take().unwrap().read_to_string(&mut text).await.unwrap();
         child.process.wait().await.unwrap();
@@ -63,7 +63,7 @@ fn not_found_is_127_and_not_runnable_is_126() {
     let code = |program: &str, directory: Option<PathBuf>| {
         let mut launch = launch(program, &[], &[("PATH", "/usr/bin:/bin")]);
         launch.directory = directory;
-        runtime().block_on(async { launch.spawn().unwrap_err() })
+        runtime().block_on(async { launch.spawn().await.unwrap_err() })
     };
     assert_eq!(code("no-such-program", None).exit_code(), 127);
     assert_eq!(code(plain.to_str().unwrap(), None).exit_code(), 126);
@@ -140,7 +140,7 @@ fn a_foreground_child_owns_the_terminal() {
         launch.program = "/bin/sh".into();
         launch.stdin = Stdio::from(terminal.slave.try_clone().unwrap());
         launch.foreground = true;
-        let status = runtime().block_on(async { launch.spawn().unwrap().process.wait().await.unwrap() });
+        let status = runtime().block_on(async { launch.spawn().await.unwrap().process.wait().await.unwrap() });
         assert!(status.success(), "{status}");
         // Closing its master would hang up on us.
         std::mem::forget(terminal);
@@ -152,7 +152,7 @@ fn a_signal_reaches_the_whole_group() {
     runtime().block_on(async {
         let mut launch = launch("sh", &["-c", "sleep 1000 & echo $!; wait"], &[("PATH", "/usr/bin:/bin")]);
         launch.stdout = Stdio::piped();
-        let mut child = launch.spawn().unwrap();
+        let mut child = launch.spawn().await.unwrap();
         let mut first = [0; 1];
         child.process.stdout.as_mut().unwrap().read_exact(&mut first).await.unwrap();
         child.signal(Signal::SIGTERM).unwrap();
@@ -164,6 +164,20 @@ fn a_signal_reaches_the_whole_group() {
 }
 
 #[test]
+fn a_child_that_nobody_waits_for_any_more_is_killed() {
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let mut launch = launch("sleep", &["1000"], &[("PATH", "/usr/bin:/bin")]);
+    launch.stdout = writer.into();
+    let runtime = runtime();
+    runtime.block_on(async {
+        let given_up = tokio::time::timeout(std::time::Duration::ZERO, launch.spawn()).await;
+        assert!(given_up.is_err(), "it was there at once");
+    });
+    // The pipe ends with the child.
+    std::io::Read::read_to_end(&mut reader, &mut Vec::new()).unwrap();
+}
+
+#[test]
 fn no_copy_of_a_value_stays_behind() {
     // Never whole in this process but where it is being used: each byte is one more than the one looked for.
     let disguised: Vec<u8> = (0..32u8).map(|at| b'A' + (at * 7) % 25).collect();
@@ -171,7 +185,7 @@ fn no_copy_of_a_value_stays_behind() {
         let value = Secret::new(disguised.iter().map(|byte| byte + 1).collect());
         let mut launch = launch("true", &[], &[("PATH", "/usr/bin:/bin")]);
         launch.environment.push(("CANARY".into(), value));
-        runtime().block_on(async { launch.spawn().unwrap().process.wait().await.unwrap() });
+        runtime().block_on(async { launch.spawn().await.unwrap().process.wait().await.unwrap() });
     }
     assert_eq!(occurrences(&disguised), 0);
     let planted: Vec<u8> = disguised.iter().map(|byte| byte + 1).collect();
@@ -205,7 +219,7 @@ fn limits_are_those_of_the_kernel() {
     let fits = |len: usize| {
         let mut launch = launch("true", &[], &[("PATH", "/usr/bin:/bin")]);
         launch.environment.push(("A".into(), Secret::new(vec![b'x'; len])));
-        runtime().block_on(async { launch.spawn().map(drop).is_ok() })
+        runtime().block_on(async { launch.spawn().await.map(drop).is_ok() })
     };
     assert!(fits(variable_limit() - "A=".len() - 1));
     assert!(!fits(variable_limit() - "A=".len()));
