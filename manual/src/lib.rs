@@ -28,6 +28,13 @@ pub struct Manual {
     pub files: Rows,
 }
 
+/// What all pages of a program share.
+struct Book<'b> {
+    program: &'b str,
+    version: &'b str,
+    directory: &'b Path,
+}
+
 impl Manual {
     /// Writes the pages of `command` and all its subcommands into `directory`, which it creates, for a program that is called
     /// `program`.
@@ -37,24 +44,31 @@ impl Manual {
         let command = command.mut_args(|arg| arg.hide_short_help(false));
         let mut command = command.name(program).bin_name(program).disable_help_subcommand(true);
         command.build();
-        self.write_below(&command, self.name, program, directory)
+        let version = command.get_version().unwrap_or_default();
+        self.write_below(&command, self.name, &Book { program, version, directory })
     }
 
-    fn write_below(&self, command: &Command, path: &str, program: &str, directory: &Path) -> io::Result<()> {
+    fn write_below(&self, command: &Command, path: &str, book: &Book<'_>) -> io::Result<()> {
         for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
-            self.write_below(below, &format!("{path} {}", below.get_name()), program, directory)?;
+            self.write_below(below, &format!("{path} {}", below.get_name()), book)?;
         }
+        let source = format!("{} {}", book.program, book.version);
         let man = Man::new(command.clone());
-        let page = self.page(&man, command, path)?;
-        let page = if program == self.name { page } else { renamed(&page, self.name, program) };
-        std::fs::write(directory.join(man.get_filename()), page)
+        let page = self.page(&man, command, (path, &source))?;
+        let mut page = if book.program == self.name { page } else { renamed(&page, self.name, book.program) };
+        if let Some(below) = path.strip_prefix(self.name).filter(|below| !below.is_empty()) {
+            see_also(&mut page, &format!("{}{below}", book.program));
+        }
+        std::fs::write(book.directory.join(man.get_filename()), page)
     }
 
-    fn page(&self, man: &Man, command: &Command, path: &str) -> io::Result<String> {
+    fn page(&self, man: &Man, command: &Command, (path, source): (&str, &str)) -> io::Result<String> {
         let mut page = Vec::new();
-        man.render_title(&mut page)?;
+        // The library's own title has no date, and no quotes around nothing, which moves its other words.
+        let name = command.get_display_name().unwrap_or(command.get_name());
+        page.extend(format!(".TH \"{}\" \"1\" \"\" \"{source}\" \"User Commands\"\n", escaped(name)).bytes());
         man.render_name_section(&mut page)?;
-        man.render_synopsis_section(&mut page)?;
+        page.extend(synopsis(command).bytes());
         man.render_description_section(&mut page)?;
         if command.get_arguments().any(|arg| !arg.is_hide_set()) {
             man.render_options_section(&mut page)?;
@@ -77,12 +91,26 @@ impl Manual {
         let mut rows: Vec<_> = visible
             .filter_map(|arg| {
                 let variable = arg.get_env()?.to_str()?.to_owned();
-                Some((variable, format!("The value of --{}, where that option is not given.", arg.get_long()?)))
+                Some((variable, format!("Value of --{} if that option is not given.", arg.get_long()?)))
             })
             .collect();
         rows.extend(owned(matching(self.environment, path)));
         rows.sort();
         rows
+    }
+}
+
+/// The usage as `--help` has it. `clap_mangen` lists every option instead, without its value.
+fn synopsis(command: &Command) -> String {
+    let usage = command.clone().render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage:").lines().map(str::trim).collect::<Vec<_>>().join("\n");
+    format!(".SH SYNOPSIS\n.nf\n{}\n.fi\n", escaped(&usage))
+}
+
+/// The page of the command that this one belongs to.
+fn see_also(page: &mut String, path: &str) {
+    if let Some((parent, _)) = path.rsplit_once(' ') {
+        let _ = write!(page, ".SH \"SEE ALSO\"\n\\fB{}\\fR(1)\n", escaped(&parent.replace(' ', "-")));
     }
 }
 

@@ -76,6 +76,10 @@ pub fn name(name: &str) -> Result<(), String> {
     if name.contains(['/', '?', '#']) {
         return Err("Name must not contain /, ?, or #.".into());
     }
+    // No text column of PostgreSQL holds one, and no file name or variable does.
+    if name.contains('\0') {
+        return Err("Name must not contain null bytes.".into());
+    }
     if name.len() > MAX_NAME_BYTES {
         return Err(format!("Name must not exceed {MAX_NAME_BYTES} bytes."));
     }
@@ -168,6 +172,9 @@ pub fn update(request: &UpdateUserSecretRequest) -> Vec<FieldProblem> {
 }
 
 fn description(text: &str) -> Result<(), String> {
+    if text.contains('\0') {
+        return Err("Description must not contain null bytes.".into());
+    }
     if text.len() > MAX_DESCRIPTION_BYTES {
         return Err(format!("Description must not exceed {MAX_DESCRIPTION_BYTES} bytes."));
     }

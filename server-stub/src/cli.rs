@@ -41,7 +41,7 @@ Examples:
   # For everybody, with TLS.
   coder-server serve --listen 0.0.0.0:443 --tls-cert cert.pem --tls-key key.pem \\
     --access-url https://coder.example.com")]
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Everything that works on the database and ends.
     #[command(flatten)]
     Admin(AdminCommand),

@@ -14,7 +14,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
 pub use proxies::TrustedProxies;
-use quantities::{retention, size};
+use quantities::{drain_time, retention, size};
 pub use store_args::{OpenError, StoreArgs};
 
 use crate::limits::DEFAULT_RATE;
@@ -78,6 +78,10 @@ pub struct ServeArgs {
     /// [also: CODER_PROXY_TRUSTED_HEADERS]
     #[arg(long, value_name = "HEADERS", env = "CODER_SERVER_PROXY_TRUSTED_HEADERS")]
     pub proxy_trusted_headers: Option<String>,
+    /// At a stop, hand agents over to other servers for this long, such as 20s; 0 stops at once
+    /// [default: 10s if other servers use the database, else 0]
+    #[arg(long, value_name = "TIME", env = "CODER_SERVER_DRAIN_TIME")]
+    pub drain_time: Option<String>,
     /// Write log lines in this format
     #[arg(long, value_name = "FORMAT", env = "CODER_SERVER_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -118,8 +122,20 @@ pub struct ServeConfig {
     pub max_connections: Option<usize>,
     /// The reverse proxies whose word counts.
     pub proxies: TrustedProxies,
+    /// How long a stop takes.
+    pub drain: Drain,
     /// How log lines are written.
     pub log_format: LogFormat,
+}
+
+/// How long a server that stops hands its agents over to others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Drain {
+    /// Some seconds if there are others.
+    #[default]
+    Auto,
+    /// This long.
+    For(Duration),
 }
 
 /// Files of the server's identity.
@@ -226,6 +242,7 @@ impl ServeArgs {
             refresh_coder_agents: self.refresh_coder_agents.unwrap_or(true),
             max_connections: self.max_connections,
             proxies: proxies(origins.unwrap_or_default().trim(), headers.unwrap_or_default().trim())?,
+            drain: self.drain_time.as_deref().map(drain_time).transpose()?.unwrap_or_default(),
             log_format: self.log_format,
         })
     }

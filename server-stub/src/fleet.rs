@@ -4,6 +4,7 @@
 //! beat for all agents together, because ten thousand of them must not be ten thousand transactions.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ const MAX_SESSIONS: usize = 4;
 #[derive(Debug, Default)]
 pub struct Fleet {
     sessions: Mutex<Sessions>,
+    /// Whether agents that dial are to try another server.
+    closed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +57,9 @@ pub(crate) enum End {
     /// Its token is not the agent's any more.
     #[error("the agent's token was revoked")]
     Revoked,
+    /// The server stops, and others take its agents.
+    #[error("the server stops")]
+    Stopping,
     /// The agent has dialed again too often.
     #[error("the agent has more than {MAX_SESSIONS} sessions, and this is the oldest")]
     Replaced,
@@ -81,6 +87,26 @@ impl Fleet {
             oldest.end.send_replace(Some(End::Replaced));
         }
         Watch { fleet: Arc::clone(self), key, end }
+    }
+
+    /// Lets no more agents in.
+    pub(crate) fn close_the_door(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether agents that dial are to try another server.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Ends so many sessions; those are told that the server stops.
+    pub(crate) fn send_away(&self, count: usize) {
+        let sessions = self.sessions();
+        let staying = sessions.open.values().filter(|open| open.end.borrow().is_none());
+        for open in staying.take(count) {
+            open.end.send_replace(Some(End::Stopping));
+        }
     }
 
     /// Number of open sessions.

@@ -55,7 +55,9 @@ pub struct AppState {
     pub deliveries: Arc<DeliveryAudit>,
     /// Identifies the deployment.
     pub deployment_id: Uuid,
-    /// Cancelled when the server begins to stop; a long session ends on it.
+    /// Cancelled when the server is asked to stop: it is not ready any more, and agents leave in groups.
+    pub stopping: CancellationToken,
+    /// Cancelled when the server stops to serve; a long session ends on it.
     pub shutdown: CancellationToken,
     /// Sessions that outlive their request; a stop waits for them, within bounds.
     pub sessions: TaskTracker,
@@ -74,6 +76,7 @@ impl AppState {
             fleet: Arc::default(),
             live: Arc::default(),
             deliveries: Arc::default(),
+            stopping: CancellationToken::new(),
             shutdown: CancellationToken::new(),
             sessions: TaskTracker::new(),
         })

@@ -7,5 +7,6 @@ mod connections;
 mod disk;
 mod hostile;
 mod logs;
+mod null_bytes;
 mod proxies;
 mod reload;

@@ -13,7 +13,19 @@ use crate::sessions::client::Client;
 
 /// Deliver your secrets in this workspace, run its scripts and, after `--`, its main process
 #[derive(Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Examples:
+  # As the entrypoint of an image.
+  coder agent -- code-server
+
+  # As root, for the user of the workspace.
+  coder agent --user alice --agent-token-file /run/secrets/agent-token
+
+  # See what would be delivered.
+  coder agent --dry-run"
+)]
 pub(crate) struct AgentCommand {
     #[command(flatten)]
     args: AgentArgs,

@@ -51,8 +51,18 @@ impl CompletionArgs {
         if let Some(shell) = shells.completer(&self.shell.to_string()) {
             shell.write_registration(ASKED, &program, &program, &program, &mut script).map_err(CliError::output)?;
         }
+        if self.shell == Shell::Zsh {
+            script.extend(zsh_autoload(&program).as_bytes());
+        }
         ui::print(String::from_utf8_lossy(&script).trim()).map_err(CliError::output)
     }
+}
+
+/// Completes at the first TAB, too. In a directory of `$fpath` the script is the body of a function that zsh loads at the first
+/// TAB and calls; `compdef` in it counts from the next TAB on.
+fn zsh_autoload(program: &str) -> String {
+    let function = format!("_clap_dynamic_completer_{}", program.replace('-', "_"));
+    format!("\nif (( ${{+compstate}} )); then\n    {function} \"$@\"\nfi\n")
 }
 
 /// The name by which this executable was called, which may be another than `coder`.

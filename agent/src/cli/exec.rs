@@ -24,16 +24,16 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 /// the last word. It exits with 1 where there is no environment to be had, 127 where the command is not found, 126 where
 /// it cannot be run.
 ///
-/// A workspace that is still starting is waited for. Where no agent listens it fails at once, unless --wait is given:
-/// then it waits for the agent, too, as what is started beside an agent has to.
+/// Wait if the workspace is still starting. Fail immediately if no agent is running. With --wait, also wait for the agent
+/// to start.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   coder exec make deploy
   coder exec --wait 2m -- sh -c 'echo \"$API_KEY\" | wc -c'")]
 pub(crate) struct ExecArgs {
-    /// How long to wait for a workspace that is still starting, and for an agent that is not there yet
-    /// [default: 30s, and not for an agent]
+    /// Wait this long for a workspace that is still starting, and for an agent that is not running yet
+    /// [default: 30s, for a running agent only]
     #[arg(long, value_name = "TIME", value_parser = config::duration)]
     wait: Option<Duration>,
 

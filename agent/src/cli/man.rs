@@ -35,7 +35,10 @@ const MANUAL: Manual = Manual {
                 ),
                 ("CODER_AGENT_TOKEN_FILE", "A file with the token of the agent."),
                 ("CREDENTIALS_DIRECTORY", "Set by systemd. The file agent-token in it holds the token of the agent."),
-                ("RUST_LOG", "What the agent logs, such as debug. The default is info."),
+                (
+                    "CODER_AGENT_LOG",
+                    "What the agent logs, such as debug. The default is info. If it is not set, RUST_LOG is read.",
+                ),
             ],
         ),
         ("coder agent", SOCKET),

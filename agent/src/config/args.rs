@@ -1,3 +1,5 @@
+#![expect(clippy::doc_markdown, reason = "the comments of flags are their help, where backticks would show")]
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,56 +14,58 @@ use super::StaleFiles;
 /// Flags of `coder agent`, with the variables that stand for them.
 #[derive(Args, Clone, Debug, Default)]
 pub struct AgentArgs {
-    /// Configuration file (TOML) with the names of these flags as keys; it never holds a token
+    /// Read settings from this TOML file, whose keys are the names of these options; a token is not allowed in it
     /// [default: /etc/coder-agent/config.toml]
     #[arg(long, value_name = "FILE", env = "CODER_AGENT_CONFIG")]
     pub config: Option<PathBuf>,
 
-    /// Address of the control plane
+    /// Connect to the server at this address
     #[arg(long, value_name = "URL", env = "CODER_AGENT_URL", hide_env_values = true)]
     pub agent_url: Option<String>,
 
-    /// The agent's token; other users see a command line, so prefer a file [env: `CODER_AGENT_TOKEN`]
+    /// Use this token of the agent. Other users can see command lines, so prefer a file or the variable [env: CODER_AGENT_TOKEN]
     // No `env` of clap's: it would keep a copy of the token in memory that nobody wipes.
     #[arg(long, value_name = "TOKEN", value_parser = secret, conflicts_with = "agent_token_file")]
     pub agent_token: Option<Arc<Secret>>,
 
-    /// File that holds the agent's token; read again before every dial [env: `CODER_AGENT_TOKEN_FILE`]
+    /// Read the agent's token from this file, again before each connection [env: CODER_AGENT_TOKEN_FILE]
     #[arg(long, value_name = "FILE")]
     pub agent_token_file: Option<PathBuf>,
 
-    /// HTTP proxy between this agent and the server, or `direct` for none [default: `HTTPS_PROXY` or `HTTP_PROXY`, with
-    /// the exceptions of `NO_PROXY`] [env: `CODER_AGENT_PROXY`]
+    /// Connect through this HTTP proxy, or "direct" for none [default: HTTPS_PROXY or HTTP_PROXY, with the exceptions of
+    /// NO_PROXY] [env: CODER_AGENT_PROXY]
     #[arg(long, value_name = "URL", value_parser = secret)]
     pub proxy: Option<Arc<Secret>>,
 
-    /// Send this header with every request, such as one that an access proxy asks for; may be repeated, prefer the
-    /// variable for secrets [env: `CODER_AGENT_HEADER`, with commas between headers]
+    /// Send this header with every request, for example to an access proxy; can be given several times. Prefer the variable
+    /// for secrets [env: CODER_AGENT_HEADER, with commas between headers]
     #[arg(long, value_name = "NAME=VALUE", value_parser = secret)]
     pub agent_header: Vec<Arc<Secret>>,
 
-    /// Send the headers that this command prints, one NAME=VALUE a line; runs again for each connection
-    /// [env: `CODER_AGENT_HEADER_COMMAND`]
+    /// Send the headers that this command prints, one NAME=VALUE per line; it runs again for each connection
+    /// [env: CODER_AGENT_HEADER_COMMAND]
     #[arg(long, value_name = "COMMAND")]
     pub agent_header_command: Option<String>,
 
-    /// Trust the certificates in this PEM file, besides those of the system
+    /// Trust the certificates in this PEM file in addition to those of the system
     #[arg(long, value_name = "FILE", env = "CODER_AGENT_CA_FILE")]
     pub ca_file: Option<PathBuf>,
 
-    /// Directory of `coder-secrets-agent.log` and of script logs [default: `LogsDirectory=` of the unit, else --state-dir]
+    /// Write coder-secrets-agent.log and the logs of scripts to this directory [default: LogsDirectory= of the unit, else
+    /// --state-dir]
     #[arg(long, value_name = "DIR", env = "CODER_AGENT_LOG_DIR")]
     pub log_dir: Option<PathBuf>,
 
-    /// Directory in which scripts keep data and programs [default: --state-dir]
+    /// Let scripts keep data and programs in this directory [default: --state-dir]
     #[arg(long, value_name = "DIR", env = "CODER_AGENT_SCRIPT_DATA_DIR")]
     pub script_data_dir: Option<PathBuf>,
 
-    /// Directory of the ledger of written files [default: $XDG_STATE_HOME/coder-agent, else ~/.local/state/coder-agent]
+    /// Keep the record of written files in this directory [default: $XDG_STATE_HOME/coder-agent, else
+    /// ~/.local/state/coder-agent]
     #[arg(long, value_name = "DIR", env = "CODER_AGENT_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
 
-    /// What becomes of a file that no secret goes to any more, if it still is what was written [default: keep]
+    /// What to do with an unmodified file that no secret targets any more [default: keep]
     #[arg(long, value_name = "keep|remove", env = "CODER_AGENT_STALE_FILES", hide_possible_values = true,
           value_parser = PossibleValuesParser::new(StaleFiles::WORDS).try_map(|word| word.parse::<StaleFiles>()))]
     pub stale_files: Option<StaleFiles>,
@@ -70,17 +74,17 @@ pub struct AgentArgs {
     #[arg(long, value_name = "USER", env = "CODER_AGENT_USER")]
     pub user: Option<String>,
 
-    /// Run everything as root where no --user is given
+    /// Run everything as root if no --user is given
     #[arg(long, env = "CODER_AGENT_ALLOW_ROOT", num_args = 0..=1, require_equals = true, value_name = "BOOL",
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub allow_root: Option<bool>,
 
-    /// A secret that cannot be delivered is a start error, and no script runs
+    /// Run no script until every secret can be delivered, and report a start error meanwhile
     #[arg(long, env = "CODER_AGENT_STRICT", num_args = 0..=1, require_equals = true, value_name = "BOOL",
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub strict: Option<bool>,
 
-    /// Start COMMAND without secrets when they have not arrived after this time [default: wait]
+    /// Start COMMAND without secrets if they have not arrived after this time [default: wait]
     #[arg(long, value_name = "AFTER", env = "CODER_AGENT_START_WITHOUT_SECRETS", value_parser = duration)]
     pub start_without_secrets: Option<Duration>,
 
@@ -88,20 +92,20 @@ pub struct AgentArgs {
     #[arg(long, value_name = "AFTER", env = "CODER_AGENT_READY_AFTER", value_parser = duration)]
     pub ready_after: Option<Duration>,
 
-    /// Give `CODER_AGENT_TOKEN` to scripts, COMMAND and sessions; whoever has it can read every secret
+    /// Pass CODER_AGENT_TOKEN to scripts, COMMAND and sessions; whoever has it can read every secret
     #[arg(long, env = "CODER_AGENT_PASS_AGENT_TOKEN", num_args = 0..=1, require_equals = true, value_name = "BOOL",
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub pass_agent_token: Option<bool>,
 
-    /// Fetch the manifest, print what would be done, and do nothing
+    /// Print what would be delivered where, and change nothing
     #[arg(long)]
     pub dry_run: bool,
 
-    /// As process 1 of a container: do not put a small process in front that reaps orphans and passes signals on
+    /// Do not put a small process in front that reaps orphans and forwards signals, as process 1 of a container
     #[arg(long)]
     pub no_reap: bool,
 
-    /// Run this as the main process: it gets the whole environment and every signal, and its exit code is returned
+    /// Run this as the main process, with the whole environment and every signal; its exit status becomes the agent's
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 }

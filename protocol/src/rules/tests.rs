@@ -27,6 +27,8 @@ fn names() {
     for unfit in ["a/b", "/", "a?", "a#b"] {
         assert_eq!(refused(name, unfit), "Name must not contain /, ?, or #.");
     }
+    assert_eq!(refused(name, "a\0b"), "Name must not contain null bytes.");
+    assert_eq!(refused(description, "\0"), "Description must not contain null bytes.");
 }
 
 #[test]

@@ -11,6 +11,10 @@ pub enum KeysCommand {
     /// Re-encrypt everything with a new key; the server may run meanwhile
     ///
     /// The old key stays in the key file, because earlier backups need it. Delete it with --forget once you need none of them.
+    #[command(after_help = "\
+Examples:
+  coder-server keys rotate
+  coder-server backup /backups/coder-$(date +%F).db")]
     Rotate {
         /// Also delete from the key file every key that this database no longer needs
         #[arg(long)]

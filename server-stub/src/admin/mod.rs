@@ -3,6 +3,7 @@
 mod audit;
 mod backup;
 mod keys;
+mod moving;
 mod output;
 mod restore;
 mod token;
@@ -12,6 +13,7 @@ mod workspace;
 pub use audit::AuditArgs;
 pub use backup::BackupArgs;
 pub use keys::KeysCommand;
+pub use moving::{MoveArgs, UsageError};
 pub use restore::RestoreArgs;
 pub use token::TokenCommand;
 pub use user::UserCommand;
@@ -22,7 +24,7 @@ use std::io;
 use clap::Subcommand;
 
 use crate::config::{ConfigError, Environment, OpenError, StoreArgs};
-use crate::store::{BackupError, DataDir, RotateError, StoreError, UserError};
+use crate::store::{BackupError, DataDir, MoveError, RotateError, StoreError, UserError};
 
 /// The commands of an administrator.
 #[derive(Debug, Subcommand)]
@@ -40,6 +42,10 @@ pub enum AdminCommand {
     #[command(subcommand)]
     Keys(KeysCommand),
     /// Print the audit log, newest record last
+    #[command(after_help = "\
+Examples:
+  coder-server audit --limit 20
+  coder-server audit --limit 1000 --json | jq -r '.[] | select(.actor_name == \"alice\")'")]
     Audit(AuditArgs),
     /// Write a consistent copy of the database to a new file; the server may run meanwhile
     #[command(after_help = "\
@@ -54,6 +60,9 @@ Examples:
 Examples:
   coder-server restore /backups/coder-2026-11-30.db --encryption-key-file /keys/encryption.key")]
     Restore(RestoreArgs),
+    /// Move everything from SQLite to an empty PostgreSQL database, or back; all servers must be stopped
+    #[command(name = "move")]
+    Move(MoveArgs),
 }
 
 /// Why a command failed.
@@ -86,6 +95,12 @@ pub enum AdminError {
     /// A backup.
     #[error(transparent)]
     Backup(#[from] BackupError),
+    /// A move between databases.
+    #[error(transparent)]
+    Move(#[from] MoveError),
+    /// A move that makes no sense.
+    #[error(transparent)]
+    Way(#[from] UsageError),
     /// Nobody reads what we print.
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
@@ -95,7 +110,10 @@ impl AdminError {
     /// Whether the command line itself is to blame.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::User(UserError::Name(_)) | Self::Config(_) | Self::Open(_) | Self::Definition(_))
+        matches!(
+            self,
+            Self::User(UserError::Name(_)) | Self::Config(_) | Self::Open(_) | Self::Definition(_) | Self::Way(_)
+        )
     }
 }
 
@@ -116,9 +134,12 @@ pub(crate) async fn execute(
     args: &StoreArgs,
     environment: Environment<'_>,
 ) -> Result<(), AdminError> {
-    if let AdminCommand::Restore(restore) = command {
-        return restore::run(&restore, args, environment).await;
-    }
+    // These must not open the store that they replace.
+    let command = match command {
+        AdminCommand::Restore(restore) => return restore::run(&restore, args, environment).await,
+        AdminCommand::Move(way) => return moving::run(&way, args, environment).await,
+        other => other,
+    };
     let data_dir = args.data_dir()?;
     if !matches!(command, AdminCommand::Audit(_) | AdminCommand::Backup(_)) {
         make_room(&data_dir);
@@ -131,8 +152,8 @@ pub(crate) async fn execute(
         AdminCommand::Keys(command) => keys::run(&store, &data_dir, command).await,
         AdminCommand::Audit(args) => audit::run(&store, &args).await,
         AdminCommand::Backup(args) => backup::run(&store, &args).await,
-        // Above: a restore must not open the store that it replaces.
-        AdminCommand::Restore(_) => Ok(()),
+        // Above.
+        AdminCommand::Restore(_) | AdminCommand::Move(_) => Ok(()),
     };
     store.close().await;
     result

@@ -39,7 +39,13 @@ const MANUAL: Manual = Manual {
                 ),
             ],
         ),
-        ("coder-server serve", &[("RUST_LOG", "What the server logs, such as debug. The default is info.")]),
+        (
+            "coder-server serve",
+            &[(
+                "CODER_SERVER_LOG",
+                "What the server logs, such as debug. The default is info. If it is not set, RUST_LOG is read.",
+            )],
+        ),
     ],
     exit_status: &[(
         "coder-server",

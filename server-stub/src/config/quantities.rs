@@ -5,22 +5,29 @@ use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
 
-use super::ConfigError;
+use super::{ConfigError, Drain};
 
 /// How long; none for 0.
 pub(super) fn retention(text: &str) -> Result<Option<Duration>, ConfigError> {
-    let malformed = || ConfigError::Malformed {
-        name: "--audit-retention",
-        text: text.to_owned(),
-        wanted: "a time such as 90d or 12h, or 0",
-    };
-    if text == "0" {
-        return Ok(None);
-    }
-    let span = Span::from_str(text).map_err(|_| malformed())?;
-    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| malformed())?;
-    let duration = Duration::try_from(duration).map_err(|_| malformed())?;
+    let wanted = "a time such as 90d or 12h, or 0";
+    let malformed = || ConfigError::Malformed { name: "--audit-retention", text: text.to_owned(), wanted };
+    let duration = duration(text).ok_or_else(malformed)?;
     Ok((!duration.is_zero()).then_some(duration))
+}
+
+/// How long a stop may take.
+pub(super) fn drain_time(text: &str) -> Result<Drain, ConfigError> {
+    let wanted = "a time such as 10s or 1m, or 0";
+    let malformed = || ConfigError::Malformed { name: "--drain-time", text: text.to_owned(), wanted };
+    duration(text).map(Drain::For).ok_or_else(malformed)
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let span = Span::from_str(text).ok()?;
+    Duration::try_from(span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?).ok()
 }
 
 /// How many bytes; none for 0.

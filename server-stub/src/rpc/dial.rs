@@ -67,6 +67,9 @@ pub(super) async fn dial(
         Ok(upgrade) => transport::sized(upgrade),
         Err(rejection) => return Err(not_a_websocket(rejection)),
     };
+    if state.fleet.is_closed() {
+        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "The server is stopping."));
+    }
     // Held until the session stands; an upgrade that never completes drops it with the callback.
     let place = state.limits.dial().await?;
     let running = state.sessions.token();

@@ -101,7 +101,7 @@ pub(super) fn metadata(request: BatchUpdateMetadataRequest) -> Result<Vec<Metada
     if keys > MAX_METADATA_KEY_BYTES {
         return Err(Status::new(format!("metadata keys of {keys} bytes exceed the limit of {MAX_METADATA_KEY_BYTES}")));
     }
-    let kept = |text: &str| cut(text.trim(), MAX_METADATA_BYTES).replace('\0', "\u{fffd}");
+    let kept = |text: &str| cut(text.trim(), MAX_METADATA_BYTES).to_owned();
     let mut reports = BTreeMap::new();
     for item in request.metadata {
         let result = item.result.ok_or_else(|| absent("metadata.result"))?;

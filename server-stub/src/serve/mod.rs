@@ -1,5 +1,6 @@
 //! The server, from its configuration to its orderly end.
 
+mod drain;
 mod listen;
 mod observe;
 mod places;
@@ -23,7 +24,7 @@ use tokio::time::timeout;
 pub use tls::TlsError;
 
 use crate::audit;
-use crate::config::{ConfigError, Environment, OpenError, ServeConfig, StoreArgs};
+use crate::config::{ConfigError, Drain, Environment, OpenError, ServeConfig, StoreArgs};
 use crate::state::{AppState, Settings};
 use crate::store::{DataDir, DatabaseUrl, KeySource, Role, Store, StoreError};
 
@@ -112,6 +113,7 @@ pub struct Server {
     disk: Option<PathBuf>,
     identity: Option<Arc<tls::Identity>>,
     retention: audit::Retention,
+    drain: Drain,
     data_dir: DataDir,
     // One server for a data directory: two would each believe that the other's agents are gone.
     _lock: std::fs::File,
@@ -167,6 +169,7 @@ impl Server {
             disk: database.is_none().then(|| data_dir.path().to_owned()),
             url,
             retention: audit::Retention { age: config.audit_retention, bytes: config.audit_max_size },
+            drain: config.drain,
             data_dir: data_dir.clone(),
             _lock: lock,
         })
@@ -192,6 +195,7 @@ impl Server {
         let serving = self.listener.serve(router::router(state.clone(), self.disk), state.shutdown.clone());
         let stopping = async {
             stop.await;
+            drain::drain(&state, self.drain).await;
             state.shutdown.cancel();
             // The last word is the listener's.
             std::future::pending::<()>().await;

@@ -32,7 +32,7 @@ impl Readiness {
     /// `OK`, or 503 with the reason.
     pub(super) async fn answer(&self, state: &AppState) -> Result<&'static str, ApiError> {
         let unavailable = |why| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, why);
-        if state.shutdown.is_cancelled() {
+        if state.stopping.is_cancelled() {
             return Err(unavailable("The server is stopping."));
         }
         // Who comes meanwhile waits for the look that is under way.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::engine::{Database, Writing, command, insert, query, row};
-use super::{Doing, StoreError, now};
+use super::{Doing, StoreError, now, storable};
 
 /// Rows that one purge deletes in a transaction, so that writers do not wait for a long one.
 const PURGE_BATCH: i64 = 1000;
@@ -219,7 +219,7 @@ pub(super) async fn insert(writing: &mut Writing, record: Record) -> Result<(), 
         action: record.action,
         resource: record.resource,
         resource_id: record.resource_id,
-        target: record.target,
+        target: storable(record.target),
         status: record.status,
         diff: encoded(record.diff),
     });

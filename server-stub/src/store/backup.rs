@@ -96,27 +96,38 @@ pub async fn restore(backup: &Path, data_dir: &DataDir, keys: KeySource, force: 
         if !force && sqlite::has_users(&database).await {
             return Err(BackupError::NotEmpty(database.clone()));
         }
-        Ok(())
+        sqlite::end_epoch(&fresh).await?;
+        File::open(&fresh).and_then(|copy| copy.sync_all()).map_err(file("flush", &fresh))
     };
     if let Err(error) = checked.await {
         drop(fs::remove_file(&fresh));
         return Err(error);
     }
-    // The log goes with its database: beside another one SQLite would replay it.
-    for suffix in ["-wal", "-shm", ""] {
-        let (old, kept) = (with_suffix(&database, suffix), with_suffix(&with_suffix(&database, ".replaced"), suffix));
+    put_in_place(&fresh, &database)?;
+    drop((serving, seized));
+    Ok(())
+}
+
+/// Makes the file `fresh` the database; a former one is kept beside it.
+pub(super) fn put_in_place(fresh: &Path, database: &Path) -> Result<(), BackupError> {
+    put_away(database, ".replaced")?;
+    fs::rename(fresh, database).map_err(file("put in place", database))?;
+    private_file::sync_directory(database).map_err(file("flush the directory of", database))
+}
+
+/// Keeps the database under another name. Its log goes with it: beside another database SQLite would replay it.
+pub(super) fn put_away(database: &Path, suffix: &str) -> Result<(), BackupError> {
+    for part in ["-wal", "-shm", ""] {
+        let (old, kept) = (with_suffix(database, part), with_suffix(&with_suffix(database, suffix), part));
         match fs::rename(&old, &kept) {
             Err(error) if error.kind() == ErrorKind::NotFound => drop(fs::remove_file(&kept)),
             renamed => renamed.map_err(file("move away", &old))?,
         }
     }
-    fs::rename(&fresh, &database).map_err(file("put in place", &database))?;
-    private_file::sync_directory(&database).map_err(file("flush the directory of", &database))?;
-    drop((serving, seized));
     Ok(())
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut path = path.as_os_str().to_owned();
     path.push(suffix);
     path.into()

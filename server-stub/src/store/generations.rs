@@ -5,7 +5,8 @@
 
 use uuid::Uuid;
 
-use super::engine::{Change, Doing, StoreError, Writing, command};
+use super::engine::{Change, Database, Doing, StoreError, Writing, command};
+use super::keys::{self, KeyError};
 
 /// What an agent has delivered, compared by equality: a restore starts a new epoch, in which the number may be smaller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,37 @@ pub struct Generation {
     pub epoch: i64,
     /// Grows with each change.
     pub number: i64,
+}
+
+/// A positive number that no former epoch had.
+pub(super) fn new_epoch() -> Result<i64, KeyError> {
+    Ok(i64::from_be_bytes(keys::random()?) & i64::MAX | 1)
+}
+
+/// Begins an epoch if the database is not where it was: a dump that was restored, or a standby that was promoted, may lack changes that
+/// agents have seen, and would count others by the same numbers.
+pub(super) async fn settle(database: &Database) -> Result<(), StoreError> {
+    let Some(home) = database.home().await else { return Ok(()) };
+    let epoch = new_epoch()?;
+    let moved = database.write(move |writing| {
+        Box::pin(async move {
+            let action = "record where the database is";
+            let moved = command("UPDATE deployment SET epoch = ?, home = ? WHERE home <> ? AND home <> ''");
+            let moved = moved.bind(epoch).bind(&home).bind(&home);
+            let moved = writing.sql.execute(moved).await.doing(action)? > 0;
+            if moved {
+                writing.changed(Change::Deployment);
+            } else {
+                let first = command("UPDATE deployment SET home = ? WHERE home = ''").bind(&home);
+                writing.sql.execute(first).await.doing(action)?;
+            }
+            Ok::<_, StoreError>(moved)
+        })
+    });
+    if moved.await? {
+        tracing::warn!("the database is a copy, restored or promoted; every agent fetches its manifest again");
+    }
+    Ok(())
 }
 
 /// What the agents of `owner` get has changed.

@@ -15,6 +15,7 @@ mod engine;
 mod generations;
 mod git_keys;
 mod keys;
+mod moving;
 mod private_file;
 mod reserve;
 mod rotation;
@@ -22,6 +23,7 @@ mod secrets;
 mod servers;
 #[cfg(test)]
 mod several_tests;
+mod storable;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tokens;
@@ -38,14 +40,16 @@ pub use audit::Audit;
 pub use backup::{BackupError, restore};
 pub use data_dir::{DataDir, DataDirError};
 pub use disk_full::is_disk_full;
-pub use engine::{Change, ChangeStream, DatabaseError, DatabaseUrl, Fault, Role, StoreError};
+pub use engine::{Change, ChangeStream, Copied, CopyError, DatabaseError, DatabaseUrl, Fault, Role, StoreError};
 use engine::{Connection, Database, Doing, Location, command, query, row};
 pub use generations::Generation;
 pub use git_keys::{Algorithm, AlgorithmError, GitKeyError, GitKeys, PairError};
 pub use keys::{BulkSealer, KEYS_VARIABLE, KeyError, KeyId, KeySource};
+pub use moving::{MoveError, Moved, require_database, to_postgres, to_sqlite};
 pub use rotation::{Keys, RotateError, Rotated};
 pub use secrets::{FilePaths, SecretError, Secrets};
 pub use servers::Servers;
+pub(crate) use storable::storable;
 pub use tokens::{NewToken, Session, TokenInfo, TokenUse, Tokens};
 pub use users::{UserError, Users};
 use workspaces::{Agents, Logs, Presence, Reports, Workspaces};
@@ -79,12 +83,17 @@ impl Store {
         let lock = data_dir.share()?.ok_or(StoreError::Restoring)?;
         let location =
             url.map_or_else(|| Location::File(data_dir.database()), |url| Location::Url(Box::new(url.clone())));
+        if let Location::File(path) = &location {
+            moving::refuse_moved(path)?;
+        }
         let mut opened = engine::open(&location, role).await?;
         opened.sql.begin().await.doing("begin a write")?;
         let keys = rotation::load(&mut opened.sql, source).await?;
         let deployment = deployment(&mut opened.sql).await?;
         opened.sql.commit().await.doing("record the encryption key id")?;
-        Ok(Self { database: opened.start(keys, deployment.id), deployment_id: deployment.id, _lock: Arc::new(lock) })
+        let database = opened.start(keys, deployment.id);
+        generations::settle(&database).await?;
+        Ok(Self { database, deployment_id: deployment.id, _lock: Arc::new(lock) })
     }
 
     /// Users.
@@ -199,16 +208,11 @@ async fn deployment(sql: &mut Connection) -> Result<DeploymentRow, StoreError> {
     let deployment = query::<DeploymentRow>("SELECT {columns} FROM deployment");
     let mut row = sql.one(deployment).await.doing("read the deployment id")?;
     if row.epoch == 0 {
-        row.epoch = new_epoch()?;
+        row.epoch = generations::new_epoch()?;
         let begin = command("UPDATE deployment SET epoch = ?").bind(row.epoch);
         sql.execute(begin).await.doing("begin an epoch")?;
     }
     Ok(row)
-}
-
-/// A positive number that no former epoch had.
-fn new_epoch() -> Result<i64, KeyError> {
-    Ok(i64::from_be_bytes(keys::random()?) & i64::MAX | 1)
 }
 
 /// The time, in the resolution the database keeps.

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::engine::{Database, Doing, StoreError, command, insert, query, row};
 use super::keys::KeyId;
-use super::now;
+use super::{generations, now};
 
 /// How long a server counts as alive after its last beat, in microseconds. An agent that it saw last is connected for as long.
 pub(super) const LEASE: i64 = 30_000_000;
@@ -21,6 +21,7 @@ impl Servers<'_> {
     /// This server is alive: to be said every 10 seconds. Takes keys that were added to the key file, and publishes which it has.
     pub async fn beat(&self, version: &'static str) -> Result<(), StoreError> {
         self.0.keys().reread()?;
+        generations::settle(self.0).await?;
         let ids = self.0.keys().ids();
         let ids = ids.iter().map(KeyId::as_str).collect::<Vec<_>>().join(",");
         let own = self.0.own();
@@ -42,6 +43,16 @@ impl Servers<'_> {
                 })
             })
             .await
+    }
+
+    /// Whether other servers of the deployment are alive. A SQLite file has one server at a time.
+    pub async fn others(&self) -> Result<bool, StoreError> {
+        if self.0.file().is_some() {
+            return Ok(false);
+        }
+        let live = query::<ServerRow>("SELECT {columns} FROM servers WHERE seen_at > ? AND id <> ? LIMIT 1");
+        let live = live.bind(now().as_microsecond().saturating_sub(LEASE)).bind(self.0.own());
+        Ok(self.0.optional(live).await.doing("look for other servers")?.is_some())
     }
 
     /// This server stops.

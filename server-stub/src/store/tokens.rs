@@ -219,7 +219,8 @@ fn hash(secret: &Secret) -> [u8; 32] {
 /// Public id and secret part; none for what cannot be a token, which then costs no look-up.
 fn split(token: &Secret) -> Option<(&str, &[u8])> {
     let (id, secret) = token.expose_str().ok()?.split_once('-')?;
-    (id.len() == ID_LENGTH && secret.len() == SECRET_LENGTH).then_some((id, secret.as_bytes()))
+    (id.len() == ID_LENGTH && id.bytes().all(|byte| byte.is_ascii_alphanumeric()) && secret.len() == SECRET_LENGTH)
+        .then_some((id, secret.as_bytes()))
 }
 
 #[cfg(test)]
@@ -251,7 +252,14 @@ mod tests {
         let made = store.tokens().create(&user).await.unwrap();
         let text = made.token.expose_str().unwrap();
         let last = if text.ends_with('0') { "1" } else { "0" };
-        for bad in [format!("{}{last}", &text[..text.len() - 1]), made.id, String::new(), "-".into(), "x".repeat(75)] {
+        for bad in [
+            format!("{}{last}", &text[..text.len() - 1]),
+            made.id,
+            String::new(),
+            "-".into(),
+            "x".repeat(75),
+            format!("a\0{}", &text[2..]),
+        ] {
             assert!(store.tokens().session(&bad.into()).await.unwrap().is_none());
         }
     }

@@ -65,6 +65,9 @@ impl Users<'_> {
 
     /// The user of that id or name, whatever its letter case.
     pub async fn find(&self, id_or_name: &str) -> Result<Option<User>, StoreError> {
+        if !self.0.can_hold(id_or_name) {
+            return Ok(None);
+        }
         let find = match Uuid::try_parse(id_or_name) {
             Ok(id) => query::<UserRow>("SELECT {columns} FROM users WHERE id = ?").bind(id),
             Err(_) => named(id_or_name),

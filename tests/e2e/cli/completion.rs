@@ -1,6 +1,8 @@
 //! What TAB offers, through the scripts of the shells.
 
-use tests::{Env, Fault, Output, Proxy, User};
+use std::fs;
+
+use tests::{Env, Fault, Need, Output, Proxy, User, requires};
 
 use super::World;
 
@@ -40,6 +42,47 @@ fn names_of_secrets_commands_and_programs_are_offered() {
     assert_eq!(offered(&world.env, None, &["coder", "secret", "imp"]), ["import"]);
     let programs = offered(&world.env, None, &["coder", "exec", "bas"]);
     assert!(programs.contains(&"bash".to_owned()), "{programs:?}");
+}
+
+/// Installs the script of `shell` where its users do, and types a line with a TAB into a new shell.
+fn completes_the_name_of_a_secret(shell: &'static str, script: &str, startup: Option<(&str, &str)>) {
+    let program = format!("/usr/bin/{shell}");
+    let needs = [Need::Program("script", "bsdutils"), Need::Program(shell, shell)];
+    if !requires(&format!("a_tab_in_{shell}_completes_the_name_of_a_secret"), &needs) {
+        return;
+    }
+    let world = World::new();
+    world.alice.secret("api-key", &["--env", "API_KEY", "--description", "the one that TAB names"]);
+    let home = world.env.home();
+    let script = home.join(script);
+    fs::create_dir_all(script.parent().unwrap()).unwrap();
+    fs::write(script, world.env.coder(["completion", shell]).run().success().stdout_bytes).unwrap();
+    if let Some((file, text)) = startup {
+        fs::write(home.join(file), text).unwrap();
+    }
+    let directory = tests::binaries().coder.parent().unwrap().display().to_string();
+    let run = world.env.program("/usr/bin/script").args(["-q", "-e", "-c", &format!("{program} -i"), "/dev/null"]);
+    let run = run.env("PATH", format!("{directory}:/usr/bin:/bin")).env("TERM", "dumb");
+    let run = run.env("CODER_URL", world.server.url()).env("CODER_SESSION_TOKEN", &world.alice.token);
+    let _ = run.stdin("coder secret list ap\t\nexit\n").run().says("the one that TAB names");
+}
+
+#[test]
+fn a_tab_in_bash_completes_the_name_of_a_secret() {
+    let startup = (".bashrc", "source ~/.completions/coder\n");
+    completes_the_name_of_a_secret("bash", ".completions/coder", Some(startup));
+}
+
+/// The first TAB loads the script, and has to complete as well.
+#[test]
+fn a_tab_in_zsh_completes_the_name_of_a_secret() {
+    let startup = (".zshrc", "fpath=(~/.zfunc $fpath)\nautoload -Uz compinit && compinit -u -D\n");
+    completes_the_name_of_a_secret("zsh", ".zfunc/_coder", Some(startup));
+}
+
+#[test]
+fn a_tab_in_fish_completes_the_name_of_a_secret() {
+    completes_the_name_of_a_secret("fish", ".config/fish/completions/coder.fish", None);
 }
 
 #[test]

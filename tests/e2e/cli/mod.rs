@@ -6,6 +6,7 @@ mod documentation;
 mod import;
 mod list;
 mod login;
+mod manual;
 mod mistakes;
 mod unreachable;
 mod update;

@@ -43,6 +43,12 @@ fn post_user_secret_invalid() {
             "environment variable names starting with CODER_ are reserved for internal use",
         ),
         (json!({ "name": "n", "value": "v", "file_path": "x" }), "file_path", "file path must start with ~/ or /"),
+        (json!({ "name": "a\0b", "value": "v" }), "name", "Name must not contain null bytes."),
+        (
+            json!({ "name": "n", "value": "v", "description": "\0" }),
+            "description",
+            "Description must not contain null bytes.",
+        ),
         (json!({ "name": "n", "value": "a\0b" }), "value", "secret value must not contain null bytes"),
         (json!({ "name": "n", "value": long }), "value", "secret value must not exceed 24576 bytes"),
     ] {

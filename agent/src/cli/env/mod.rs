@@ -39,7 +39,7 @@ In tcsh, which cannot eval a newline otherwise:
   '
   eval \"`coder env --format tcsh`\"")]
 pub(crate) struct EnvArgs {
-    /// How to write the variables
+    /// Print the variables in this format
     #[arg(long, short, value_enum, ignore_case = true, default_value_t = Format::Sh)]
     format: Format,
 
@@ -47,7 +47,7 @@ pub(crate) struct EnvArgs {
     #[arg(long)]
     login: bool,
 
-    /// How long to wait for a workspace that is still starting
+    /// Wait this long for a workspace that is still starting
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = config::duration)]
     wait: Duration,
 

@@ -73,6 +73,15 @@ pub enum StoreError {
         /// File or URL.
         place: String,
     },
+    /// The file went to PostgreSQL.
+    #[error(
+        "the database of this directory was moved to PostgreSQL (the old one is {}); give --database-url, or set \
+         CODER_SERVER_DATABASE_URL", kept.display()
+    )]
+    Moved {
+        /// The old file.
+        kept: PathBuf,
+    },
     /// The PostgreSQL database cannot be reached.
     #[error("cannot connect to {database}")]
     Connect {

@@ -9,10 +9,10 @@ use super::error::StoreError;
 /// The first schema that both engines have; each has its own files up to it.
 const SHARED_FROM: i64 = 4;
 /// Migrations for both engines, in the dialect of [`super::dialect`].
-const SHARED: &[&str] = &[include_str!("migrations/0004_generations.sql")];
+const SHARED: &[&str] = &[include_str!("migrations/0004_generations.sql"), include_str!("migrations/0005_home.sql")];
 
 /// The schema of this version.
-pub(super) const KNOWN: i64 = 4;
+pub(super) const KNOWN: i64 = 5;
 /// The oldest schema whose programs work on a database of [`KNOWN`].
 pub(super) const OLDEST: i64 = 4;
 

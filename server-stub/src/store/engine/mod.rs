@@ -19,7 +19,7 @@
 //!
 //! - **A column**: a migration in `migrations/`, written once for both engines; the field in the row structs that read it; the value in
 //!   the `insert!`. A column that is sealed is also an entry of [`super::keys::sealed`].
-//! - **A table**: a migration, row structs in the module of its domain, and its place in the order of `move`.
+//! - **A table**: a migration, and row structs in the module of its domain. `move` finds it by itself.
 //! - **A rule over several rows** (a cap, a conflict): a pure function, asked inside a write after [`Connection::lock_user`], with a
 //!   unique index behind it where one can be.
 //! - **A change that agents must learn of**: [`Writing::changed`], beside the counter that [`super::generations`] grows.
@@ -37,6 +37,7 @@ pub(super) mod postgres;
 mod query;
 mod row;
 pub(super) mod sqlite;
+mod transfer;
 mod writing;
 
 use std::path::PathBuf;
@@ -54,6 +55,8 @@ pub use failure::{DatabaseError, Fault};
 pub use postgres::options::DatabaseUrl;
 pub(super) use query::{Query, command, insert, query};
 pub(super) use row::{FromRow, Row, row};
+pub use transfer::{Copied, CopyError};
+pub(super) use transfer::{Way, copy};
 pub(super) use writing::Writing;
 
 use super::keys::Keyring;
@@ -227,6 +230,19 @@ impl Database {
     /// The keys of this process.
     pub(super) fn keys(&self) -> &Keyring {
         &self.inner.keys
+    }
+
+    /// Where the database is, if that can be told: a copy is elsewhere.
+    pub(super) async fn home(&self) -> Option<String> {
+        match &self.inner.engine {
+            Engine::Sqlite(_) => None,
+            Engine::Postgres(engine) => engine.home().await,
+        }
+    }
+
+    /// Whether a row can have this text: PostgreSQL stores no U+0000, and refuses to look for one.
+    pub(super) fn can_hold(&self, text: &str) -> bool {
+        matches!(self.inner.engine, Engine::Sqlite(_)) || !text.contains('\0')
     }
 
     /// SQLite's file, for what only a file can do; none for a PostgreSQL database, which has tools of its own for that.

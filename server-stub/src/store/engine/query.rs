@@ -53,7 +53,7 @@ macro_rules! insert {
 pub(in crate::store) use insert;
 
 /// A value as it goes to an engine.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(in crate::store) enum Value {
     Null(Kind),
     Bool(bool),
@@ -67,7 +67,7 @@ pub(in crate::store) enum Value {
 }
 
 /// The type of a null: PostgreSQL types its placeholders.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Kind {
     Bool,
     Int,

@@ -70,6 +70,9 @@ impl Secrets<'_> {
 
     /// Deletes a secret.
     pub async fn delete(&self, actor: Actor, user: Uuid, name: &str) -> Result<(), SecretError> {
+        if !self.0.can_hold(name) {
+            return Err(SecretError::NotFound);
+        }
         let name = name.to_owned();
         self.0
             .write(move |writing| {

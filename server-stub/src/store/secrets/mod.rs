@@ -94,6 +94,9 @@ impl Secrets<'_> {
 
     /// One secret of a user, without its value.
     pub async fn find(&self, user: Uuid, name: &str) -> Result<Option<UserSecret>, StoreError> {
+        if !self.0.can_hold(name) {
+            return Ok(None);
+        }
         let find = query::<SecretRow>("SELECT {columns} FROM user_secrets WHERE user_id = ? AND name = ?");
         Ok(self.0.optional(find.bind(user).bind(name)).await.doing("read the secret")?.map(UserSecret::from))
     }

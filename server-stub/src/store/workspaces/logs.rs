@@ -5,7 +5,7 @@ use protocol::rest::{PostLogSourceRequest, WorkspaceAgentLogSource};
 use uuid::{Uuid, uuid};
 
 use super::super::engine::{Connection, Database, Writing, command, insert, query, row};
-use super::super::{Doing, StoreError};
+use super::super::{Doing, StoreError, storable};
 
 /// Most bytes of log that are kept of one agent. A line counts its newline, and at least 16: it is a row, also when it is empty.
 pub const MAX_LOG_BYTES: i64 = 1024 * 1024;
@@ -212,8 +212,8 @@ pub(super) async fn keep_source(
          ON CONFLICT (agent_id, id) DO UPDATE SET display_name = excluded.display_name, icon = excluded.icon",
     )
     .bind(source)
-    .bind(display_name)
-    .bind(icon)
+    .bind(storable(display_name.to_owned()))
+    .bind(storable(icon.to_owned()))
     .bind(writing.now())
     .bind(agent);
     writing.sql.execute(keep).await.map(drop).doing("keep a log source")
@@ -246,7 +246,7 @@ async fn keep_lines(sql: &mut Connection, agent: Uuid, source: Uuid, lines: Vec<
             source_id: source,
             created_at: line.created_at,
             level: line.level,
-            output: line.output.replace('\0', "\u{fffd}"),
+            output: storable(line.output),
         });
         sql.execute(insert).await.doing("keep a log line")?;
     }

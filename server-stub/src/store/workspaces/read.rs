@@ -112,6 +112,9 @@ impl Workspaces<'_> {
 
     /// The workspace of that owner and name, whatever their letter case.
     pub async fn named(&self, owner: &str, name: &str) -> Result<Option<Workspace>, StoreError> {
+        if !self.0.can_hold(owner) || !self.0.can_hold(name) {
+            return Ok(None);
+        }
         let find = query(
             "SELECT {columns} FROM workspaces w JOIN users u ON u.id = w.owner_id \
              WHERE {fold u.username} = {fold ?} AND {fold w.name} = {fold ?}",

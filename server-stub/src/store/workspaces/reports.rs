@@ -7,7 +7,7 @@ use protocol::agent_api::lifecycle::State;
 use uuid::Uuid;
 
 use super::super::engine::{Connection, Database, command, query, row};
-use super::super::{Doing, StoreError};
+use super::super::{Doing, StoreError, storable};
 use super::{Timing, logs};
 
 /// Lifecycle states that are kept of one agent: some ten boots.
@@ -74,7 +74,7 @@ impl Reports<'_> {
                     let told =
                         command("UPDATE agents SET version = ?, expanded_directory = ?, subsystems = ? WHERE id = ?")
                             .bind(report.version)
-                            .bind(report.expanded_directory)
+                            .bind(storable(report.expanded_directory))
                             .bind(report.subsystems.join(","))
                             .bind(agent);
                     writing.sql.execute(told).await.map(drop).doing("record the startup of an agent")
@@ -118,8 +118,8 @@ impl Reports<'_> {
                             "UPDATE agent_metadata SET value = ?, error = ?, collected_at = ? \
                              WHERE agent_id = ? AND key = ?",
                         )
-                        .bind(report.value)
-                        .bind(report.error)
+                        .bind(storable(report.value))
+                        .bind(storable(report.error))
                         .bind(now)
                         .bind(agent)
                         .bind(report.key)

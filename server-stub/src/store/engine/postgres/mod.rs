@@ -1,5 +1,6 @@
 //! PostgreSQL: a pool of connections, each write a transaction of its own.
 
+mod home;
 mod notify;
 pub(in crate::store) mod options;
 mod pooler;
@@ -110,6 +111,11 @@ impl Postgres {
             let task = notify::receive(self.pool.clone(), self.channel, self.writers.publisher.clone());
             *listener = Some(tokio::spawn(task).abort_handle());
         }
+    }
+
+    /// See [`home::home`].
+    pub(super) async fn home(&self) -> Option<String> {
+        home::home(&self.pool).await
     }
 
     pub(super) async fn ended(&self) {

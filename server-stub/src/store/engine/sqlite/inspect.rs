@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{ConnectOptions, Connection as _, Row as _, SqliteConnection};
 
 use super::super::connection::Connection;
@@ -30,6 +30,19 @@ pub(in crate::store) async fn inspect(path: &Path, named: &Path) -> Result<Inspe
         sqlx::query("PRAGMA integrity_check(1)").fetch_one(&mut connection).await.doing("check the database")?;
     let found: String = found.try_get(0).doing("check the database")?;
     Ok(Inspected { damage: (found != "ok").then_some(found), sql: connection.into() })
+}
+
+/// Makes whoever opens this copy next begin an epoch. Leaves no files beside it.
+pub(in crate::store) async fn end_epoch(path: &Path) -> Result<(), StoreError> {
+    let action = "end the epoch of the backup";
+    let options = SqliteConnectOptions::new().filename(path).journal_mode(SqliteJournalMode::Delete);
+    let mut connection = options.disable_statement_logging().connect().await.doing(action)?;
+    let known = "SELECT 1 FROM pragma_table_info('deployment') WHERE name = 'epoch'";
+    // An older schema has no epoch: its migration leaves none begun.
+    if sqlx::query(known).fetch_optional(&mut connection).await.doing(action)?.is_some() {
+        sqlx::query("UPDATE deployment SET epoch = 0").execute(&mut connection).await.doing(action)?;
+    }
+    connection.close().await.doing(action)
 }
 
 /// Whether a database file has users. One that cannot be read counts as if it had: it may be what somebody wants to mend.

@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqlitePoolOptions;
 
-pub(in crate::store) use inspect::{has_users, inspect};
+pub(in crate::store) use inspect::{end_epoch, has_users, inspect};
 
 use super::changes::Publisher;
 use super::connection::Connection;
