@@ -5,7 +5,9 @@
 
 mod checked;
 pub mod definition;
+mod env_value;
 mod field;
 mod merge;
 
 pub use checked::Checked;
+pub use merge::Variable;

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::drpc::MAX_PACKET;
-use crate::secret::Secret;
 
 use super::definition::{Agent, Fault, Workspace};
-use super::merge;
+use super::merge::{self, Variable};
 
 /// Most bytes of a manifest that a template may fill. The rest is for the owner's secrets: values of 200 KiB together, and 50 paths of
 /// 4 KiB each.
@@ -18,7 +17,7 @@ const ITEM_BYTES: usize = 128;
 #[derive(Debug)]
 pub struct Checked {
     workspace: Workspace,
-    environments: Vec<BTreeMap<String, Secret>>,
+    environments: Vec<BTreeMap<String, Variable>>,
 }
 
 impl Checked {
@@ -48,13 +47,13 @@ impl Checked {
     }
 
     /// Each agent with its merged variables.
-    pub fn agents(&self) -> impl Iterator<Item = (&Agent, &BTreeMap<String, Secret>)> {
+    pub fn agents(&self) -> impl Iterator<Item = (&Agent, &BTreeMap<String, Variable>)> {
         self.workspace.agents().iter().zip(&self.environments)
     }
 }
 
-fn template_bytes(agent: &Agent, env: &BTreeMap<String, Secret>) -> usize {
-    let env = env.iter().map(|(name, value)| name.len() + value.len());
+fn template_bytes(agent: &Agent, env: &BTreeMap<String, Variable>) -> usize {
+    let env = env.iter().map(|(name, variable)| name.len() + variable.value.len());
     let scripts = agent.scripts.iter().map(|script| script.script.as_str().len());
     let metadata = agent.metadata.iter().map(|item| item.script.as_str().len() + item.key.value.as_str().len());
     env.chain(scripts).chain(metadata).map(|bytes| bytes + ITEM_BYTES).sum()

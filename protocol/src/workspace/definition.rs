@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Deserialize;
-use serde_saphyr::options::DuplicateKeyPolicy;
+use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 use serde_saphyr::{MessageFormatter, Spanned, UserMessageFormatter};
 
-use super::field::{Cron, EnvName, EnvValue, Label, Name, ScriptText, Seconds, WorkspacePath};
+use super::env_value::{EnvText, EnvValue};
+use super::field::{Cron, EnvName, Label, Name, ScriptText, Seconds, WorkspacePath};
 
 /// Largest definition file: room for ten thousand small workspaces, far from what would trouble the server.
 pub const MAX_FILE_BYTES: usize = 16 * 1024 * 1024;
@@ -120,7 +121,10 @@ pub struct CoderEnv {
     /// The variable.
     pub name: Spanned<EnvName>,
     /// What it is set to, or what is joined to it.
-    pub value: EnvValue,
+    pub value: EnvText,
+    /// Whether the value is a secret. `None` if the definition does not say.
+    #[serde(default)]
+    pub sensitive: Option<bool>,
     /// What to do if the variable is already set.
     #[serde(default)]
     pub merge_strategy: MergeStrategy,
@@ -200,15 +204,23 @@ pub fn parse(text: &str) -> Result<Vec<Workspace>, Fault> {
         budget: serde_saphyr::budget! { max_documents: MAX_NODES, max_nodes: MAX_NODES, max_events: 2 * MAX_NODES },
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_REPLAYED_EVENTS },
         duplicate_keys: DuplicateKeyPolicy::Error,
+        // Its value is the spelling in the file.
+        non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
         // A snippet quotes the file, and the file may hold tokens.
         with_snippet: false,
     };
-    let workspaces: Vec<Workspace> =
+    let mut workspaces: Vec<Workspace> =
         serde_saphyr::from_multiple_with_options(text, options).map_err(|error| reading(&error))?;
     if workspaces.is_empty() {
         return Err(Fault::of_file("no workspace is defined here"));
     }
-    workspaces.iter().try_for_each(check)?;
+    for workspace in &mut workspaces {
+        let agents = workspace.agent.iter_mut().chain(&mut workspace.agents);
+        let mut values = agents.flat_map(|agent| agent.env.values_mut());
+        let fault = |(line, detail)| Fault { line: Some(line), detail };
+        values.try_for_each(|value| value.spell(text)).map_err(fault)?;
+        check(workspace)?;
+    }
     Ok(workspaces)
 }
 

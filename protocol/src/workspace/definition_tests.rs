@@ -26,7 +26,7 @@ fn the_example_of_the_contract_is_read() {
     let [agent] = workspace.agents() else { panic!("one agent") };
     assert_eq!(agent.dir.as_ref().unwrap().as_str(), "~/project");
     assert_eq!(agent.connection_timeout.get(), 120);
-    let env: Vec<_> = agent.env.iter().map(|(name, value)| (name.as_str(), value.0.expose())).collect();
+    let env: Vec<_> = agent.env.iter().map(|(name, value)| (name.as_str(), value.value().expose())).collect();
     // Scalars that YAML would type keep the spelling of the file.
     let expected: [(&str, &[u8]); 4] =
         [("API_URL", b"https://$HOSTNAME/api"), ("DEBUG", b"true"), ("EDITOR", b"vim"), ("PORT", b"8080")];

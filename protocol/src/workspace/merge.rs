@@ -5,11 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::secret::Secret;
 
 use super::definition::{Agent, CoderEnv, Fault, MergeStrategy, Workspace};
+use super::env_value::EnvValue;
+
+/// A merged variable.
+#[derive(Debug)]
+pub struct Variable {
+    /// Its value. `$NAME` stays as it is.
+    pub value: Secret,
+    /// Whether the value is a secret. `None` if the definition does not say.
+    pub sensitive: Option<bool>,
+}
 
 /// Returns the variables that the template sets for `agent`. `$NAME` stays as it is: the agent expands it with what it inherits.
-pub(super) fn environment(workspace: &Workspace, agent: &Agent) -> Result<BTreeMap<String, Secret>, Fault> {
+pub(super) fn environment(workspace: &Workspace, agent: &Agent) -> Result<BTreeMap<String, Variable>, Fault> {
     let ours = |env: &&CoderEnv| env.agent.as_ref().is_none_or(|name| name.value == agent.name.value);
-    let mut merged: BTreeMap<String, Secret> = BTreeMap::new();
+    let mut merged: BTreeMap<String, Variable> = BTreeMap::new();
     let mut exclusive = BTreeSet::new();
     for env in workspace.env.iter().filter(ours) {
         let name = env.name.value.as_str();
@@ -23,25 +33,46 @@ pub(super) fn environment(workspace: &Workspace, agent: &Agent) -> Result<BTreeM
         if env.merge_strategy == MergeStrategy::Error {
             exclusive.insert(name);
         }
-        let value = joined(env, merged.get(name));
-        merged.insert(name.to_owned(), value);
+        let variable = joined(env, merged.get(name))?;
+        merged.insert(name.to_owned(), variable);
     }
-    merged.extend(agent.env.iter().map(|(name, value)| (name.as_str().to_owned(), copy(&value.0))));
+    let own = |value: &EnvValue| Variable { value: copy(value.value()), sensitive: value.sensitive() };
+    merged.extend(agent.env.iter().map(|(name, value)| (name.as_str().to_owned(), own(value))));
     Ok(merged)
 }
 
 /// Applies the strategy of `env`. A list with nothing to join joins to the variable that the workspace inherits: a bare value would
 /// replace it, and with it `PATH`.
-fn joined(env: &CoderEnv, existing: Option<&Secret>) -> Secret {
-    let inherited = || Secret::from(format!("${}", env.name.value));
+fn joined(env: &CoderEnv, existing: Option<&Variable>) -> Result<Variable, Fault> {
+    let added = env.value.value();
     let join = |before: &Secret, after: &Secret| Secret::new([before.expose(), b":", after.expose()].concat());
-    let value = &env.value.0;
-    match (env.merge_strategy, existing) {
-        (MergeStrategy::Replace | MergeStrategy::Error, _) => copy(value),
-        (MergeStrategy::Append, Some(existing)) => join(existing, value),
-        (MergeStrategy::Append, None) => join(&inherited(), value),
-        (MergeStrategy::Prepend, Some(existing)) => join(value, existing),
-        (MergeStrategy::Prepend, None) => join(value, &inherited()),
+    let with = |existing: &Secret| match env.merge_strategy {
+        MergeStrategy::Append => Some(join(existing, added)),
+        MergeStrategy::Prepend => Some(join(added, existing)),
+        MergeStrategy::Replace | MergeStrategy::Error => None,
+    };
+    let (joined, sensitive) = match existing {
+        Some(existing) => (with(&existing.value), both(existing.sensitive, env.sensitive)),
+        None => (with(&Secret::from(format!("${}", env.name.value))), env.sensitive),
+    };
+    match joined {
+        None => Ok(Variable { value: copy(added), sensitive: env.sensitive }),
+        // A sensitive value is passed on byte for byte, so it cannot refer to the inherited one.
+        Some(_) if existing.is_none() && env.sensitive == Some(true) => {
+            let name = &env.name.value;
+            let detail = format!("variable {name} is sensitive and has nothing to join to; use merge_strategy replace");
+            Err(Fault::at(&env.name, detail))
+        }
+        Some(value) => Ok(Variable { value, sensitive }),
+    }
+}
+
+/// A joined value is a secret if a part of it is, and none if no part is.
+fn both(one: Option<bool>, other: Option<bool>) -> Option<bool> {
+    match (one, other) {
+        (Some(true), _) | (_, Some(true)) => Some(true),
+        (Some(false), Some(false)) => Some(false),
+        _ => None,
     }
 }
 
@@ -58,7 +89,7 @@ mod tests {
         let text = format!("owner: alice\nname: dev\nagent: {{ name: main, env: {{ {agent_env} }} }}\nenv:\n{env}");
         let workspace = parse(&text).unwrap().remove(0);
         let merged = environment(&workspace, &workspace.agents()[0])?;
-        Ok(merged.iter().map(|(name, value)| (name.clone(), value.expose_str().unwrap().into())).collect())
+        Ok(merged.iter().map(|(name, it)| (name.clone(), it.value.expose_str().unwrap().into())).collect())
     }
 
     #[test]
@@ -102,5 +133,24 @@ mod tests {
         let workspace = parse(text).unwrap().remove(0);
         assert_eq!(environment(&workspace, &workspace.agents()[0]).unwrap().len(), 1);
         assert!(environment(&workspace, &workspace.agents()[1]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_joined_value_is_as_sensitive_as_its_parts() {
+        let mark = |marks: [&str; 2]| {
+            let item = |mark: &str| format!("  - {{ name: A, value: x, merge_strategy: append{mark} }}\n");
+            let first = format!("  - {{ name: A, value: x{} }}\n", marks[0]);
+            let text = format!("owner: a\nname: b\nagent: {{ name: x }}\nenv:\n{first}{}", item(marks[1]));
+            let workspace = parse(&text).unwrap().remove(0);
+            environment(&workspace, &workspace.agents()[0]).unwrap()["A"].sensitive
+        };
+        let (yes, no, none) = (", sensitive: true", ", sensitive: false", "");
+        assert_eq!([[yes, no], [no, yes], [yes, none], [none, yes]].map(mark), [Some(true); 4]);
+        assert_eq!([[no, no], [no, none], [none, none]].map(mark), [Some(false), None, None]);
+        let fault =
+            merged("  - { name: A, value: canary, merge_strategy: append, sensitive: true }\n", "").unwrap_err();
+        assert!(fault.detail.contains("nothing to join to") && !fault.detail.contains("canary"), "{fault}");
+        let own = merged("  - { name: A, value: x }\n", "A: { value: 010, sensitive: true }").unwrap();
+        assert_eq!(own, [("A".into(), "010".into())]);
     }
 }

@@ -10,7 +10,7 @@ use protocol::drpc::MAX_PACKET;
 use protocol::secret::Secret;
 
 use crate::store::StoreError;
-use crate::store::workspaces::{AgentIdentity, DeliveredSecret, ManifestSources, Metadata, Script};
+use crate::store::workspaces::{AgentIdentity, DeliveredSecret, DeliveredVariable, ManifestSources, Metadata, Script};
 
 /// A manifest, and what is not in it.
 pub struct Built {
@@ -47,7 +47,9 @@ pub fn build(agent: &AgentIdentity, sources: ManifestSources, file_targets: bool
             None
         }
     };
-    let env = sources.env.into_iter().filter_map(|(name, value)| {
+    let marked = |it: &DeliveredVariable| Some((it.name.clone(), it.sensitive?));
+    let variable_sensitivity = sources.env.iter().filter_map(marked).collect();
+    let env = sources.env.into_iter().filter_map(|DeliveredVariable { name, value, .. }| {
         let value = read(format!("variable {name}"), value)?;
         // A definition is text, so what does not decode cannot have come from one.
         Some((name, String::from_utf8_lossy(value.expose()).into_owned()))
@@ -57,6 +59,7 @@ pub fn build(agent: &AgentIdentity, sources: ManifestSources, file_targets: bool
     let manifest = Manifest {
         agent_id: agent.id.as_bytes().to_vec(),
         environment_variables,
+        variable_sensitivity,
         directory: sources.directory,
         motd_path: sources.motd_path,
         derp_map: Some(empty_derp_map()),
@@ -153,12 +156,16 @@ mod tests {
         DeliveredSecret { name: name.into(), env_name: env_name.into(), file_path: file_path.into(), value }
     }
 
+    fn variable(name: &str, value: Result<Secret, StoreError>, sensitive: Option<bool>) -> DeliveredVariable {
+        DeliveredVariable { name: name.into(), value, sensitive }
+    }
+
     fn sources(secrets: Vec<DeliveredSecret>) -> ManifestSources {
         ManifestSources {
             generation: Generation { epoch: 1, number: 1 },
             directory: "~/project".into(),
             motd_path: "/etc/motd".into(),
-            env: vec![("A".into(), Ok(Secret::new(b"$B".to_vec())))],
+            env: vec![variable("A", Ok(Secret::new(b"$B".to_vec())), None)],
             scripts: Vec::new(),
             metadata: Vec::new(),
             secrets,
@@ -188,6 +195,17 @@ mod tests {
         assert_eq!(manifest.environment_variables["A"], "$B");
         let names = (manifest.owner_username, manifest.workspace_name, manifest.agent_name);
         assert_eq!(names, ("alice".into(), "dev".into(), "main".into()));
+    }
+
+    #[test]
+    fn marks_of_the_definition_travel_and_nothing_is_marked_that_it_does_not_mark() {
+        let mut marked = sources(Vec::new());
+        marked.env.push(variable("S", Ok(Secret::from("secret".to_owned())), Some(true)));
+        marked.env.push(variable("P", Ok(Secret::from("/path".to_owned())), Some(false)));
+        let mut marks: Vec<_> =
+            build(&identity(), marked, true).unwrap().manifest.variable_sensitivity.into_iter().collect();
+        marks.sort();
+        assert_eq!(marks, [("P".to_owned(), false), ("S".to_owned(), true)]);
     }
 
     #[test]
@@ -226,7 +244,7 @@ mod tests {
     fn a_value_that_cannot_be_read_leaves_the_others_alone() {
         let mut broken = sources(vec![secret("a", "A", ""), secret("b", "B", "")]);
         broken.secrets[0].value = Err(StoreError::Abandoned);
-        broken.env.push(("X".into(), Err(StoreError::Abandoned)));
+        broken.env.push(variable("X", Err(StoreError::Abandoned), Some(true)));
         let built = build(&identity(), broken, true).unwrap();
         assert_eq!(targets(&built), [("B", "")]);
         assert_eq!(built.manifest.environment_variables.len(), 1);
@@ -237,7 +255,7 @@ mod tests {
     #[test]
     fn a_manifest_over_the_limit_of_a_message_is_refused_with_its_size() {
         let mut large = sources(Vec::new());
-        large.env[0].1 = Ok(Secret::new(vec![b'x'; MAX_PACKET]));
+        large.env[0].value = Ok(Secret::new(vec![b'x'; MAX_PACKET]));
         let error = build(&identity(), large, true).err().unwrap().to_string();
         assert!(error.contains("4194304"), "{error}");
     }

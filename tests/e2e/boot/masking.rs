@@ -70,6 +70,37 @@ fn values_in_output_are_masked_in_the_file_and_on_the_server() {
     assert_eq!(agent.terminate().code, Some(0));
 }
 
+/// What the definition says of a value decides: a secret is masked and keeps its `$`, a path is printed.
+#[test]
+fn a_definition_says_which_of_its_values_are_secrets() {
+    let world = World::new();
+    let secret = world.env.canary("template") + "$HOME";
+    world.env.watch("template", secret.as_bytes());
+    let print = r#"echo "secret $SECRET end"; echo "joined $JOINED end"; echo "path $TOOLS end"; echo "plain $PLAIN end"
+        printf %s "$SECRET" > ~/secret; printf %s "$SHORT" > ~/short; echo "short $SHORT end"; echo "port $PORT end""#;
+    let env = json!({ "SECRET": { "value": secret, "sensitive": true }, "SHORT": { "value": "pa$SH8", "sensitive": true },
+                      "TOOLS": "/opt/tools/directory/of/many/bytes", "PORT": "08080",
+                      "PLAIN": { "value": "no secret, but of many bytes", "sensitive": false } });
+    let joined = json!([{ "name": "JOINED", "value": "one$HOME", "sensitive": true },
+                        { "name": "JOINED", "value": "two", "merge_strategy": "append" }]);
+    let workspace = world.workspace_with(json!({ "env": env, "scripts": [on_start("Print", print)] }), &joined);
+    let mut agent = world.agent(&workspace).start();
+    workspace.wait_lifecycle("ready");
+    wait_log(&workspace, "Print: secret ******** end");
+    for line in [
+        "joined ******** end",
+        "path /opt/tools/directory/of/many/bytes end",
+        "plain no secret, but of many bytes end",
+        "short ******** end",
+        "port 08080 end",
+    ] {
+        wait_log(&workspace, &format!("Print: {line}"));
+    }
+    assert_eq!(agent.read("secret"), secret);
+    assert_eq!(agent.read("short"), "pa$SH8");
+    assert_eq!(agent.terminate().code, Some(0));
+}
+
 /// What was started before a change prints the old value and reads the new one; its files outlive it.
 #[test]
 fn a_value_that_was_replaced_is_masked_while_something_may_print_it() {

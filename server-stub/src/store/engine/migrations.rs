@@ -9,10 +9,14 @@ use super::error::StoreError;
 /// The first schema that both engines have; each has its own files up to it.
 const SHARED_FROM: i64 = 4;
 /// Migrations for both engines, in the dialect of [`super::dialect`].
-const SHARED: &[&str] = &[include_str!("migrations/0004_generations.sql"), include_str!("migrations/0005_home.sql")];
+const SHARED: &[&str] = &[
+    include_str!("migrations/0004_generations.sql"),
+    include_str!("migrations/0005_home.sql"),
+    include_str!("migrations/0006_sensitive_variables.sql"),
+];
 
 /// The schema of this version.
-pub(super) const KNOWN: i64 = 5;
+pub(super) const KNOWN: i64 = 6;
 /// The oldest schema whose programs work on a database of [`KNOWN`].
 pub(super) const OLDEST: i64 = 4;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::secret::Secret;
+use protocol::workspace::Variable;
 use protocol::workspace::definition::{Metadata, Script};
 use uuid::Uuid;
 
@@ -17,7 +17,7 @@ row! {
 }
 
 row! {
-    struct VariableRow { id: Uuid, name: String, value: Vec<u8>, value_key_id: KeyId }
+    struct VariableRow { id: Uuid, name: String, value: Vec<u8>, value_key_id: KeyId, sensitive: Option<bool> }
 }
 
 row! {
@@ -65,22 +65,23 @@ pub(super) async fn keep_env(
     writing: &mut Writing,
     owner: Uuid,
     agent: Uuid,
-    env: &BTreeMap<String, Secret>,
+    env: &BTreeMap<String, Variable>,
 ) -> Result<bool, StoreError> {
     if has_env(writing, owner, agent, env).await? {
         return Ok(false);
     }
     let action = "keep the variables of an agent";
     writing.sql.execute(command("DELETE FROM agent_env WHERE agent_id = ?").bind(agent)).await.doing(action)?;
-    for (name, value) in env {
+    for (name, variable) in env {
         let id = Uuid::new_v4();
-        let sealed = writing.seal(&TEMPLATE_VALUE.of(owner, id), value.expose()).await?;
+        let sealed = writing.seal(&TEMPLATE_VALUE.of(owner, id), variable.value.expose()).await?;
         let insert = insert!("agent_env" {
             id: id,
             agent_id: agent,
             name: name,
             value: sealed.data,
             value_key_id: sealed.key,
+            sensitive: variable.sensitive,
         });
         writing.sql.execute(insert).await.doing(action)?;
     }
@@ -91,13 +92,14 @@ async fn has_env(
     writing: &mut Writing,
     owner: Uuid,
     agent: Uuid,
-    env: &BTreeMap<String, Secret>,
+    env: &BTreeMap<String, Variable>,
 ) -> Result<bool, StoreError> {
     let stored = query::<VariableRow>("SELECT {columns} FROM agent_env WHERE agent_id = ? ORDER BY name").bind(agent);
     let stored = writing.sql.all(stored).await.doing("read the variables of an agent")?;
-    let same = |(row, (name, value)): (&VariableRow, (&String, &Secret))| {
+    let same = |(row, (name, variable)): (&VariableRow, (&String, &Variable))| {
         let opened = writing.unseal(&row.value_key_id, &TEMPLATE_VALUE.of(owner, row.id), &row.value);
-        row.name == *name && opened.is_ok_and(|opened| opened == *value)
+        let same_value = opened.is_ok_and(|opened| opened == variable.value);
+        row.name == *name && row.sensitive == variable.sensitive && same_value
     };
     Ok(stored.len() == env.len() && stored.iter().zip(env).all(same))
 }

@@ -19,5 +19,5 @@ pub use logs::{EXTERNAL_SOURCE, Line, LogError, Logs, MAX_LOG_BYTES, NewLine, SE
 pub use presence::Presence;
 pub use read::Workspaces;
 pub use reports::{MetadataReport, ReportError, Reports, StartupReport, TimingReport};
-pub use sources::{DeliveredSecret, Delivery, ManifestSources};
+pub use sources::{DeliveredSecret, DeliveredVariable, Delivery, ManifestSources};
 pub use view::{Agent, Connection, Metadata, Script, Seen, Timing, Workspace};

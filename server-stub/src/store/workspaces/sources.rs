@@ -22,14 +22,25 @@ pub struct ManifestSources {
     pub motd_path: String,
     /// Which state of all this it is.
     pub generation: Generation,
-    /// The merged variables of the template. A value that does not open is an error of its own.
-    pub env: Vec<(String, Result<Secret, StoreError>)>,
+    /// The merged variables of the template, by name.
+    pub env: Vec<DeliveredVariable>,
     /// In the order of the definition.
     pub scripts: Vec<Script>,
     /// In the order of the definition.
     pub metadata: Vec<Metadata>,
     /// The owner's enabled secrets that have a target, by name.
     pub secrets: Vec<DeliveredSecret>,
+}
+
+/// A variable of the template on its way to an agent.
+#[derive(Debug)]
+pub struct DeliveredVariable {
+    /// Its name.
+    pub name: String,
+    /// The value, unless it does not open.
+    pub value: Result<Secret, StoreError>,
+    /// Whether it is a secret; none where the definition does not say.
+    pub sensitive: Option<bool>,
 }
 
 /// A user secret on its way to an agent.
@@ -65,7 +76,7 @@ row! {
         epoch: i64 = "(SELECT epoch FROM deployment)",
         generation: i64 = "(SELECT u.generation + w.generation + d.generation
             FROM workspaces w JOIN users u ON u.id = w.owner_id CROSS JOIN deployment d WHERE w.id = agents.workspace_id)",
-        env: String = "(SELECT {rows {id id}, name, {hex value}, value_key_id ORDER BY name}
+        env: String = "(SELECT {rows {id id}, name, {hex value}, value_key_id, sensitive ORDER BY name}
             FROM agent_env WHERE agent_id = agents.id)",
         scripts: String = "(SELECT {rows {id id}, {id log_source_id}, display_name, script, cron, log_path, timeout,
                 run_on_start, run_on_stop, start_blocks_login ORDER BY position}
@@ -94,7 +105,10 @@ impl Agents<'_> {
             self.0.keys().unseal(&KeyId::stored(key), &place, &value.0).map_err(StoreError::from)
         };
         let owner = agent.owner_id;
-        let variable = |(id, name, value, key): VariableRow| (name, opened(TEMPLATE_VALUE.of(owner, id), &value, &key));
+        let variable = |(id, name, value, key, sensitive): VariableRow| {
+            let value = opened(TEMPLATE_VALUE.of(owner, id), &value, &key);
+            DeliveredVariable { name, value, sensitive: sensitive.map(|flag| flag.is_set()) }
+        };
         let secret = |(id, name, env_name, file_path, value, key): SecretRow| {
             let value = opened(SECRET_VALUE.of(owner, id), &value, &key);
             DeliveredSecret { name, env_name, file_path, value }
@@ -125,7 +139,7 @@ impl Agents<'_> {
     }
 }
 
-type VariableRow = (Uuid, String, Hex, String);
+type VariableRow = (Uuid, String, Hex, String, Option<Flag>);
 type SecretRow = (Uuid, String, String, String, Hex, String);
 type ScriptRow = (Uuid, Uuid, String, String, String, String, i64, Flag, Flag, Flag);
 type MetadataRow = (String, String, String, i64, i64);

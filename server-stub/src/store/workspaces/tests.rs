@@ -123,8 +123,7 @@ async fn more_definitions_than_fit_into_one_transaction() {
 async fn template_values_are_encrypted_and_bound_to_their_row() {
     let (dir, store, agent) = world().await;
     let sources = store.agents().manifest_sources(&agent).await.unwrap().unwrap();
-    let env: Vec<_> =
-        sources.env.iter().map(|(name, value)| (name.as_str(), value.as_ref().unwrap().expose())).collect();
+    let env: Vec<_> = sources.env.iter().map(|it| (it.name.as_str(), it.value.as_ref().unwrap().expose())).collect();
     assert_eq!(env, [("PATH", b"/opt/bin:$PATH".as_slice()), ("TOKEN", b"canary-template")]);
     for file in ["coder.db", "coder.db-wal"].iter().filter(|_| !testing::is_postgres(&dir)) {
         let bytes = std::fs::read(dir.path().join(file)).unwrap();
@@ -137,8 +136,8 @@ async fn template_values_are_encrypted_and_bound_to_their_row() {
     )
     .await;
     let sources = store.agents().manifest_sources(&agent).await.unwrap().unwrap();
-    assert!(sources.env[0].1.is_ok());
-    assert!(sources.env[1].1.is_err(), "a value put into another row must not open");
+    assert!(sources.env[0].value.is_ok());
+    assert!(sources.env[1].value.is_err(), "a value put into another row must not open");
 }
 
 #[tokio::test]
