@@ -70,8 +70,35 @@ impl Drop for Server {
 /// A data directory with a user in it.
 fn used() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::start(&mut command(dir.path(), &["serve", "--listen", "127.0.0.1:0"]));
     succeeds(run(dir.path(), &["user", "create", "alice"]));
+    assert_eq!(server.stop(), Some(0));
     dir
+}
+
+/// A mistyped directory must not become a server.
+#[test]
+fn only_serve_and_restore_make_a_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let typo = dir.path().join("typo");
+    let empty = dir.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    fs::set_permissions(&empty, Permissions::from_mode(0o755)).unwrap();
+    for place in [&typo, &empty] {
+        let said = format!("there is no server in {}: start one with coder-server serve", place.display());
+        for args in [
+            &["user", "create", "alice"][..],
+            &["token", "list"],
+            &["workspace", "list"],
+            &["keys", "rotate"],
+            &["audit"],
+            &["backup", "x"],
+        ] {
+            refused(&run(place, args), 2, &[&said]);
+        }
+    }
+    assert!(!typo.exists());
+    assert_eq!((fs::read_dir(&empty).unwrap().count(), fs::metadata(&empty).unwrap().mode() & 0o777), (0, 0o755));
 }
 
 #[test]
@@ -82,7 +109,7 @@ fn a_data_directory_that_is_none() {
     let refusal = format!("{} is not a directory", file.display());
     refused(&run(&file, &["serve"]), 2, &[&refusal]);
     refused(&run(&file.join("below"), &["serve"]), 2, &["file/below"]);
-    refused(&run(Path::new("/proc/coder-server"), &["token", "list"]), 2, &["cannot create data directory"]);
+    refused(&run(Path::new("/proc/coder-server"), &["serve"]), 2, &["cannot create data directory"]);
 }
 
 #[test]
@@ -94,8 +121,12 @@ fn a_data_directory_of_somebody_else_names_the_owner() {
     } else {
         (Path::new("/usr"), "belongs to root")
     };
-    for args in [["serve"].as_slice(), &["user", "create", "alice"], &["keys", "rotate"], &["backup", "x"]] {
-        refused(&run(path, args), 2, &[owner, "sudo -u"]);
+    refused(&run(path, &["serve"]), 2, &[owner, "sudo -u"]);
+    if path == dir.path() {
+        fs::write(path.join("coder.db"), "").unwrap();
+        for args in [&["user", "create", "alice"][..], &["keys", "rotate"], &["backup", "x"]] {
+            refused(&run(path, args), 2, &[owner, "sudo -u"]);
+        }
     }
 }
 
@@ -105,6 +136,11 @@ fn a_data_directory_open_to_others_is_closed() {
     fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
     succeeds(run(dir.path(), &["token", "list"]));
     assert_eq!(fs::metadata(dir.path()).unwrap().mode() & 0o777, 0o700);
+    let shared = tempfile::tempdir().unwrap();
+    fs::set_permissions(shared.path(), Permissions::from_mode(0o755)).unwrap();
+    fs::write(shared.path().join("theirs"), "").unwrap();
+    refused(&run(shared.path(), &["serve"]), 2, &["is open to other users and holds other things"]);
+    assert_eq!(fs::metadata(shared.path()).unwrap().mode() & 0o777, 0o755);
 }
 
 #[test]
@@ -155,7 +191,6 @@ fn flags_that_do_not_fit() {
     refused(&run(dir.path(), &["serve", "--audit-retention", "soon"]), 2, &["--audit-retention", "soon"]);
     refused(&run(dir.path(), &["serve", "--tls-cert", "c"]), 2, &["--tls-key"]);
     refused(&run(dir.path(), &["serve", "--listen", "nowhere"]), 2, &["--listen is \"nowhere\"; give HOST:PORT"]);
-    refused(&run(dir.path(), &["user", "create", "no body"]), 2, &["no body"]);
     assert_eq!(run(dir.path(), &["serve", "--no-such-flag"]).status.code(), Some(2));
     let wrong = command(dir.path(), &["serve"]).env("CODER_SERVER_RATE_LIMIT", "many").output().unwrap();
     assert_eq!(wrong.status.code(), Some(2));
@@ -164,6 +199,7 @@ fn flags_that_do_not_fit() {
 #[test]
 fn what_is_not_there_or_there_already() {
     let dir = used();
+    refused(&run(dir.path(), &["user", "create", "no body"]), 2, &["no body"]);
     refused(&run(dir.path(), &["user", "create", "Alice"]), 1, &["user Alice exists already"]);
     refused(&run(dir.path(), &["token", "create", "bob"]), 1, &["there is no user bob"]);
     refused(&run(dir.path(), &["token", "revoke", "x"]), 1, &["there is no token x"]);

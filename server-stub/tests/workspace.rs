@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead as _, BufReader};
     use std::path::PathBuf;
     use std::process::{Command, Output, Stdio};
 
@@ -29,8 +30,21 @@ env:
     impl World {
         fn new() -> Self {
             let world = Self { dir: tempfile::tempdir().unwrap() };
+            // Only a server makes the database. It says that it listens, and is not needed any more.
+            let mut server =
+                world.command(&["serve", "--listen", "127.0.0.1:0"]).stderr(Stdio::piped()).spawn().unwrap();
+            let lines = BufReader::new(server.stderr.take().unwrap()).lines();
+            assert!(lines.map(Result::unwrap).any(|line| line.contains("listening on ")));
+            server.kill().unwrap();
+            server.wait().unwrap();
             world.text(&["user", "create", "alice"]);
             world
+        }
+
+        fn command(&self, args: &[&str]) -> Command {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_coder-server"));
+            command.args(args).arg("--data-dir").arg(self.dir.path().join("data")).env_clear().stdin(Stdio::null());
+            command
         }
 
         fn file(&self, name: &str, text: &str) -> String {
@@ -40,9 +54,7 @@ env:
         }
 
         fn run(&self, args: &[&str]) -> Output {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_coder-server"));
-            command.args(args).arg("--data-dir").arg(self.dir.path().join("data")).env_clear().stdin(Stdio::null());
-            command.output().unwrap()
+            self.command(args).output().unwrap()
         }
 
         #[track_caller]

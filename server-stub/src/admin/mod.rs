@@ -140,11 +140,11 @@ pub(crate) async fn execute(
         AdminCommand::Move(way) => return moving::run(&way, args, environment).await,
         other => other,
     };
-    let data_dir = args.data_dir()?;
+    let data_dir = args.existing_data_dir(environment)?;
     if !matches!(command, AdminCommand::Audit(_) | AdminCommand::Backup(_)) {
         make_room(&data_dir);
     }
-    let store = args.open(environment).await?;
+    let store = args.open(&data_dir, environment).await?;
     let result = match command {
         AdminCommand::User(command) => user::run(&store, command, environment).await,
         AdminCommand::Token(command) => token::run(&store, command).await,

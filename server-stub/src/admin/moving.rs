@@ -65,12 +65,9 @@ pub(super) async fn run(args: &MoveArgs, at: &StoreArgs, environment: Environmen
         (Some(_), false) => return Err(UsageError::BothPostgres.into()),
         (None, true) => return Err(UsageError::BothSqlite.into()),
     };
-    let data_dir = at.data_dir()?;
-    if from.is_none() {
-        store::require_database(&data_dir)?;
-    }
+    let data_dir = if from.is_none() { at.existing_data_dir(environment)? } else { at.data_dir()? };
     // Before anything is copied: the old database has this version's schema, and its keys are there.
-    at.open(environment).await?.close().await;
+    at.open(&data_dir, environment).await?.close().await;
     match (&from, &to) {
         (_, Some(to)) => to_postgres(&data_dir, to).await?,
         (Some(from), None) => to_sqlite(&data_dir, from).await?,

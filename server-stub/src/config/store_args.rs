@@ -9,7 +9,7 @@ use clap::builder::TypedValueParser as _;
 use protocol::secret::Secret;
 
 use super::{ConfigError, Environment};
-use crate::store::{DataDir, DatabaseUrl, KEYS_VARIABLE, KeySource, Role, Store, StoreError};
+use crate::store::{self, DataDir, DatabaseUrl, KEYS_VARIABLE, KeySource, Role, Store, StoreError};
 
 /// Coder's variable for its database.
 const PG_VARIABLE: &str = "CODER_PG_CONNECTION_URL";
@@ -68,10 +68,26 @@ pub struct StoreArgs {
 }
 
 impl StoreArgs {
-    /// The data directory, checked and made where it is missing.
+    /// The data directory, checked and made where it is missing: only for `serve`, `restore` and `move`. Elsewhere a mistyped path would become a
+    /// second server, empty and with a key of its own.
     pub fn data_dir(&self) -> Result<DataDir, ConfigError> {
-        let path = self.data_dir.clone().map_or_else(DataDir::default_path, Ok)?;
-        Ok(DataDir::open(&path)?)
+        Ok(DataDir::open(&self.path()?)?)
+    }
+
+    /// The data directory of a server that was started before.
+    pub fn existing_data_dir(&self, environment: Environment<'_>) -> Result<DataDir, OpenError> {
+        let path = self.path()?;
+        if self.database_url(environment)?.is_none() {
+            store::require_database(&path)?;
+        } else if !path.exists() {
+            // PostgreSQL says itself whether there is a server's database; the directory has the keys.
+            return Err(StoreError::NoServer { place: path.display().to_string() }.into());
+        }
+        Ok(DataDir::open(&path).map_err(ConfigError::from)?)
+    }
+
+    fn path(&self) -> Result<PathBuf, ConfigError> {
+        Ok(self.data_dir.clone().map_or_else(DataDir::default_path, Ok)?)
     }
 
     /// Where the encryption keys come from.
@@ -104,13 +120,10 @@ impl StoreArgs {
     }
 
     /// Opens the store, as every command but `serve` does.
-    pub async fn open(&self, environment: Environment<'_>) -> Result<Store, OpenError> {
-        let data_dir = self.data_dir()?;
-        let source = self.key_source(&data_dir, environment)?;
+    pub async fn open(&self, data_dir: &DataDir, environment: Environment<'_>) -> Result<Store, OpenError> {
+        let source = self.key_source(data_dir, environment)?;
         let url = self.database_url(environment)?;
-        // Several servers may use a PostgreSQL database: only they migrate it.
-        let role = if url.is_some() { Role::Command } else { Role::Server };
-        Ok(Store::open_as(role, &data_dir, url.as_ref(), source).await?)
+        Ok(Store::open_as(Role::Command, data_dir, url.as_ref(), source).await?)
     }
 }
 

@@ -50,6 +50,15 @@ pub enum DataDirError {
         /// User name, or the number where it has none.
         owner: String,
     },
+    /// Others work in it, `/tmp` for example: closing it would lock them out.
+    #[error(
+        "{} is open to other users and holds other things than a server's data; give --data-dir a directory of its own (mode 0700)",
+        path.display()
+    )]
+    Shared {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Its mode lets others in and could not be mended.
     #[error("data directory {} is open to other users and its mode cannot be changed", path.display())]
     Mode {
@@ -108,6 +117,9 @@ impl DataDir {
             return Err(DataDirError::Owner { path, owner: name_of(found.uid()) });
         }
         if found.mode() & 0o077 != 0 {
+            if is_for_others(&path).map_err(|source| DataDirError::Inspect { path: path.clone(), source })? {
+                return Err(DataDirError::Shared { path });
+            }
             fs::set_permissions(&path, Permissions::from_mode(0o700))
                 .map_err(|source| DataDirError::Mode { path: path.clone(), source })?;
             tracing::warn!(path = %path.display(), "data directory was open to other users; set its mode to 0700");
@@ -126,7 +138,13 @@ impl DataDir {
     /// The database.
     #[must_use]
     pub fn database(&self) -> PathBuf {
-        self.path.join("coder.db")
+        Self::database_in(&self.path)
+    }
+
+    /// The database of the data directory at `path`.
+    #[must_use]
+    pub(crate) fn database_in(path: &Path) -> PathBuf {
+        path.join("coder.db")
     }
 
     /// Where the encryption key is kept unless told otherwise.
@@ -174,6 +192,20 @@ impl DataDir {
             Err(source) => Err(DataDirError::Lock { path, source }),
         }
     }
+}
+
+/// Whether a directory has something in it and nothing of a server.
+fn is_for_others(path: &Path) -> io::Result<bool> {
+    let mut others = false;
+    for entry in fs::read_dir(path)? {
+        match entry?.file_name().to_str() {
+            Some("coder.db" | "encryption.key" | "in-use.lock") => return Ok(false),
+            // A new file system has it.
+            Some("lost+found") => {}
+            _ => others = true,
+        }
+    }
+    Ok(others)
 }
 
 fn taken(path: PathBuf, attempt: Result<(), TryLockError>) -> Result<bool, DataDirError> {

@@ -69,11 +69,15 @@ pub async fn to_sqlite(data_dir: &DataDir, url: &DatabaseUrl) -> Result<Copied, 
     Ok(copied)
 }
 
-/// Fails if the data directory has no database to move.
-pub fn require_database(data_dir: &DataDir) -> Result<(), StoreError> {
-    let database = data_dir.database();
+/// Fails if the data directory at `path` has no database of a server.
+pub fn require_database(path: &Path) -> Result<(), StoreError> {
+    let database = DataDir::database_in(path);
     refuse_moved(&database)?;
-    if database.exists() { Ok(()) } else { Err(StoreError::NoServer { place: database.display().to_string() }) }
+    match database.try_exists() {
+        Ok(false) => Err(StoreError::NoServer { place: path.display().to_string() }),
+        // Whatever keeps it from being seen has a message of its own.
+        Ok(true) | Err(_) => Ok(()),
+    }
 }
 
 /// A server of an old file would begin a deployment of its own.

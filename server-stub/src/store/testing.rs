@@ -15,12 +15,20 @@ use super::{DataDir, DatabaseUrl, FilePaths, KeySource, Role, Store, StoreError}
 
 /// An empty store; the directory lives as long as the handle.
 pub(crate) async fn store() -> (TempDir, Store) {
+    let dir = directory().await;
+    let store = reopen(&dir).await;
+    (dir, store)
+}
+
+/// A directory for a store, and an empty schema for it on PostgreSQL.
+pub(crate) async fn directory() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
+    // Closes the directory, before there is anything in it.
+    DataDir::open(dir.path()).unwrap();
     if let Ok(url) = std::env::var("CODER_TEST_DATABASE_URL") {
         std::fs::write(url_file(&dir), new_schema(&url).await).unwrap();
     }
-    let store = reopen(&dir).await;
-    (dir, store)
+    dir
 }
 
 /// As [`store`], always on SQLite, for what only a file can show.
@@ -33,9 +41,13 @@ pub(crate) async fn file_store() -> (TempDir, Store) {
 /// The store of a directory that may have one.
 pub(crate) async fn reopen(dir: &TempDir) -> Store {
     let data_dir = DataDir::open(dir.path()).unwrap();
-    let url = std::fs::read_to_string(url_file(dir)).ok().map(|url| DatabaseUrl::parse(&url.into()).unwrap());
     let keys = KeySource::File(data_dir.key_file());
-    Store::open_as(Role::Server, &data_dir, url.as_ref(), keys).await.unwrap()
+    Store::open_as(Role::Server, &data_dir, url(dir).as_ref(), keys).await.unwrap()
+}
+
+/// The schema of a directory; none on SQLite.
+pub(crate) fn url(dir: &TempDir) -> Option<DatabaseUrl> {
+    std::fs::read_to_string(url_file(dir)).ok().map(|url| DatabaseUrl::parse(&url.into()).unwrap())
 }
 
 /// Whether the store of a directory is one of PostgreSQL.

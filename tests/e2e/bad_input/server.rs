@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
-use tests::{Env, Need, Run, binaries, requires};
+use tests::{Env, Need, Run, World, binaries, requires};
 
 const NOBODY: u32 = 65_534;
 
@@ -39,7 +39,7 @@ fn every_command_names_the_owner_of_the_data_directory() {
     }
     let nobody = Nobody::new();
     let env = &nobody.env;
-    env.user("alice");
+    drop(env.server());
     let data = env.data_dir();
     let complaint = format!("data directory {} belongs to root; run this as that user", data.display());
     for args in [
@@ -75,7 +75,7 @@ fn a_data_directory_that_cannot_be_written() {
     let refused = nobody.run(&["serve"], &data).run().exits(2);
     let _ = refused.complains(&format!("data directory {} is not writable", data.display()));
     let below = data.join("below");
-    let refused = nobody.run(&["user", "create", "alice"], &below).run().exits(2);
+    let refused = nobody.run(&["serve"], &below).run().exits(2);
     let _ = refused.complains(&format!("cannot create data directory {}: Permission denied", below.display()));
     let hidden = nobody.env.path("hidden");
     fs::create_dir(&hidden).unwrap();
@@ -95,8 +95,7 @@ fn a_port_in_use() {
 
 #[test]
 fn keys_that_are_no_files() {
-    let env = Env::new();
-    env.user("alice");
+    let World { env, server: _server, .. } = World::new();
     let with = |path: &str| env.admin(["token", "list", "--encryption-key-file", path]).run().exits(2);
     let _ = with("/nonexistent/key").complains("encryption key file /nonexistent/key: No such file or directory");
     let _ = with("/dev/null").complains("encryption key file /dev/null: not a regular file");
@@ -125,8 +124,7 @@ fn certificates_that_are_none() {
 
 #[test]
 fn definitions_with_faults_are_told_by_file_and_line() {
-    let env = Env::new();
-    env.user("alice");
+    let World { env, server: _server, .. } = World::new();
     let value = env.canary("value of the template");
     let head = "owner: alice\nname: dev\n";
     for (rest, line, word) in [

@@ -43,6 +43,8 @@ async fn bind(dir: &TempDir, config: ServeConfig) -> Result<Server, ServeError> 
 
 async fn start(change: impl FnOnce(&TempDir, &mut ServeConfig)) -> Running {
     let dir = tempfile::tempdir().unwrap();
+    // Closes the directory, before there is anything in it.
+    DataDir::open(dir.path()).unwrap();
     let mut config = config();
     change(&dir, &mut config);
     let server = bind(&dir, config).await.unwrap();

@@ -66,11 +66,10 @@ pub enum StoreError {
     },
     /// There is nothing where a server's database should be.
     #[error(
-        "there is no server's database at {place}; give the server's --data-dir or --database-url, or start the server \
-         first: coder-server serve"
+        "there is no server in {place}: start one with coder-server serve, or give the --data-dir or --database-url of one"
     )]
     NoServer {
-        /// File or URL.
+        /// Directory or URL.
         place: String,
     },
     /// The file went to PostgreSQL.

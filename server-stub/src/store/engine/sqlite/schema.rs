@@ -35,7 +35,8 @@ pub(super) fn prepare_file(path: &Path) -> Result<(), StoreError> {
 /// Opens the database for writing. A server creates it, or brings its schema up to date.
 pub(in crate::store) async fn open(path: &Path, role: Role) -> Result<SqliteConnection, StoreError> {
     if role == Role::Command && !path.exists() {
-        return Err(StoreError::NoServer { place: path.display().to_string() });
+        let place = path.parent().unwrap_or(path).display().to_string();
+        return Err(StoreError::NoServer { place });
     }
     prepare_file(path)?;
     let open = |source: sqlx::Error| StoreError::Open { path: path.to_owned(), source: source.into() };
