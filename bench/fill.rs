@@ -73,11 +73,13 @@ impl Filled {
             })
             .await;
             let agents = "agents (id, workspace_id, name, position, token_hash, directory, motd_path, \
-                          connection_timeout, created_at, updated_at)";
-            insert(connection, agents, 10, &new, |query, user| {
+                          connection_timeout, created_at, updated_at, mac, mac_key_id)";
+            insert(connection, agents, 12, &new, |query, user| {
                 let hash = token_hash(&user.token).expect("a token");
+                let (key, mac) = keys.agent_mac(id(user.number), user.workspace, user.id, &hash).expect("a MAC");
                 let query = query.bind(id(user.number)).bind(user.workspace).bind("main").bind(0).bind(hash.to_vec());
-                query.bind("~").bind("").bind(120).bind(THEN).bind(THEN)
+                let query = query.bind("~").bind("").bind(120).bind(THEN).bind(THEN);
+                query.bind(mac).bind(key.as_str().to_owned())
             })
             .await;
             for user in new {

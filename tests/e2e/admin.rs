@@ -203,7 +203,7 @@ fn a_backup_restored_elsewhere_serves_the_same_manifest() {
     let key = other.join("encryption.key");
     fs::copy(env.data_dir().join("encryption.key"), &key).unwrap();
     let elsewhere = |args: &[&str]| env.program(&tests::binaries().server).args(args).arg("--data-dir").arg(&other);
-    let _ = elsewhere(&["restore"]).arg(&backup).run().success().says("Restored");
+    let _ = elsewhere(&["restore", "--keep-tokens"]).arg(&backup).run().success().says("Restored");
     let mut successor = elsewhere(&["serve", "--listen", "127.0.0.1:0"]).spawn("successor");
     let line = successor.line_with("listening on ", tests::LONG);
     let url = line.split("listening on ").nth(1).unwrap();

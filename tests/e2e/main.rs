@@ -27,6 +27,7 @@ mod sessions;
 mod shells;
 mod ssh;
 mod surroundings;
+mod trust;
 mod units;
 mod versions;
 mod ways;

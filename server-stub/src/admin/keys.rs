@@ -27,6 +27,9 @@ pub(super) async fn run(store: &Store, data_dir: &DataDir, command: KeysCommand)
     let rotated = store.keys().rotate(data_dir, forget).await?;
     let dropped: Vec<String> = rotated.dropped.iter().map(KeyId::to_string).collect();
     output::line(&format!("Key {} encrypts now; {} values re-encrypted.", rotated.active, rotated.values))?;
+    for row in &rotated.unproven {
+        tracing::warn!(row, "somebody without the encryption key changed this row; it lets nobody in");
+    }
     let (dropped, source) = (dropped.join(", "), store.keys().source());
     output::line(&if forget {
         format!(

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{AdminError, output};
 use crate::config::{Environment, StoreArgs};
 use crate::store::audit::{Actor, Record};
-use crate::store::{self, Store, StoreError};
+use crate::store::{self, EndedTokens, Store, StoreError};
 
 /// Flags of `restore`.
 #[derive(Debug, Args)]
@@ -17,6 +17,9 @@ pub struct RestoreArgs {
     /// Replace even a database that has users; the old database is kept beside the new one
     #[arg(long)]
     force: bool,
+    /// Keep every session token and agent token of the backup valid, also those that were revoked since
+    #[arg(long)]
+    keep_tokens: bool,
 }
 
 pub(super) async fn run(args: &RestoreArgs, at: &StoreArgs, environment: Environment<'_>) -> Result<(), AdminError> {
@@ -30,6 +33,15 @@ pub(super) async fn run(args: &RestoreArgs, at: &StoreArgs, environment: Environ
     let store = Store::open(&data_dir, keys()?).await?;
     let target = args.file.display().to_string();
     store.audit().write(Record::new(Actor::Administrator, "restore", "database").on(None, &target)).await?;
+    let ended = if args.keep_tokens { None } else { Some(store.end_tokens().await?) };
     store.close().await;
-    output::line(&format!("Restored {} to {}.", args.file.display(), data_dir.path().display()))
+    output::line(&format!("Restored {} to {}.", args.file.display(), data_dir.path().display()))?;
+    output::line(&match ended {
+        None => "Its tokens work again, also those that were revoked since the backup.".to_owned(),
+        Some(EndedTokens { sessions, agents }) => format!(
+            "Ended {sessions} session tokens and {agents} agent tokens, because some may have been revoked since the backup.\n\
+             New ones: coder-server token create USER, and coder-server workspace apply FILE for agents.\n\
+             To keep those of the backup, restore again with --force --keep-tokens."
+        ),
+    })
 }

@@ -15,6 +15,7 @@ mod engine;
 mod generations;
 mod git_keys;
 mod keys;
+mod macs;
 mod moving;
 mod private_file;
 mod reserve;
@@ -27,6 +28,8 @@ mod storable;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tokens;
+#[cfg(test)]
+mod upgrade_tests;
 mod users;
 pub mod workspaces;
 
@@ -45,6 +48,7 @@ use engine::{Connection, Database, Doing, Location, command, query, row};
 pub use generations::Generation;
 pub use git_keys::{Algorithm, AlgorithmError, GitKeyError, GitKeys, PairError};
 pub use keys::{BulkSealer, KEYS_VARIABLE, KeyError, KeyId, KeySource};
+pub use macs::EndedTokens;
 pub use moving::{MoveError, Moved, require_database, to_postgres, to_sqlite};
 pub use rotation::{Keys, RotateError, Rotated};
 pub use secrets::{FilePaths, SecretError, Secrets};
@@ -89,6 +93,8 @@ impl Store {
         let mut opened = engine::open(&location, role).await?;
         opened.sql.begin().await.doing("begin a write")?;
         let keys = rotation::load(&mut opened.sql, source).await?;
+        let active = rotation::needed(&mut opened.sql).await?.into_iter().next();
+        macs::make(&mut opened.sql, &keys, active, role).await?;
         let deployment = deployment(&mut opened.sql).await?;
         opened.sql.commit().await.doing("record the encryption key id")?;
         let database = opened.start(keys, deployment.id);
@@ -190,6 +196,11 @@ impl Store {
                 })
             })
             .await
+    }
+
+    /// Ends every session token and agent token, of which a restored database may have some that were revoked since.
+    pub async fn end_tokens(&self) -> Result<EndedTokens, StoreError> {
+        self.database.write(|writing| Box::pin(macs::end_tokens(writing))).await
     }
 
     /// Waits until nothing can be written any more: after [`Store::close`], or because the writer broke down.

@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use super::audit::{self, Actor, Record};
 use super::engine::{Database, Writing, command, insert, query, row};
-use super::keys::random;
+use super::keys::{Claim, KeyId, random};
+use super::macs::Stored;
 use super::{Doing, StoreError};
 
 /// Characters of a token's public id: 50 random bits of it.
@@ -71,6 +72,8 @@ pub struct TokenUse {
 row! {
     struct SessionRow {
         secret_hash: Vec<u8> = "t.secret_hash",
+        mac: Option<Vec<u8>> = "t.mac",
+        mac_key_id: Option<KeyId> = "t.mac_key_id",
         user_id: Uuid = "u.id",
         username: String = "u.username",
         created_at: Timestamp = "u.created_at",
@@ -106,8 +109,15 @@ impl Tokens<'_> {
             .write(move |writing| {
                 Box::pin(async move {
                     let now = writing.now();
-                    let insert =
-                        insert!("session_tokens" { id: &id, user_id: user_id, secret_hash: hash, created_at: now });
+                    let mac = writing.mac(&Claim::session_token(&id, user_id, &hash)).await?;
+                    let insert = insert!("session_tokens" {
+                        id: &id,
+                        user_id: user_id,
+                        secret_hash: hash,
+                        created_at: now,
+                        mac: mac.data,
+                        mac_key_id: mac.key,
+                    });
                     writing.sql.execute(insert).await.doing("create the token")?;
                     let record = Record::new(Actor::Administrator, "create", "session_token");
                     audit::insert(writing, record.on(user_id, &format!("{username} {id}"))).await
@@ -124,13 +134,22 @@ impl Tokens<'_> {
             "SELECT {columns} FROM session_tokens t JOIN users u ON u.id = t.user_id WHERE t.id = ?",
         );
         let found = self.0.optional(find.bind(id)).await.doing("look up the session token")?;
-        let session = |row: SessionRow| {
-            let (id, user_id) = (id.to_owned(), row.user_id);
-            let user =
-                User { id: user_id, username: row.username, created_at: row.created_at, status: "active".into() };
-            bool::from(row.secret_hash.ct_eq(&Sha256::digest(secret))).then_some(Session { user, token_id: id })
+        let Some(row) = found.filter(|row| row.secret_hash.ct_eq(&Sha256::digest(secret)).into()) else {
+            return Ok(None);
         };
-        Ok(found.and_then(session))
+        let (stored, claim) =
+            (Stored { mac: row.mac, key: row.mac_key_id }, Claim::session_token(id, row.user_id, &row.secret_hash));
+        if !stored.proves(self.0.keys(), &claim) {
+            tracing::warn!(
+                token = id,
+                user = row.username,
+                "refused a session token that no server with the keys made"
+            );
+            return Ok(None);
+        }
+        let user =
+            User { id: row.user_id, username: row.username, created_at: row.created_at, status: "active".into() };
+        Ok(Some(Session { user, token_id: id.to_owned() }))
     }
 
     /// All tokens, by user and age.

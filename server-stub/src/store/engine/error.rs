@@ -64,6 +64,9 @@ pub enum StoreError {
         /// The schema of this program.
         known: i64,
     },
+    /// A server of this version was not yet there to make the MACs of rows.
+    #[error("the database was migrated and never served; start the new server once: coder-server serve")]
+    Unbound,
     /// There is nothing where a server's database should be.
     #[error(
         "there is no server in {place}: start one with coder-server serve, or give the --data-dir or --database-url of one"

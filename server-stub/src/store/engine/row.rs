@@ -119,5 +119,6 @@ derived! {
     Option<Timestamp>, Option<i64>, it => Some(it.map(time));
     Option<i32>, Option<i64>, it => it.map(i32::try_from).transpose().ok();
     KeyId, String, it => Some(KeyId::stored(&it));
+    Option<KeyId>, Option<String>, it => Some(it.map(|id| KeyId::stored(&id)));
     [u8; 32], Vec<u8>, it => <[u8; 32]>::try_from(it).ok();
 }

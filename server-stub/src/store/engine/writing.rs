@@ -10,7 +10,7 @@ use super::connection::Connection;
 use super::error::{Doing, StoreError};
 use super::query::query;
 use super::row::row;
-use crate::store::keys::{KeyId, Keyring, Place, Sealed};
+use crate::store::keys::{Claim, KeyId, Keyring, Mac, Place, Sealed};
 use crate::store::now;
 
 row! {
@@ -71,6 +71,17 @@ impl Writing {
     /// Opens a sealed value.
     pub(in crate::store) fn unseal(&self, key: &KeyId, place: &Place, data: &[u8]) -> Result<Secret, StoreError> {
         Ok(self.keys.unseal(key, place, data)?)
+    }
+
+    /// The MAC of a claim under the active key.
+    pub(in crate::store) async fn mac(&mut self, claim: &Claim) -> Result<Mac, StoreError> {
+        let active = self.active_key().await?;
+        Ok(self.keys.mac(&active, claim)?)
+    }
+
+    /// The keys, for what needs them without a transaction as well.
+    pub(in crate::store) fn keys(&self) -> &Keyring {
+        &self.keys
     }
 
     /// The active key. It cannot change until this transaction is over: that is the fence of key rotation.

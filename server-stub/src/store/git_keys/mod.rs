@@ -4,12 +4,14 @@ mod pair;
 
 use jiff::Timestamp;
 use protocol::rest::{AgentGitSshKey, GitSshKey};
+use protocol::secret::Secret;
 use uuid::Uuid;
 
 use super::audit::{self, Actor, Record};
 use super::engine::{Database, Writing, insert, query, row};
-use super::keys::KeyId;
 use super::keys::sealed::GIT_PRIVATE_KEY;
+use super::keys::{Claim, KeyError, KeyId};
+use super::macs::Stored;
 use super::{Doing, StoreError};
 use pair::Pair;
 pub use pair::{Algorithm, AlgorithmError, PairError};
@@ -33,6 +35,8 @@ row! {
         private_key_key_id: KeyId,
         created_at: Timestamp,
         updated_at: Timestamp,
+        mac: Option<Vec<u8>>,
+        mac_key_id: Option<KeyId>,
     }
 }
 
@@ -57,7 +61,10 @@ impl GitKeys<'_> {
         self.0
             .write(move |writing| {
                 Box::pin(async move {
-                    let key = existing(writing, user, algorithm).await?.public();
+                    let pair = existing(writing, user, algorithm).await?;
+                    // A public key that somebody else put there would let them in wherever the user adds it.
+                    private(writing, &pair)?;
+                    let key = pair.public();
                     audit::insert(writing, record(actor, "read", &key)).await?;
                     Ok(key)
                 })
@@ -96,8 +103,7 @@ impl GitKeys<'_> {
             .write(move |writing| {
                 Box::pin(async move {
                     let pair = existing(writing, owner, algorithm).await?;
-                    let place = GIT_PRIVATE_KEY.of(owner, owner);
-                    let private_key = writing.unseal(&pair.private_key_key_id, &place, &pair.private_key)?;
+                    let private_key = private(writing, &pair)?;
                     let key = pair.public();
                     audit::insert(writing, record(agent, "deliver", &key)).await?;
                     Ok(AgentGitSshKey { public_key: key.public_key, private_key })
@@ -111,6 +117,7 @@ impl GitKeys<'_> {
 pub(super) async fn insert(writing: &mut Writing, user: Uuid, algorithm: Algorithm) -> Result<(), GitKeyError> {
     let pair = Pair::generate(algorithm)?;
     let sealed = writing.seal(&GIT_PRIVATE_KEY.of(user, user), pair.private.expose()).await?;
+    let mac = writing.mac(&Claim::git_key(user, &pair.public, &pair.private)).await?;
     let insert = insert!("git_ssh_keys" {
         user_id: user,
         public_key: pair.public,
@@ -118,8 +125,11 @@ pub(super) async fn insert(writing: &mut Writing, user: Uuid, algorithm: Algorit
         private_key_key_id: sealed.key,
         created_at: writing.now(),
         updated_at: writing.now(),
+        mac: mac.data,
+        mac_key_id: mac.key,
     } "ON CONFLICT (user_id) DO UPDATE SET public_key = excluded.public_key, private_key = excluded.private_key, \
-       private_key_key_id = excluded.private_key_key_id, updated_at = excluded.updated_at");
+       private_key_key_id = excluded.private_key_key_id, updated_at = excluded.updated_at, mac = excluded.mac, \
+       mac_key_id = excluded.mac_key_id");
     writing.sql.execute(insert).await.doing("keep the git key")?;
     Ok(())
 }
@@ -130,6 +140,18 @@ async fn existing(writing: &mut Writing, user: Uuid, algorithm: Algorithm) -> Re
     }
     insert(writing, user, algorithm).await?;
     Ok(read(writing, user).await?.ok_or(StoreError::Malformed { what: "git_ssh_keys" })?)
+}
+
+/// The private part, if the public one belongs to it.
+fn private(writing: &Writing, pair: &PairRow) -> Result<Secret, StoreError> {
+    let place = GIT_PRIVATE_KEY.of(pair.user_id, pair.user_id);
+    let private = writing.unseal(&pair.private_key_key_id, &place, &pair.private_key)?;
+    let claim = Claim::git_key(pair.user_id, &pair.public_key, &private);
+    let stored = Stored { mac: pair.mac.clone(), key: pair.mac_key_id.clone() };
+    if stored.proves(writing.keys(), &claim) {
+        return Ok(private);
+    }
+    Err(KeyError::Unproven { what: format!("git_ssh_keys {}", pair.user_id) }.into())
 }
 
 async fn read(writing: &mut Writing, user: Uuid) -> Result<Option<PairRow>, StoreError> {
@@ -144,7 +166,7 @@ fn record(actor: Actor, action: &'static str, key: &GitSshKey) -> Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{KeyError, Store, testing};
+    use crate::store::{Store, testing};
 
     async fn delivered(store: &Store, user: Uuid) -> AgentGitSshKey {
         store.git_keys().deliver(Actor::Administrator, user, Algorithm::default()).await.unwrap()
@@ -206,6 +228,21 @@ mod tests {
         testing::run(&store, crate::store::engine::command(swap).bind(bob)).await;
         let refused = store.git_keys().deliver(Actor::Administrator, alice, Algorithm::default()).await;
         assert!(matches!(refused, Err(GitKeyError::Store(StoreError::Keys(KeyError::Undecryptable { .. })))));
+    }
+
+    #[tokio::test]
+    async fn a_public_key_that_somebody_put_there_is_not_given_out() {
+        let (_dir, store) = testing::store().await;
+        let (alice, bob) = (testing::user(&store, "alice").await, testing::user(&store, "bob").await);
+        let swap = "UPDATE git_ssh_keys SET public_key = (SELECT public_key FROM git_ssh_keys WHERE user_id = ?)";
+        testing::run(&store, crate::store::engine::command(swap).bind(bob)).await;
+        let keys = store.git_keys();
+        let shown = keys.public(Actor::Administrator, alice, Algorithm::default()).await;
+        assert!(matches!(shown, Err(GitKeyError::Store(StoreError::Keys(KeyError::Unproven { .. })))));
+        assert!(keys.deliver(Actor::Administrator, alice, Algorithm::default()).await.is_err());
+        keys.public(Actor::Administrator, bob, Algorithm::default()).await.unwrap();
+        keys.regenerate(Actor::Administrator, alice, Algorithm::default()).await.unwrap();
+        keys.public(Actor::Administrator, alice, Algorithm::default()).await.unwrap();
     }
 
     async fn forget(store: &Store) {

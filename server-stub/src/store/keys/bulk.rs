@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::ring::Keyring;
 use super::sealed::SECRET_VALUE;
-use super::{KeyError, KeyId, KeySource};
+use super::{Claim, KeyError, KeyId, KeySource};
 
 /// Seals values of user secrets for a program that fills a database in bulk, such as the benchmark. No server may run meanwhile.
 #[derive(Debug)]
@@ -26,5 +26,17 @@ impl BulkSealer {
     pub fn seal_secret(&self, user: Uuid, id: Uuid, value: &[u8]) -> Result<(KeyId, Vec<u8>), KeyError> {
         let sealed = self.keyring.seal(&self.key, &SECRET_VALUE.of(user, id), value)?;
         Ok((sealed.key, sealed.data))
+    }
+
+    /// The key's id and the MAC of an agent's row.
+    pub fn agent_mac(
+        &self,
+        agent: Uuid,
+        workspace: Uuid,
+        owner: Uuid,
+        hash: &[u8],
+    ) -> Result<(KeyId, Vec<u8>), KeyError> {
+        let mac = self.keyring.mac(&self.key, &Claim::agent_token(agent, workspace, owner, hash))?;
+        Ok((mac.key, mac.data))
     }
 }

@@ -120,6 +120,12 @@ pub enum KeyError {
         /// The key that encrypted it.
         key: KeyId,
     },
+    /// A row that lets somebody in has no MAC of a key, or one that is not of its content.
+    #[error("{what} was changed by somebody without the encryption key")]
+    Unproven {
+        /// Table and row.
+        what: String,
+    },
     /// The kernel gave no random bytes.
     #[error("cannot get random bytes from the kernel")]
     Random(#[source] std::io::Error),

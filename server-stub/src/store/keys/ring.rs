@@ -9,10 +9,12 @@ use std::sync::{PoisonError, RwLock};
 use aes_gcm::aead::{Aead, Nonce, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit};
 use protocol::secret::Secret;
+use ring::hmac;
 use uuid::Uuid;
 
 use super::file;
 use super::key::{KeyBytes, KeyError, KeyId, KeySource, generate, id_of, parse, random};
+use super::mac::{self, Claim, Mac, framed};
 
 /// The nonce length of AES-GCM.
 const NONCE_BYTES: usize = 12;
@@ -28,20 +30,13 @@ pub(in crate::store) struct Place {
 
 impl Place {
     fn associated_data(&self, key: &KeyId) -> Vec<u8> {
-        let fields: [&[u8]; 5] = [
+        framed(&[
             self.table.as_bytes(),
             self.user.as_bytes(),
             self.row.as_bytes(),
             self.column.as_bytes(),
             key.as_str().as_bytes(),
-        ];
-        let mut data = Vec::with_capacity(256);
-        for field in fields {
-            // Lengths go with the fields: otherwise "ab"+"c" and "a"+"bc" would be the same place.
-            data.extend_from_slice(&(field.len() as u64).to_be_bytes());
-            data.extend_from_slice(field);
-        }
-        data
+        ])
     }
 }
 
@@ -56,25 +51,26 @@ pub(in crate::store) struct Sealed {
 
 struct Cipher {
     id: KeyId,
-    cipher: Aes256Gcm,
+    aes: Aes256Gcm,
+    mac: hmac::Key,
 }
 
 impl Cipher {
     fn new(key: &KeyBytes) -> Self {
-        Self { id: id_of(key), cipher: Aes256Gcm::new((&**key).into()) }
+        Self { id: id_of(key), aes: Aes256Gcm::new((&**key).into()), mac: mac::derive(key) }
     }
 
     fn seal(&self, place: &Place, value: &[u8]) -> Result<Sealed, KeyError> {
         let nonce: Nonce<Aes256Gcm> = random::<NONCE_BYTES>()?.into();
         let payload = Payload { msg: value, aad: &place.associated_data(&self.id) };
-        let sealed = self.cipher.encrypt(&nonce, payload).map_err(|_| KeyError::Cipher)?;
+        let sealed = self.aes.encrypt(&nonce, payload).map_err(|_| KeyError::Cipher)?;
         Ok(Sealed { key: self.id.clone(), data: [nonce.as_slice(), &sealed].concat() })
     }
 
     fn unseal(&self, place: &Place, data: &[u8]) -> Option<Secret> {
         let (nonce, sealed) = data.split_first_chunk::<NONCE_BYTES>()?;
         let payload = Payload { msg: sealed, aad: &place.associated_data(&self.id) };
-        self.cipher.decrypt(&Nonce::<Aes256Gcm>::from(*nonce), payload).ok().map(Secret::new)
+        self.aes.decrypt(&Nonce::<Aes256Gcm>::from(*nonce), payload).ok().map(Secret::new)
     }
 }
 
@@ -134,6 +130,17 @@ impl Keyring {
         self.with(key, |cipher| cipher.unseal(place, data))
             .flatten()
             .ok_or_else(|| KeyError::Undecryptable { what: format!("{} {}", place.table, place.row), key: key.clone() })
+    }
+
+    /// The MAC of a claim under `key`.
+    pub(in crate::store) fn mac(&self, key: &KeyId, claim: &Claim) -> Result<Mac, KeyError> {
+        let signed = self.with(key, |cipher| claim.sign(&cipher.mac));
+        Ok(Mac { key: key.clone(), data: signed.ok_or_else(|| self.missing(key))? })
+    }
+
+    /// Whether `mac` was made for this claim by somebody who has `key`.
+    pub(in crate::store) fn proves(&self, key: &KeyId, claim: &Claim, mac: &[u8]) -> bool {
+        self.with(key, |cipher| claim.is_signed(&cipher.mac, mac)).unwrap_or(false)
     }
 
     /// An unknown id makes the source be read again: a key may have been added while we ran.

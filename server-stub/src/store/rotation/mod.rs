@@ -14,7 +14,7 @@ use super::keys::key::{self, KeyError, KeyId, KeySource};
 use super::keys::sealed::{self, SealedColumn};
 use super::keys::{Keyring, file};
 use super::servers::Servers;
-use super::{DataDir, DataDirError, now};
+use super::{DataDir, DataDirError, macs, now};
 
 /// Values that one transaction re-encrypts, so that other writes wait for milliseconds only.
 const BATCH: i64 = 100;
@@ -42,6 +42,8 @@ pub struct Rotated {
     pub dropped: Vec<KeyId>,
     /// Values that were re-encrypted.
     pub values: u64,
+    /// Rows that were changed by somebody without the key. They let nobody in.
+    pub unproven: Vec<String>,
 }
 
 /// Why keys were not rotated, or not to the end.
@@ -117,6 +119,7 @@ impl<'a> Keys<'a> {
             self.switch().await?;
         }
         let mut rotated = self.reseal_all().await?;
+        rotated.unproven = macs::renew(self.0).await?;
         rotated.dropped = self.0.write(|writing| Box::pin(drop_unused(writing))).await?;
         if let KeySource::File(path) = self.source()
             && forget
@@ -190,7 +193,7 @@ impl<'a> Keys<'a> {
             return Err(RotateError::Undecryptable(broken));
         }
         let active = active.ok_or(StoreError::Malformed { what: "encryption_keys.active" })?;
-        Ok(Rotated { active, dropped: Vec::new(), values })
+        Ok(Rotated { active, dropped: Vec::new(), values, unproven: Vec::new() })
     }
 }
 

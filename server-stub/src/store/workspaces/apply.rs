@@ -11,10 +11,12 @@ use uuid::Uuid;
 use super::super::audit::{self, Actor, Record};
 use super::super::engine::{Connection, Writing, command, query, row};
 use super::super::generations;
+use super::super::keys::Claim;
 use super::super::users;
 use super::super::{Change, Doing, StoreError};
+use super::Workspaces;
 use super::agent_parts::{keep_env, keep_metadata, keep_scripts};
-use super::{Workspaces, identity};
+use super::identity::{self, TokenHash};
 
 /// Definitions of one transaction.
 const BATCH: usize = 200;
@@ -65,6 +67,10 @@ row! {
 
 row! {
     struct AgentRow { name: String, directory: String, motd_path: String }
+}
+
+row! {
+    struct KeptRow { id: Uuid, token_hash: TokenHash }
 }
 
 row! {
@@ -160,7 +166,7 @@ async fn apply(
     let (mut agents, mut changed) = (Vec::new(), false);
     for (position, (agent, env)) in (0..).zip(definition.agents()) {
         changed |= !is_same(&mut writing.sql, workspace_id, agent).await?;
-        let (id, token) = keep_agent(writing, workspace_id, position, agent, rotate_tokens).await?;
+        let (id, token) = keep_agent(writing, (owner_id, workspace_id), position, agent, rotate_tokens).await?;
         changed |= token.is_some();
         changed |= keep_env(writing, owner_id, id, env).await?;
         changed |= keep_scripts(writing, id, &agent.scripts).await?;
@@ -216,34 +222,44 @@ async fn is_same(sql: &mut Connection, workspace: Uuid, agent: &Agent) -> Result
     }))
 }
 
+/// Its id, and its token if it got a new one: because it is new, because that is wanted, or because its old one was ended.
 async fn keep_agent(
     writing: &mut Writing,
-    workspace: Uuid,
+    (owner, workspace): (Uuid, Uuid),
     position: i64,
     agent: &Agent,
     rotate_token: bool,
 ) -> Result<(Uuid, Option<Secret>), StoreError> {
-    let (new, token) = (Uuid::new_v4(), Uuid::new_v4());
-    let keep = query::<IdRow>(
+    let token = Uuid::new_v4();
+    let hash = identity::hash(token);
+    let keep = query::<KeptRow>(
         "INSERT INTO agents (id, workspace_id, name, position, token_hash, directory, motd_path, connection_timeout, \
                              created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9) \
          ON CONFLICT (workspace_id, {fold name}) DO UPDATE SET name = excluded.name, position = excluded.position, \
            directory = excluded.directory, motd_path = excluded.motd_path, \
            connection_timeout = excluded.connection_timeout, updated_at = excluded.updated_at, \
-           token_hash = CASE WHEN ?10 THEN excluded.token_hash ELSE agents.token_hash END RETURNING {columns}",
+           token_hash = CASE WHEN ?10 OR agents.mac IS NULL THEN excluded.token_hash ELSE agents.token_hash END \
+         RETURNING {columns}",
     )
-    .bind(new)
+    .bind(Uuid::new_v4())
     .bind(workspace)
     .bind(agent.name.value.as_str())
     .bind(position)
-    .bind(identity::hash(token))
+    .bind(hash)
     .bind(agent.dir.as_ref().map_or("", |dir| dir.as_str()))
     .bind(agent.motd_file.as_ref().map_or("", |path| path.as_str()))
     .bind(agent.connection_timeout.get())
     .bind(writing.now())
     .bind(rotate_token);
-    let id = writing.sql.one(keep).await.doing("keep an agent")?.id;
-    Ok((id, (id == new || rotate_token).then(|| Secret::from(token.to_string()))))
+    let kept = writing.sql.one(keep).await.doing("keep an agent")?;
+    if kept.token_hash != hash {
+        return Ok((kept.id, None));
+    }
+    let mac = writing.mac(&Claim::agent_token(kept.id, workspace, owner, &hash)).await?;
+    let prove = command("UPDATE agents SET mac = ?, mac_key_id = ? WHERE id = ?");
+    let prove = prove.bind(mac.data).bind(mac.key).bind(kept.id);
+    writing.sql.execute(prove).await.doing("keep the token of an agent")?;
+    Ok((kept.id, Some(Secret::from(token.to_string()))))
 }
 
 async fn remove_agents(sql: &mut Connection, workspace: Uuid, kept: Vec<String>) -> Result<Vec<String>, StoreError> {

@@ -6,6 +6,8 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::super::engine::{Database, query, row};
+use super::super::keys::{Claim, KeyId};
+use super::super::macs::Stored;
 use super::super::{Doing, Generation, StoreError};
 
 /// SHA-256 of an agent token. Tokens are random, so a plain hash is as good as a slow one, and it can be looked up.
@@ -58,6 +60,8 @@ row! {
         owner_id: Uuid = "u.id",
         owner_name: String = "u.username",
         token_hash: TokenHash = "a.token_hash",
+        mac: Option<Vec<u8>> = "a.mac",
+        mac_key_id: Option<KeyId> = "a.mac_key_id",
     }
 }
 
@@ -86,7 +90,10 @@ impl Agents<'_> {
              WHERE a.token_hash = ?",
         );
         let found = self.0.optional(find.bind(token_hash)).await.doing("look up an agent token")?;
-        Ok(found.map(|row| AgentIdentity {
+        let Some(row) = found else { return Ok(None) };
+        let claim = Claim::agent_token(row.id, row.workspace_id, row.owner_id, &row.token_hash);
+        let proven = Stored { mac: row.mac, key: row.mac_key_id }.proves(self.0.keys(), &claim);
+        let identity = AgentIdentity {
             id: row.id,
             name: row.name,
             workspace_id: row.workspace_id,
@@ -94,7 +101,11 @@ impl Agents<'_> {
             owner_id: row.owner_id,
             owner_name: row.owner_name,
             token_hash: row.token_hash,
-        }))
+        };
+        if !proven {
+            tracing::warn!(agent = identity.path(), "refused an agent token that no server with the keys made");
+        }
+        Ok(proven.then_some(identity))
     }
 
     /// The current generation of each of these agents that exists.
