@@ -14,7 +14,7 @@ use super::workspaces::{AgentIdentity, Connection};
 use super::{Change, ChangeStream, FilePaths, Generation, SecretError, Store};
 
 struct Several {
-    _dir: TempDir,
+    dir: TempDir,
     stores: [Store; 2],
     user: Uuid,
 }
@@ -22,7 +22,7 @@ struct Several {
 async fn several() -> Several {
     let World { dir, store, user, .. } = World::new().await;
     let other = testing::reopen(&dir).await;
-    Several { _dir: dir, stores: [store, other], user }
+    Several { dir, stores: [store, other], user }
 }
 
 impl Several {
@@ -165,6 +165,19 @@ async fn an_operation_that_fails_tells_of_no_change() {
         told.extend(Some(changes.next().await.unwrap()).filter(|change| *change != Change::Any));
     }
     assert_eq!(told, [Change::Owner(world.user), Change::Owner(bob)]);
+}
+
+#[tokio::test]
+async fn a_server_knows_of_others_on_postgresql() {
+    let world = several().await;
+    let [one, two] = &world.stores;
+    one.servers().beat("1").await.unwrap();
+    assert!(!one.servers().others().await.unwrap());
+    two.servers().beat("1").await.unwrap();
+    // A SQLite file has one server at a time: another lease is of one that was killed.
+    assert_eq!(one.servers().others().await.unwrap(), testing::is_postgres(&world.dir));
+    two.servers().leave().await.unwrap();
+    assert!(!one.servers().others().await.unwrap());
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ use super::connection::Connection;
 use super::error::StoreError;
 use super::failure::{DatabaseError, Fault};
 use super::writing::Writing;
+use crate::metrics;
 use crate::store::keys::Keyring;
 
 /// Connections of one server. More than a few for each core of the database only queue there.
@@ -39,6 +40,8 @@ pub(in crate::store) struct Postgres {
     /// Ends the task that listens to other servers.
     listener: Mutex<Option<AbortHandle>>,
     closed: CancellationToken,
+    /// Each write under way has a handle on this.
+    writing: Arc<()>,
 }
 
 /// Where notifications go, and who sends them.
@@ -77,7 +80,8 @@ impl Postgres {
         // Ends with the last writer.
         tokio::spawn(notify::send(pool.clone(), channel, queue));
         let writers = Writers { pool: pool.clone(), keys, publisher, notifications };
-        Self { pool, writers, channel, listener: Mutex::default(), closed: CancellationToken::new() }
+        let (listener, closed) = (Mutex::default(), CancellationToken::new());
+        Self { pool, writers, channel, listener, closed, writing: Arc::default() }
     }
 
     /// Runs `work` in a transaction. Conflicts with other writers are resolved by running it again: it then sees what they wrote.
@@ -91,8 +95,14 @@ impl Postgres {
             return Err(StoreError::Abandoned.into());
         }
         let writers = self.writers.clone();
+        let under_way = Arc::clone(&self.writing);
         // A task of its own, as on SQLite: the write stands if its caller goes away, and a panic ends this operation only.
-        tokio::spawn(async move { writers.write(work).await }).await.map_err(|_| StoreError::Abandoned)?
+        let writing = tokio::spawn(async move {
+            let written = writers.write(work).await;
+            drop(under_way);
+            written
+        });
+        writing.await.map_err(|_| StoreError::Abandoned)?
     }
 
     pub(super) async fn read(&self) -> Result<Connection, sqlx::Error> {
@@ -111,6 +121,13 @@ impl Postgres {
             let task = notify::receive(self.pool.clone(), self.channel, self.writers.publisher.clone());
             *listener = Some(tokio::spawn(task).abort_handle());
         }
+    }
+
+    /// Writes under way, and connections: all, idle.
+    pub(super) fn load(&self) -> (u64, Option<(u64, u64)>) {
+        let idle = u64::try_from(self.pool.num_idle()).unwrap_or(u64::MAX);
+        let writing = Arc::strong_count(&self.writing).saturating_sub(1);
+        (u64::try_from(writing).unwrap_or(u64::MAX), Some((self.pool.size().into(), idle)))
     }
 
     /// See [`home::home`].
@@ -141,6 +158,7 @@ impl Writers {
             if let Some(done) = self.attempt(work.clone(), false).await {
                 return done;
             }
+            metrics::database_retried();
             // Longer each time, and not the same for two processes that collided.
             let pause = u64::from(attempt) * 3 + u64::from(std::process::id() % 3);
             tokio::time::sleep(Duration::from_millis(pause)).await;

@@ -12,6 +12,8 @@ use tokio::sync::mpsc;
 
 use super::super::changes::{Change, Publisher};
 use super::Channel;
+use crate::metrics;
+use crate::store::now;
 
 /// Changes are notified together, at most this often.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -32,6 +34,7 @@ impl Channel {
 pub(super) async fn send(pool: PgPool, channel: Channel, mut queue: mpsc::UnboundedReceiver<Change>) {
     let (name, sender) = (channel.name(), channel.own.simple());
     while let Some(first) = queue.recv().await {
+        let committed = now().as_microsecond();
         tokio::time::sleep(PAUSE).await;
         let mut changes = HashSet::from([first]);
         while let Ok(more) = queue.try_recv() {
@@ -41,7 +44,7 @@ pub(super) async fn send(pool: PgPool, channel: Channel, mut queue: mpsc::Unboun
             changes = HashSet::from([Change::Any]);
         }
         let words: Vec<String> = changes.into_iter().map(Change::encode).collect();
-        let payload = format!("{sender} {}", words.join(","));
+        let payload = format!("{sender} {} {}", words.join(","), committed);
         let notify = sqlx::query("SELECT pg_notify($1, $2)").bind(&name).bind(payload);
         if let Err(error) = notify.execute(&pool).await {
             tracing::warn!(%error, "cannot notify other servers of a change; they compare every few seconds");
@@ -84,8 +87,14 @@ async fn hear(pool: &PgPool, channel: &str, own: &str, publisher: &Publisher) ->
             publisher.publish([Change::Any]);
             continue;
         };
-        let (sender, words) = heard.payload().split_once(' ').unwrap_or(("", ""));
+        let mut parts = heard.payload().split(' ');
+        let (sender, words) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         if sender != own {
+            if let Some(sent) = parts.next().and_then(|sent| sent.parse::<i64>().ok()) {
+                // Clocks of two machines may differ.
+                let lag = now().as_microsecond().saturating_sub(sent);
+                metrics::change_heard(Duration::from_micros(u64::try_from(lag).unwrap_or(0)));
+            }
             publisher.publish(words.split(',').map(Change::decode));
         }
     }
