@@ -48,8 +48,6 @@ struct Open {
     token_hash: TokenHash,
     is_agent: bool,
     pulse: Pulse,
-    /// What the agent says of itself; empty until then.
-    version: String,
     end: watch::Sender<Option<End>>,
 }
 
@@ -79,7 +77,7 @@ impl Fleet {
     /// it is most likely one of a connection that broke, which nobody has noticed yet.
     pub(crate) fn watch(self: &Arc<Self>, agent: &AgentIdentity, is_agent: bool, pulse: Pulse) -> Watch {
         let (sender, end) = watch::channel(None);
-        let open = Open { token_hash: agent.token_hash, is_agent, pulse, version: String::new(), end: sender };
+        let open = Open { token_hash: agent.token_hash, is_agent, pulse, end: sender };
         let mut sessions = self.sessions();
         let key = (agent.id, sessions.next);
         sessions.next += 1;
@@ -89,23 +87,6 @@ impl Fleet {
             oldest.end.send_replace(Some(End::Replaced));
         }
         Watch { fleet: Arc::clone(self), key, end }
-    }
-
-    /// An agent has told its version.
-    pub(crate) fn runs(&self, agent: Uuid, version: &str) {
-        let mut sessions = self.sessions();
-        for (_, open) in sessions.open.range_mut((agent, 0)..=(agent, u64::MAX)) {
-            version.clone_into(&mut open.version);
-        }
-    }
-
-    /// How many sessions there are of each version.
-    pub(crate) fn versions(&self) -> BTreeMap<String, u64> {
-        let mut versions = BTreeMap::new();
-        for open in self.sessions().open.values().filter(|open| open.is_agent) {
-            *versions.entry(open.version.clone()).or_default() += 1;
-        }
-        versions
     }
 
     /// Lets no more agents in.
@@ -150,6 +131,7 @@ impl Fleet {
                 match change {
                     Some(Change::Owner(_) | Change::Deployment) => return Ok(()),
                     Some(Change::Workspace(_) | Change::Any) => return self.check_tokens(&store).await,
+                    Some(Change::Keys) => return store.servers().beat(env!("CARGO_PKG_VERSION")).await,
                     None => {}
                 }
                 tick = tick.wrapping_add(1);

@@ -235,6 +235,7 @@ impl Entry {
             Change::Owner(owner) => owner == self.owner,
             Change::Workspace(workspace) => workspace == self.workspace,
             Change::Deployment | Change::Any => true,
+            Change::Keys => false,
         }
     }
 

@@ -15,6 +15,8 @@ pub enum Change {
     Workspace(Uuid),
     /// Of something that every agent gets.
     Deployment,
+    /// Of the key file: whoever has keys reads them again and says which it has.
+    Keys,
     /// Anything may have changed, in another process or unnoticed: compare what you need.
     Any,
 }
@@ -74,6 +76,7 @@ impl Change {
             Self::Owner(id) => format!("o{}", id.simple()),
             Self::Workspace(id) => format!("w{}", id.simple()),
             Self::Deployment => "d".into(),
+            Self::Keys => "k".into(),
             Self::Any => "a".into(),
         }
     }
@@ -85,6 +88,7 @@ impl Change {
             (Some("o"), Some(id)) => Self::Owner(id),
             (Some("w"), Some(id)) => Self::Workspace(id),
             (Some("d"), _) => Self::Deployment,
+            (Some("k"), _) => Self::Keys,
             _ => Self::Any,
         }
     }
@@ -106,7 +110,7 @@ mod tests {
     #[test]
     fn words_of_notifications() {
         let id = Uuid::from_u128(7);
-        for change in [Change::Owner(id), Change::Workspace(id), Change::Deployment, Change::Any] {
+        for change in [Change::Owner(id), Change::Workspace(id), Change::Deployment, Change::Keys, Change::Any] {
             assert_eq!(Change::decode(&change.encode()), change);
         }
         for unknown in ["", "o", "oxyz", "ünknown", "x1"] {

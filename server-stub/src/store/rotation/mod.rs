@@ -5,12 +5,12 @@
 
 use std::fs::File;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::audit::{self, Actor, Record};
-use super::engine::{Connection, Database, Doing, Query, StoreError, Writing, command, insert, query, row};
+use super::engine::{Change, Connection, Database, Doing, Query, StoreError, Writing, command, insert, query, row};
 use super::keys::key::{self, KeyError, KeyId, KeySource};
 use super::keys::sealed::{self, SealedColumn};
 use super::keys::{Keyring, file};
@@ -19,14 +19,14 @@ use super::{DataDir, DataDirError, macs, now};
 
 /// Values that one transaction re-encrypts, so that other writes wait for milliseconds only.
 const BATCH: i64 = 100;
+/// Longest wait for the other servers to say that they have a new key. They are asked, so this is much.
+const ANSWER: Duration = Duration::from_secs(5);
+/// How often their answers are looked for.
+const LOOK: Duration = Duration::from_millis(50);
 
 row! {
     /// A sealed value, as [`sealed`] selects it.
     struct SealedRow { id: Uuid, user_id: Uuid, data: Vec<u8>, key_id: KeyId }
-}
-
-row! {
-    struct ActiveRow { created_at: Timestamp }
 }
 
 row! {
@@ -65,8 +65,8 @@ pub enum RotateError {
     Variable(&'static str),
     /// A switch would leave these servers unable to read what others write.
     #[error(
-        "key {key} is in the key file of this machine, but not yet of these servers: {}; copy the key file to them (they \
-         read it again within 10 seconds), then run this again", .servers.join(", ")
+        "key {key} is in the key file of this machine, but not yet of these servers: {}; copy the key file to them, \
+         then run this again", .servers.join(", ")
     )]
     NotEverywhere {
         /// The new key.
@@ -97,12 +97,6 @@ impl<'a> Keys<'a> {
     pub async fn ids(&self) -> Result<Vec<KeyId>, StoreError> {
         let mut sql = self.0.read().await.doing("read the encryption key ids")?;
         needed(&mut sql).await
-    }
-
-    /// When the key that encrypts was made.
-    pub async fn active_since(&self) -> Result<Option<Timestamp>, StoreError> {
-        let active = query::<ActiveRow>("SELECT {columns} FROM encryption_keys WHERE active = TRUE");
-        Ok(self.0.optional(active).await.doing("read the age of the key")?.map(|row| row.created_at))
     }
 
     /// Where this process has its keys from.
@@ -167,10 +161,7 @@ impl<'a> Keys<'a> {
         };
         // Processes on one SQLite file share the key file as well.
         if self.0.file().is_none() {
-            let servers = Servers(self.0).without_key(&id).await?;
-            if !servers.is_empty() {
-                return Err(RotateError::NotEverywhere { key: id, servers });
-            }
+            self.ask_servers(&id).await?;
         }
         self.0
             .write(move |writing| {
@@ -183,6 +174,29 @@ impl<'a> Keys<'a> {
             })
             .await?;
         Ok(())
+    }
+
+    /// Has all live servers read their key file again, and waits until each says that it has `key`.
+    async fn ask_servers(&self, key: &KeyId) -> Result<(), RotateError> {
+        self.0
+            .write(|writing| {
+                Box::pin(async move {
+                    writing.changed(Change::Keys);
+                    Ok::<_, StoreError>(())
+                })
+            })
+            .await?;
+        let asked = Instant::now();
+        loop {
+            let servers = Servers(self.0).without_key(key).await?;
+            if servers.is_empty() {
+                return Ok(());
+            }
+            if asked.elapsed() >= ANSWER {
+                return Err(RotateError::NotEverywhere { key: key.clone(), servers });
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     async fn reseal_all(&self) -> Result<Rotated, RotateError> {
