@@ -6,10 +6,13 @@ use axum::response::{IntoResponse, Response};
 use protocol::problem::Problem;
 
 use crate::limits::RetryAfter;
-use crate::store::{StoreError, is_disk_full};
+use crate::store::{Outage, StoreError, is_disk_full, outage};
 
 /// What a caller is told when nothing can be stored any more.
 pub(crate) const DISK_FULL: &str = "The server's disk is full; tell your administrator.";
+
+/// What a caller is told when nothing was done, because the database does not answer.
+pub(crate) const AWAY: &str = "The server cannot reach its database; try again.";
 
 /// A request that is not answered with what was asked for.
 #[derive(Debug)]
@@ -67,6 +70,15 @@ impl ApiError {
         tracing::error!(error, "{message}");
         if is_disk_full(error) {
             return Self::with(StatusCode::INSUFFICIENT_STORAGE, Problem::new(DISK_FULL));
+        }
+        match outage(error) {
+            Some(Outage::Unreachable) => return Self::new(StatusCode::SERVICE_UNAVAILABLE, AWAY),
+            Some(Outage::Unknown) => {
+                let problem = Problem::new("The server has lost its database in the middle of a change.");
+                let problem = problem.detail("The change may have been made: look before you try again.");
+                return Self::with(StatusCode::GATEWAY_TIMEOUT, problem);
+            }
+            None => {}
         }
         let detail = "The log of the server says why; ask your administrator.";
         Self::with(StatusCode::INTERNAL_SERVER_ERROR, Problem::new(message).detail(detail))

@@ -3,39 +3,28 @@
 use protocol::agent_api::{Manifest, log::Level};
 use protocol::drpc::Status;
 
-use crate::api_error::DISK_FULL;
+use crate::api_error::{AWAY, DISK_FULL};
 use crate::auth::Agent;
 use crate::delivery::manifest::{self, LeftOut};
 use crate::limits::Caller;
-use crate::metrics::{self, Left, Outcome};
 use crate::state::AppState;
 use crate::store::audit::Record;
 use crate::store::workspaces::NewLine;
-use crate::store::{Generation, StoreError, is_disk_full, now};
+use crate::store::{Generation, Outage, StoreError, is_disk_full, now, outage};
 
 /// A manifest, with an audit record of its delivery.
 pub(super) async fn manifest(state: &AppState, agent: &Agent) -> Result<(Manifest, Generation), Status> {
-    let made = make(state, agent).await;
-    metrics::manifest(made.as_ref().map_or_else(|(outcome, _)| *outcome, |_| Outcome::Delivered));
-    let (manifest, generation) = made.map_err(|(_, status)| status)?;
-    for secret in &manifest.secrets {
-        metrics::delivered(!secret.env_name.is_empty(), !secret.file_path.is_empty());
-    }
-    Ok((manifest, generation))
-}
-
-async fn make(state: &AppState, agent: &Agent) -> Result<(Manifest, Generation), (Outcome, Status)> {
-    let broken = |error: StoreError| (Outcome::Failed, failed(state, agent, &error));
-    let sources = state.store.agents().manifest_sources(&agent.identity).await.map_err(broken)?;
+    let sources =
+        state.store.agents().manifest_sources(&agent.identity).await.map_err(|error| failed(state, agent, &error))?;
     let Some(sources) = sources else {
-        return Err((Outcome::Refused, Status::new("the agent or its token does not exist any more")));
+        return Err(Status::new("the agent or its token does not exist any more"));
     };
     let generation = sources.generation;
     let built = manifest::build(&agent.identity, sources, state.settings.file_paths).map_err(|error| {
         tracing::error!(agent = %agent.identity.path(), "{error}");
-        (Outcome::TooLarge, Status::new(error.to_string()))
+        Status::new(error.to_string())
     })?;
-    tell_left_out(state, agent, &built.left_out).await.map_err(broken)?;
+    tell_left_out(state, agent, &built.left_out).await.map_err(|error| failed(state, agent, &error))?;
     let delivered = built.manifest.secrets.len();
     if may_log(state, agent) {
         let address = agent.actor.address().map(tracing::field::display);
@@ -44,7 +33,11 @@ async fn make(state: &AppState, agent: &Agent) -> Result<(Manifest, Generation),
     if delivered > 0 {
         let record = record(agent).diff(serde_json::json!({ "delivered": delivered }));
         // A stop of the server waits for what the tracker knows.
-        state.deliveries.write(&state.store, &state.sessions, record).await.map_err(broken)?;
+        state
+            .deliveries
+            .write(&state.store, &state.sessions, record)
+            .await
+            .map_err(|error| failed(state, agent, &error))?;
     }
     Ok((built.manifest, generation))
 }
@@ -61,7 +54,6 @@ async fn tell_left_out(state: &AppState, agent: &Agent, left_out: &[LeftOut]) ->
     }
     let mut lines = Vec::with_capacity(left_out.len());
     for LeftOut { what, reason } in left_out {
-        metrics::left_out(if what.starts_with("secret ") { Left::Secret } else { Left::Variable });
         if may_log(state, agent) {
             tracing::error!(agent = %agent.identity.path(), %what, %reason, "a value was not delivered");
         }
@@ -84,5 +76,12 @@ pub(super) fn failed(state: &AppState, agent: &Agent, error: &(dyn std::error::E
     if may_log(state, agent) {
         tracing::error!(agent = %agent.identity.path(), error, "a call of an agent failed");
     }
-    Status::new(if is_disk_full(error) { DISK_FULL } else { "internal error; the log of the server says why" })
+    Status::new(match outage(error) {
+        _ if is_disk_full(error) => DISK_FULL,
+        Some(Outage::Unreachable) => AWAY,
+        Some(Outage::Unknown) => {
+            "The server has lost its database in the middle of a change, which may have been made."
+        }
+        None => "internal error; the log of the server says why",
+    })
 }

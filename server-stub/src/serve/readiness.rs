@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use crate::api_error::{ApiError, DISK_FULL};
 use crate::state::AppState;
@@ -12,6 +13,9 @@ use crate::store::is_disk_full;
 
 /// How long an answer is good for: anybody may ask, and each look writes to the disk.
 const FRESH: Duration = Duration::from_secs(2);
+
+/// Longest wait for the database: a load balancer asks every few seconds, and takes no answer for a no.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Less room than this counts as a full disk: the values of one user would not fit. A write of one page alone still finds room in the
 /// log of the database, when a secret does not.
@@ -55,7 +59,11 @@ impl Readiness {
 }
 
 async fn probe(state: &AppState) -> Result<(), &'static str> {
-    state.store.probe().await.map_err(|error| {
+    let Ok(probed) = timeout(PATIENCE, state.store.probe()).await else {
+        tracing::error!("not ready: the database does not answer");
+        return Err("The database of the server does not answer.");
+    };
+    probed.map_err(|error| {
         tracing::error!(error = &error as &dyn std::error::Error, "not ready");
         if is_disk_full(&error) { DISK_FULL } else { "The server cannot write to its database." }
     })

@@ -17,6 +17,7 @@ mod git_keys;
 mod keys;
 mod macs;
 mod moving;
+mod outage;
 mod private_file;
 mod reserve;
 mod rotation;
@@ -50,6 +51,7 @@ pub use git_keys::{Algorithm, AlgorithmError, GitKeyError, GitKeys, PairError};
 pub use keys::{BulkSealer, KEYS_VARIABLE, KeyError, KeyId, KeySource};
 pub use macs::EndedTokens;
 pub use moving::{MoveError, Moved, require_database, to_postgres, to_sqlite};
+pub use outage::{Outage, outage};
 pub use rotation::{Keys, RotateError, Rotated};
 pub use secrets::{FilePaths, SecretError, Secrets};
 pub use servers::Servers;
@@ -172,12 +174,6 @@ impl Store {
     #[must_use]
     pub fn servers(&self) -> Servers<'_> {
         Servers(&self.database)
-    }
-
-    /// Writes that wait or are under way, and connections if there is a pool of them: all, idle.
-    #[must_use]
-    pub fn load(&self) -> (u64, Option<(u64, u64)>) {
-        self.database.load()
     }
 
     /// Identifies the deployment, for as long as its database lives.

@@ -1,5 +1,4 @@
 use super::*;
-use crate::store::Algorithm;
 
 const KEY: &str = "/api/v2/users/me/gitsshkey";
 

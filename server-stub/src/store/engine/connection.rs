@@ -7,15 +7,17 @@ use sqlx::{PgConnection, Postgres, Sqlite, SqliteConnection, Transaction};
 
 use super::dialect;
 use super::failure::{DatabaseError, Fault};
+use super::native::pool::Lease;
 use super::native::postgres::{self, Fence};
 use super::native::sqlite;
 use super::query::{Query, Value};
 use super::row::{FromRow, Row};
-use crate::metrics::{self, Statement};
 
 /// A connection of any engine.
 pub(in crate::store) struct Connection {
     link: Link,
+    /// The pool it is of, to be told when the connection is dead.
+    lease: Option<Lease>,
     /// Whether another writer was in the way of a statement, so that running the operation again may succeed.
     conflict: bool,
 }
@@ -42,7 +44,7 @@ macro_rules! from {
     ($($link:ident($type:ty)),* $(,)?) => {$(
         impl From<$type> for Connection {
             fn from(native: $type) -> Self {
-                Self { link: Link::$link(native), conflict: false }
+                Self { link: Link::$link(native), lease: None, conflict: false }
             }
         }
     )*};
@@ -56,9 +58,13 @@ from! {
 }
 
 impl Connection {
+    /// Notes the pool of the connection.
+    pub(super) fn of(self, lease: Lease) -> Self {
+        Self { lease: Some(lease), ..self }
+    }
+
     /// All rows.
     pub(in crate::store) async fn all<R: FromRow>(&mut self, query: Query<R>) -> Result<Vec<R>, DatabaseError> {
-        let _timer = metrics::database(Statement::Query);
         let Query { sql, values, .. } = query;
         let rows = match self.native()? {
             Native::Sqlite(native) => {
@@ -75,7 +81,6 @@ impl Connection {
 
     /// The first row, if there is any.
     pub(in crate::store) async fn optional<R: FromRow>(&mut self, query: Query<R>) -> Result<Option<R>, DatabaseError> {
-        let _timer = metrics::database(Statement::Query);
         let Query { sql, values, .. } = query;
         let row = match self.native()? {
             Native::Sqlite(native) => {
@@ -97,7 +102,6 @@ impl Connection {
 
     /// The number of rows that a command changed.
     pub(in crate::store) async fn execute(&mut self, command: Query<()>) -> Result<u64, DatabaseError> {
-        let _timer = metrics::database(Statement::Command);
         let Query { sql, values, .. } = command;
         let done = match self.native()? {
             Native::Sqlite(native) => sqlite::execute(native, dialect::sqlite(sql, ""), values).await,
@@ -109,7 +113,6 @@ impl Connection {
     /// Runs commands one after the other, in as few trips as the engine can. Their placeholders are plain `?`.
     pub(in crate::store) async fn batch(&mut self, commands: Vec<Query<()>>) -> Result<(), DatabaseError> {
         if let Native::Sqlite(native) = self.native()? {
-            let _timer = metrics::database(Statement::Command);
             let sql: Vec<Cow<'_, str>> = commands.iter().map(|command| dialect::sqlite(command.sql, "")).collect();
             let values: Vec<Value> = commands.into_iter().flat_map(|command| command.values).collect();
             sqlite::execute(native, sql.join("; ").into(), values).await?;
@@ -139,7 +142,10 @@ impl Connection {
                 self.link = Link::Sqlite(native);
                 Ok(committed?)
             }
-            Link::Postgres(transaction) => Ok(transaction.commit().await?),
+            Link::Postgres(transaction) => {
+                let committed = postgres::within(transaction.commit()).await;
+                self.noted(committed)
+            }
             other => {
                 self.link = other;
                 Ok(())
@@ -206,8 +212,11 @@ impl Connection {
     fn noted<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, DatabaseError> {
         result.map_err(|source| {
             let error = DatabaseError::from(source);
-            metrics::database_failed(error.fault().as_str());
-            self.conflict |= matches!(error.fault(), Fault::Conflict | Fault::Taken | Fault::Lost);
+            let fault = error.fault();
+            self.conflict |= matches!(fault, Fault::Conflict | Fault::Taken | Fault::Lost);
+            if let (Fault::Lost, Some(lease)) = (fault, &self.lease) {
+                lease.lost();
+            }
             error
         })
     }

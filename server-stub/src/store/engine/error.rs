@@ -117,6 +117,15 @@ pub enum StoreError {
         /// Its URL without the password.
         database: String,
     },
+    /// Nothing on the search path exists.
+    #[error(
+        "the schema that the URL or the user of {database} names does not exist; create it (CREATE SCHEMA …), or leave out \
+         options=-csearch_path%3D…"
+    )]
+    NoSchema {
+        /// Its URL without the password.
+        database: String,
+    },
     /// Only a file can do it.
     #[error("this server's database is PostgreSQL: {instead}")]
     NotAFile {

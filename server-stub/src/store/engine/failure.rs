@@ -28,20 +28,6 @@ pub enum Fault {
     Other,
 }
 
-impl Fault {
-    /// As a metric says it.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Taken => "taken",
-            Self::Conflict => "conflict",
-            Self::Lost => "lost",
-            Self::Busy => "busy",
-            Self::Full => "full",
-            Self::Other => "other",
-        }
-    }
-}
-
 impl DatabaseError {
     pub(super) fn column(name: &'static str, source: sqlx::Error) -> Self {
         Self { column: Some(name), source: Some(source) }
@@ -60,7 +46,10 @@ impl DatabaseError {
                 None if error.is_unique_violation() => Fault::Taken,
                 None => sqlite(error.code().and_then(|code| code.parse().ok()).unwrap_or_default()),
             },
-            Some(sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed) => Fault::Lost,
+            // A pool is closed when one of its connections was found dead: the next one may do.
+            Some(sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed | sqlx::Error::PoolClosed) => {
+                Fault::Lost
+            }
             Some(sqlx::Error::PoolTimedOut) => Fault::Busy,
             _ => Fault::Other,
         }

@@ -52,6 +52,7 @@ pub(super) use connection::Connection;
 pub(super) use error::Doing;
 pub use error::StoreError;
 pub use failure::{DatabaseError, Fault};
+use native::pool::Pool;
 pub use postgres::options::DatabaseUrl;
 pub(super) use query::{Query, command, insert, query};
 pub(super) use row::{FromRow, Row, row};
@@ -60,7 +61,6 @@ pub(super) use transfer::{Way, copy};
 pub(super) use writing::Writing;
 
 use super::keys::Keyring;
-use crate::metrics::{self, Statement};
 
 /// Where a database is.
 #[derive(Clone, Debug)]
@@ -89,7 +89,7 @@ pub(super) struct Opened {
 
 enum Native {
     Sqlite(PathBuf),
-    Postgres(sqlx::PgPool),
+    Postgres(Pool),
 }
 
 /// Opens the database. A server creates and migrates it.
@@ -102,9 +102,9 @@ pub(super) async fn open(location: &Location, role: Role) -> Result<Opened, Stor
         Location::Url(url) => {
             let named = url.to_string();
             postgres::schema::prepare(&url.options(), &named, role).await?;
-            let pool = postgres::pool(url.options());
+            let pool = Pool::new(url.options());
             let connect = |source: sqlx::Error| StoreError::Connect { database: named, source: source.into() };
-            let sql = pool.begin().await.map_err(connect)?.into();
+            let sql = pool.lease().pool.begin().await.map_err(connect)?.into();
             Ok(Opened { sql, native: Native::Postgres(pool) })
         }
     }
@@ -158,7 +158,6 @@ impl Database {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let _timer = metrics::database(Statement::Write);
         match &self.inner.engine {
             Engine::Sqlite(engine) => engine.write(work).await,
             Engine::Postgres(engine) => engine.write(work).await,
@@ -177,7 +176,7 @@ impl Database {
     pub(super) async fn snapshot(&self) -> Result<Connection, DatabaseError> {
         match &self.inner.engine {
             Engine::Sqlite(engine) => Ok(engine.snapshot().await?),
-            Engine::Postgres(engine) => Ok(engine.snapshot().await?),
+            Engine::Postgres(engine) => engine.snapshot().await,
         }
     }
 
@@ -239,14 +238,6 @@ impl Database {
         match &self.inner.engine {
             Engine::Sqlite(_) => None,
             Engine::Postgres(engine) => engine.home().await,
-        }
-    }
-
-    /// Writes that wait or are under way, and connections if the engine has a pool of them: all, idle.
-    pub(super) fn load(&self) -> (u64, Option<(u64, u64)>) {
-        match &self.inner.engine {
-            Engine::Sqlite(engine) => (engine.waiting(), None),
-            Engine::Postgres(engine) => engine.load(),
         }
     }
 

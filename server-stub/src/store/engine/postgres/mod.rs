@@ -10,10 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sqlx::PgPool;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -21,27 +19,26 @@ use super::changes::{Change, Publisher};
 use super::connection::Connection;
 use super::error::StoreError;
 use super::failure::{DatabaseError, Fault};
+use super::native::pool::Pool;
+use super::native::postgres::within;
 use super::writing::Writing;
-use crate::metrics;
 use crate::store::keys::Keyring;
 
-/// Connections of one server. More than a few for each core of the database only queue there.
-const CONNECTIONS: u32 = 16;
-/// Longest wait for a connection: as long as an agent waits for an answer.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_mins(1);
+/// Longest wait at the end for the last notification.
+const LAST_NOTIFICATION: Duration = Duration::from_secs(2);
 /// A write runs this often before its caller sees the conflict with another writer.
 const MAX_ATTEMPTS: u32 = 10;
 
 /// An open PostgreSQL database.
 pub(in crate::store) struct Postgres {
-    pool: PgPool,
+    pool: Pool,
     writers: Writers,
     channel: Channel,
+    /// Tells other servers of changes, until the last is told after `closed`.
+    sender: Mutex<Option<JoinHandle<()>>>,
     /// Ends the task that listens to other servers.
     listener: Mutex<Option<AbortHandle>>,
     closed: CancellationToken,
-    /// Each write under way has a handle on this.
-    writing: Arc<()>,
 }
 
 /// Where notifications go, and who sends them.
@@ -56,32 +53,19 @@ pub(super) struct Channel {
 /// What every write needs.
 #[derive(Clone)]
 struct Writers {
-    pool: PgPool,
+    pool: Pool,
     keys: Arc<Keyring>,
     publisher: Publisher,
     notifications: mpsc::UnboundedSender<Change>,
 }
 
-/// Idle connections are not checked before use: that would be a trip for each operation. One that is found dead is replaced, and the
-/// operation runs again.
-pub(super) fn pool(options: PgConnectOptions) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(CONNECTIONS)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .acquire_slow_threshold(ACQUIRE_TIMEOUT)
-        .idle_timeout(Some(Duration::from_mins(10)))
-        .test_before_acquire(false)
-        .connect_lazy_with(options)
-}
-
 impl Postgres {
-    pub(super) fn start(pool: PgPool, keys: Arc<Keyring>, publisher: Publisher, channel: Channel) -> Self {
+    pub(super) fn start(pool: Pool, keys: Arc<Keyring>, publisher: Publisher, channel: Channel) -> Self {
         let (notifications, queue) = mpsc::unbounded_channel();
-        // Ends with the last writer.
-        tokio::spawn(notify::send(pool.clone(), channel, queue));
+        let closed = CancellationToken::new();
+        let sender = tokio::spawn(notify::send(pool.clone(), channel, queue, closed.clone()));
         let writers = Writers { pool: pool.clone(), keys, publisher, notifications };
-        let (listener, closed) = (Mutex::default(), CancellationToken::new());
-        Self { pool, writers, channel, listener, closed, writing: Arc::default() }
+        Self { pool, writers, channel, sender: Mutex::new(Some(sender)), listener: Mutex::default(), closed }
     }
 
     /// Runs `work` in a transaction. Conflicts with other writers are resolved by running it again: it then sees what they wrote.
@@ -95,23 +79,21 @@ impl Postgres {
             return Err(StoreError::Abandoned.into());
         }
         let writers = self.writers.clone();
-        let under_way = Arc::clone(&self.writing);
         // A task of its own, as on SQLite: the write stands if its caller goes away, and a panic ends this operation only.
-        let writing = tokio::spawn(async move {
-            let written = writers.write(work).await;
-            drop(under_way);
-            written
-        });
-        writing.await.map_err(|_| StoreError::Abandoned)?
+        tokio::spawn(async move { writers.write(work).await }).await.map_err(|_| StoreError::Abandoned)?
     }
 
     pub(super) async fn read(&self) -> Result<Connection, sqlx::Error> {
-        self.pool.acquire().await.map(Connection::from)
+        let lease = self.pool.lease();
+        lease.pool.acquire().await.map(|native| Connection::from(native).of(lease))
     }
 
-    pub(super) async fn snapshot(&self) -> Result<Connection, sqlx::Error> {
+    pub(super) async fn snapshot(&self) -> Result<Connection, DatabaseError> {
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        self.pool.begin_with(begin).await.map(Connection::from)
+        match open(&self.pool, begin).await {
+            Err(error) if error.fault() == Fault::Lost => open(&self.pool, begin).await,
+            opened => opened,
+        }
     }
 
     /// Publishes changes of other servers from now on.
@@ -123,16 +105,9 @@ impl Postgres {
         }
     }
 
-    /// Writes under way, and connections: all, idle.
-    pub(super) fn load(&self) -> (u64, Option<(u64, u64)>) {
-        let idle = u64::try_from(self.pool.num_idle()).unwrap_or(u64::MAX);
-        let writing = Arc::strong_count(&self.writing).saturating_sub(1);
-        (u64::try_from(writing).unwrap_or(u64::MAX), Some((self.pool.size().into(), idle)))
-    }
-
     /// See [`home::home`].
     pub(super) async fn home(&self) -> Option<String> {
-        home::home(&self.pool).await
+        home::home(&self.pool.lease().pool).await
     }
 
     pub(super) async fn ended(&self) {
@@ -143,6 +118,13 @@ impl Postgres {
         self.closed.cancel();
         if let Some(task) = self.listener.lock().unwrap_or_else(PoisonError::into_inner).take() {
             task.abort();
+        }
+        // A command ends at once, and its change is still to be told.
+        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(sender) = sender
+            && tokio::time::timeout(LAST_NOTIFICATION, sender).await.is_err()
+        {
+            tracing::warn!("cannot notify other servers of the last changes; they compare every few seconds");
         }
         self.pool.close().await;
     }
@@ -158,7 +140,6 @@ impl Writers {
             if let Some(done) = self.attempt(work.clone(), false).await {
                 return done;
             }
-            metrics::database_retried();
             // Longer each time, and not the same for two processes that collided.
             let pause = u64::from(attempt) * 3 + u64::from(std::process::id() % 3);
             tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -172,7 +153,8 @@ impl Writers {
         F: for<'t> FnOnce(&'t mut Writing) -> BoxFuture<'t, Result<T, E>>,
         E: From<StoreError>,
     {
-        let sql = match begin(&self.pool).await {
+        // A write reads what others have committed; what must not change meanwhile it locks. Whatever the default of the database is.
+        let sql = match open(&self.pool, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await {
             Ok(sql) => sql,
             Err(error) if error.fault() == Fault::Lost && !last => return None,
             Err(source) => return Some(Err(StoreError::Query { action: "begin a write", source }.into())),
@@ -203,7 +185,17 @@ impl Writers {
     }
 }
 
-/// A write reads what others have committed; what must not change meanwhile it locks. Whatever the default of the database is.
-async fn begin(pool: &PgPool) -> Result<Connection, DatabaseError> {
-    Ok(pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?.into())
+/// A connection in a transaction that this statement begins.
+async fn open(pool: &Pool, begin: &'static str) -> Result<Connection, DatabaseError> {
+    let lease = pool.lease();
+    let opened = within(lease.pool.begin_with(begin)).await.map_err(DatabaseError::from);
+    match opened {
+        Ok(native) => Ok(Connection::from(native).of(lease)),
+        Err(error) => {
+            if error.fault() == Fault::Lost {
+                lease.lost();
+            }
+            Err(error)
+        }
+    }
 }

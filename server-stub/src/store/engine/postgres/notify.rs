@@ -6,14 +6,15 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::super::changes::{Change, Publisher};
+use super::super::failure::{DatabaseError, Fault};
+use super::super::native::pool::Pool;
+use super::super::native::postgres::within;
 use super::Channel;
-use crate::metrics;
-use crate::store::now;
 
 /// Changes are notified together, at most this often.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -30,12 +31,22 @@ impl Channel {
     }
 }
 
-/// Sends what is queued, until the queue is closed.
-pub(super) async fn send(pool: PgPool, channel: Channel, mut queue: mpsc::UnboundedReceiver<Change>) {
+/// Sends what is queued, and after `closed` what is left.
+pub(super) async fn send(
+    pool: Pool,
+    channel: Channel,
+    mut queue: mpsc::UnboundedReceiver<Change>,
+    closed: CancellationToken,
+) {
     let (name, sender) = (channel.name(), channel.own.simple());
-    while let Some(first) = queue.recv().await {
-        let committed = now().as_microsecond();
-        tokio::time::sleep(PAUSE).await;
+    loop {
+        let first = tokio::select! {
+            biased;
+            first = queue.recv() => first,
+            () = closed.cancelled() => None,
+        };
+        let Some(first) = first else { return };
+        let _ = tokio::time::timeout(PAUSE, closed.cancelled()).await;
         let mut changes = HashSet::from([first]);
         while let Ok(more) = queue.try_recv() {
             changes.insert(more);
@@ -44,16 +55,33 @@ pub(super) async fn send(pool: PgPool, channel: Channel, mut queue: mpsc::Unboun
             changes = HashSet::from([Change::Any]);
         }
         let words: Vec<String> = changes.into_iter().map(Change::encode).collect();
-        let payload = format!("{sender} {} {}", words.join(","), committed);
-        let notify = sqlx::query("SELECT pg_notify($1, $2)").bind(&name).bind(payload);
-        if let Err(error) = notify.execute(&pool).await {
+        let payload = format!("{sender} {}", words.join(","));
+        if let Err(error) = notify(&pool, &name, &payload).await {
             tracing::warn!(%error, "cannot notify other servers of a change; they compare every few seconds");
         }
     }
 }
 
+/// Once more if the connection was found dead.
+async fn notify(pool: &Pool, name: &str, payload: &str) -> Result<(), DatabaseError> {
+    for attempt in 0.. {
+        let lease = pool.lease();
+        let notify = sqlx::query("SELECT pg_notify($1, $2)").bind(name).bind(payload);
+        match within(notify.execute(&lease.pool)).await.map_err(DatabaseError::from) {
+            Err(error) if error.fault() == Fault::Lost => {
+                lease.lost();
+                if attempt > 0 {
+                    return Err(error);
+                }
+            }
+            done => return done.map(drop),
+        }
+    }
+    Ok(())
+}
+
 /// Publishes what other servers send, and every few seconds that anything may have changed. Runs until it is dropped.
-pub(super) async fn receive(pool: PgPool, channel: Channel, publisher: Publisher) {
+pub(super) async fn receive(pool: Pool, channel: Channel, publisher: Publisher) {
     tokio::join!(compare(&publisher), listen(&pool, channel, &publisher));
 }
 
@@ -66,7 +94,7 @@ async fn compare(publisher: &Publisher) {
     }
 }
 
-async fn listen(pool: &PgPool, channel: Channel, publisher: &Publisher) {
+async fn listen(pool: &Pool, channel: Channel, publisher: &Publisher) {
     let (channel, own) = (channel.name(), channel.own.simple().to_string());
     loop {
         if let Err(error) = hear(pool, &channel, &own, publisher).await {
@@ -76,8 +104,8 @@ async fn listen(pool: &PgPool, channel: Channel, publisher: &Publisher) {
     }
 }
 
-async fn hear(pool: &PgPool, channel: &str, own: &str, publisher: &Publisher) -> Result<(), sqlx::Error> {
-    let mut listener = PgListener::connect_with(pool).await?;
+async fn hear(pool: &Pool, channel: &str, own: &str, publisher: &Publisher) -> Result<(), sqlx::Error> {
+    let mut listener = PgListener::connect_with(&pool.lease().pool).await?;
     listener.listen(channel).await?;
     // What happened before it listened.
     publisher.publish([Change::Any]);
@@ -87,14 +115,8 @@ async fn hear(pool: &PgPool, channel: &str, own: &str, publisher: &Publisher) ->
             publisher.publish([Change::Any]);
             continue;
         };
-        let mut parts = heard.payload().split(' ');
-        let (sender, words) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let (sender, words) = heard.payload().split_once(' ').unwrap_or(("", ""));
         if sender != own {
-            if let Some(sent) = parts.next().and_then(|sent| sent.parse::<i64>().ok()) {
-                // Clocks of two machines may differ.
-                let lag = now().as_microsecond().saturating_sub(sent);
-                metrics::change_heard(Duration::from_micros(u64::try_from(lag).unwrap_or(0)));
-            }
             publisher.publish(words.split(',').map(Change::decode));
         }
     }

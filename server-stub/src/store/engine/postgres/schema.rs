@@ -74,10 +74,12 @@ async fn run(connection: &mut PgConnection, version: i64, sql: String) -> Result
 
 /// Tables of another program in the schema are not ours to stand among: its `users` may be asked for ours.
 async fn refuse_foreign(connection: &mut PgConnection, named: &str) -> Result<(), StoreError> {
-    let tables = "SELECT count(*) FROM information_schema.tables WHERE table_schema = current_schema()";
-    let found = sqlx::query(tables).fetch_one(connection).await.and_then(|row| row.try_get::<i64, _>(0));
+    let tables = "SELECT current_schema() IS NULL, count(*) FROM information_schema.tables WHERE table_schema = current_schema()";
+    let found = sqlx::query(tables).fetch_one(connection).await;
+    let found = found.and_then(|row| Ok((row.try_get::<bool, _>(0)?, row.try_get::<i64, _>(1)?)));
     match found.doing("look for tables")? {
-        0 => Ok(()),
+        (true, _) => Err(StoreError::NoSchema { database: named.to_owned() }),
+        (_, 0) => Ok(()),
         _ => Err(StoreError::ForeignSchema { database: named.to_owned() }),
     }
 }
