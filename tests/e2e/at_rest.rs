@@ -1,6 +1,6 @@
 //! What the server keeps. The hunt at the end of each test is half of it.
 
-use tests::{Env, Need, Output, requires};
+use tests::{Env, Need, is_about_the_file, requires};
 
 use crate::peers::client::Client;
 
@@ -36,15 +36,11 @@ fn an_acknowledged_write_survives_sigkill() {
     drop(server);
 }
 
-fn sqlite(env: &Env, statements: &str) -> Output {
-    env.program("/usr/bin/sqlite3").arg(env.data_dir().join("coder.db")).arg(statements).run().success()
-}
-
 /// By hand, as somebody would who can write the database and has no key.
 #[test]
 fn a_value_in_a_row_that_is_not_its_own_is_not_delivered_and_the_others_are() {
     let name = "a_value_in_a_row_that_is_not_its_own_is_not_delivered_and_the_others_are";
-    if !requires(name, &[Need::Program("sqlite3", "sqlite3")]) {
+    if !requires(name, &[Need::SqlClient]) {
         return;
     }
     let env = Env::new();
@@ -58,16 +54,13 @@ fn a_value_in_a_row_that_is_not_its_own_is_not_delivered_and_the_others_are() {
         env.workspace("owner: alice\nname: dev\nagent: { name: main, env: { T: \"a value of the template\" } }\n");
     assert_eq!(server.terminate().code, Some(0));
     let value = |name: &str| format!("(SELECT value FROM user_secrets WHERE name = '{name}')");
-    let _ = sqlite(
-        &env,
-        &format!(
-            "CREATE TEMP TABLE old AS SELECT name, value FROM user_secrets;
-             UPDATE user_secrets SET value = (SELECT value FROM old WHERE name = 'second') WHERE name = 'first';
-             UPDATE user_secrets SET value = (SELECT value FROM old WHERE name = 'first') WHERE name = 'second';
-             UPDATE user_secrets SET value = {} WHERE name = 'third';",
-            value("bobs")
-        ),
-    );
+    env.sql(&format!(
+        "CREATE TEMP TABLE old AS SELECT name, value FROM user_secrets;
+         UPDATE user_secrets SET value = (SELECT value FROM old WHERE name = 'second') WHERE name = 'first';
+         UPDATE user_secrets SET value = (SELECT value FROM old WHERE name = 'first') WHERE name = 'second';
+         UPDATE user_secrets SET value = {} WHERE name = 'third';",
+        value("bobs")
+    ));
     let server = env.server();
     let delivered = Client::dial(&server, workspace.token()).secrets();
     assert_eq!(delivered, [("KEPT".to_owned(), String::new(), kept)]);
@@ -81,10 +74,12 @@ fn a_value_in_a_row_that_is_not_its_own_is_not_delivered_and_the_others_are() {
     assert!(Client::dial(&server, workspace.token()).secrets().iter().any(|(_, _, value)| *value == again));
 }
 
-/// Neither what was deleted nor what was replaced, not even encrypted: a key may leak later.
+/// Neither what was deleted nor what was replaced, not even encrypted: a key may leak later. PostgreSQL keeps old rows
+/// until it vacuums, and its own log of writes.
 #[test]
 fn what_was_deleted_or_replaced_is_overwritten() {
-    if !requires("what_was_deleted_or_replaced_is_overwritten", &[Need::Program("sqlite3", "sqlite3")]) {
+    let name = "what_was_deleted_or_replaced_is_overwritten";
+    if !is_about_the_file(name) || !requires(name, &[Need::SqlClient]) {
         return;
     }
     let env = Env::new();
@@ -93,7 +88,7 @@ fn what_was_deleted_or_replaced_is_overwritten() {
     for name in ["deleted", "replaced", "kept"] {
         alice.secret(name, &["--env", name]);
     }
-    let sealed = sqlite(&env, "SELECT hex(value) FROM user_secrets ORDER BY name").stdout;
+    let sealed = env.sql("SELECT hex(value) FROM user_secrets ORDER BY name");
     let sealed: Vec<_> = sealed.lines().map(|line| hex::decode(line).unwrap()).collect();
     let _ = alice.coder(["secret", "delete", "deleted", "--yes"]).run().success();
     let _ = alice.coder(["secret", "update", "replaced"]).stdin(env.canary("new")).run().success();

@@ -2,14 +2,14 @@
 //! tokens: what was acknowledged is there afterwards, what was refused is not, the database is sound, and the server
 //! starts again.
 
-mod client;
+pub mod client;
 mod reporter;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tests::{Env, Exit, LONG, Need, Process, Seed, User, Workspace, binaries, requires, wait_for};
+use tests::{Env, Exit, LONG, Need, Process, Seed, User, Workspace, binaries, is_about_the_file, requires, wait_for};
 
 use client::Client;
 use reporter::Reporter;
@@ -98,7 +98,7 @@ impl Crashing {
                 .arg(server),
         };
         let run = run.args(["serve", "--listen", "127.0.0.1:0", "--rate-limit", "0", "--data-dir"]);
-        let process = run.arg(self.env.data_dir()).spawn("server");
+        let process = self.env.with_database(run.arg(self.env.data_dir())).spawn("server");
         let mut life = Life { process, url: None, pid_file: self.env.data_dir().join("serve.lock") };
         wait_for("a server, or its end", LONG, || {
             let ended = life.process.try_exit().is_some();
@@ -166,8 +166,9 @@ impl Crashing {
             let refused = peer::Client::try_dial(&url, peer::GO, &[("Coder-Session-Token", &token)]);
             assert_eq!(refused.err().map(|refused| refused.status), Some(401), "a token that was rotated");
         }
-        let check = self.env.program("/usr/bin/sqlite3").arg("-readonly").arg(self.env.data_dir().join("coder.db"));
-        assert_eq!(check.arg("PRAGMA integrity_check; PRAGMA foreign_key_check").run().success().stdout, "ok\n");
+        if !self.env.is_on_postgres() {
+            assert_eq!(self.env.sql("PRAGMA integrity_check; PRAGMA foreign_key_check"), "ok\n");
+        }
     }
 }
 
@@ -185,7 +186,8 @@ fn definition(owner: &str) -> String {
 }
 
 fn is_possible(test: &str) -> bool {
-    requires(test, &[Need::Root, Need::Program("strace", "strace"), Need::Program("sqlite3", "sqlite3")])
+    // At the writes of the file, that is; on PostgreSQL the server writes nothing but requests.
+    is_about_the_file(test) && requires(test, &[Need::Root, Need::Program("strace", "strace"), Need::SqlClient])
 }
 
 #[test]
@@ -239,7 +241,7 @@ fn killed_at_every_write_the_server_loses_nothing() {
 /// key that is gone.
 #[test]
 fn keys_are_rotated_under_every_kind_of_request() {
-    if !requires("keys_are_rotated_under_every_kind_of_request", &[Need::Program("sqlite3", "sqlite3")]) {
+    if !requires("keys_are_rotated_under_every_kind_of_request", &[Need::SqlClient]) {
         return;
     }
     let mut world = Crashing::new(&mut Seed::new());
@@ -265,9 +267,8 @@ fn keys_are_rotated_under_every_kind_of_request() {
     drop(life);
     world.inspect();
     let keys = "SELECT count(*) FROM encryption_keys; SELECT count(*) FROM user_secrets WHERE value_key_id NOT IN
-        (SELECT id FROM encryption_keys WHERE active = 1)";
-    let counted = world.env.program("/usr/bin/sqlite3").arg(world.env.data_dir().join("coder.db"));
-    assert_eq!(counted.arg(keys).run().success().stdout, "1\n0\n");
+        (SELECT id FROM encryption_keys WHERE active = TRUE)";
+    assert_eq!(world.env.sql(keys), "1\n0\n");
 }
 
 /// The world would pass whatever happened if it could not tell.

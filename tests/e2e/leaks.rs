@@ -193,13 +193,17 @@ fn no_value_is_anywhere_after_everything_was_used() {
     wait_until("the new value", LONG, || fs::read_to_string(&key).is_ok_and(|text| text == updated));
     for command in [
         &["keys", "rotate"][..],
-        &["backup", "backup.db"],
         &["audit", "--json"],
         &["audit"],
         &["token", "list"],
         &["workspace", "show", "alice/dev"],
     ] {
         let _ = env.admin(command).run().success();
+    }
+    if !env.is_on_postgres() {
+        let _ = env.admin(["backup", "backup.db"]).run().success();
+        // What is hunted in is there to be searched.
+        assert!(fs::metadata(env.path("work/backup.db")).unwrap().len() > 4096);
     }
     let _ = world.alice.coder(["secret", "list", "-o", "json"]).run().success();
     env.hunt();
@@ -211,7 +215,6 @@ fn no_value_is_anywhere_after_everything_was_used() {
     lines.write(&env);
     // What was hunted in was there to be searched.
     assert!(agent.stderr().contains("DEBUG") && world.server.stderr().contains("DEBUG"), "a log is not at its fullest");
-    assert!(fs::metadata(env.path("work/backup.db")).unwrap().len() > 4096);
 }
 
 /// In every place and form; else the test above would pass whatever happened.

@@ -22,6 +22,7 @@ mod metadata;
 mod network;
 mod peers;
 mod pid1;
+mod postgres;
 mod server;
 mod sessions;
 mod shells;

@@ -3,11 +3,10 @@
 mod answers;
 mod budget;
 mod coder_clients;
-mod connections;
+pub mod connections;
 mod disk;
 mod hostile;
 mod logs;
-mod metrics;
 mod null_bytes;
 mod proxies;
 mod reload;

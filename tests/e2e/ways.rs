@@ -88,7 +88,7 @@ env: [{ name: BOTH, value: coder_env }, { name: CODER_ENV, value: coder_env }, {
 #[test]
 fn the_user_wins_over_the_template_over_the_image_in_every_way_and_reserved_names_are_no_users() {
     let test = "the_user_wins_over_the_template_over_the_image_in_every_way_and_reserved_names_are_no_users";
-    if !requires(test, &[Need::Program("sqlite3", "sqlite3")]) {
+    if !requires(test, &[Need::SqlClient]) {
         return;
     }
     let Some(world) = world(test, LAYERS) else { return };
@@ -102,8 +102,7 @@ fn the_user_wins_over_the_template_over_the_image_in_every_way_and_reserved_name
         world.alice.secret_with(&name.to_lowercase(), value, &["--env", &format!("ALLOWED_{name}")]);
     }
     let allow = "UPDATE user_secrets SET env_name = substr(env_name, 9) WHERE env_name LIKE 'ALLOWED\\_%' ESCAPE '\\'";
-    let database = world.env.data_dir().join("coder.db");
-    let _ = world.env.program("/usr/bin/sqlite3").arg(database).arg(allow).run().success();
+    world.env.sql(allow);
 
     let names = ["BOTH", "TEMPLATE", "CODER_ENV", "SECRET", "OWN", "IMAGE"];
     for (way, seen) in all_ways(&world, &names.map(|name| (name, "image"))) {

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tempfile::TempDir;
 
@@ -12,6 +12,7 @@ use crate::agent::AgentBuilder;
 use crate::binaries::binaries;
 use crate::canary::{Canaries, Leak};
 use crate::command::Run;
+use crate::database::Database;
 use crate::server::{Server, User};
 use crate::workspace::Workspace;
 
@@ -34,6 +35,7 @@ struct Inner {
     trace: bool,
     url: Mutex<Option<String>>,
     admin_flags: Mutex<Vec<OsString>>,
+    database: OnceLock<Option<Database>>,
 }
 
 impl Default for Env {
@@ -64,6 +66,7 @@ impl Env {
             trace,
             url: Mutex::default(),
             admin_flags: Mutex::default(),
+            database: OnceLock::new(),
         }));
         for name in ["tmp", "logs", "work"] {
             fs::create_dir(env.path(name)).expect("make a directory");
@@ -154,7 +157,39 @@ impl Env {
     /// `coder-server ARGS…` on the test's data directory.
     pub fn admin<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Run {
         let flags = self.0.admin_flags.lock().unwrap().clone();
-        self.program(&binaries().server).args(args).args(flags).arg("--data-dir").arg(self.data_dir())
+        let run = self.program(&binaries().server).args(args).args(flags).arg("--data-dir").arg(self.data_dir());
+        self.with_database(run)
+    }
+
+    /// Tells a command of `coder-server` where the database is, unless it is the file in the data directory.
+    pub fn with_database(&self, run: Run) -> Run {
+        match self.0.database() {
+            Some(database) => run.env("CODER_SERVER_DATABASE_URL_FILE", database.url_file(&self.home())),
+            None => run,
+        }
+    }
+
+    /// Keeps the data in this PostgreSQL database. Before anything else is done with the world.
+    pub fn use_database(&self, url: &str) {
+        assert!(self.0.database.set(Some(Database::given(url.to_owned()))).is_ok(), "the data is somewhere already");
+    }
+
+    /// Whether the server's data is in a PostgreSQL database.
+    pub fn is_on_postgres(&self) -> bool {
+        self.0.database().is_some()
+    }
+
+    /// Runs statements behind the back of the server, as somebody would who can write the database, and returns the
+    /// rows. They are for the engine that there is; [`Need::SqlClient`](crate::Need::SqlClient) runs them.
+    #[track_caller]
+    pub fn sql(&self, statements: &str) -> String {
+        let Some(database) = self.0.database() else {
+            let client = self.program("/usr/bin/sqlite3").args(["-cmd", ".timeout 10000"]);
+            return client.arg(self.data_dir().join("coder.db")).arg(statements).run().success().stdout;
+        };
+        let done = database.psql(&[statements]);
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).expect("text")
     }
 
     /// Adds a flag to each `coder-server` command from now on, such as the place of the keys.
@@ -173,9 +208,32 @@ impl Env {
     /// A server with further flags. `--listen` with the address of an earlier one makes it its successor.
     #[track_caller]
     pub fn server_with<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Server {
-        let server = Server::start(self, args);
+        let server = Server::start(self, self.admin(["serve"]), args);
         self.server_at(server.url());
         server
+    }
+
+    /// A further server on the same PostgreSQL database, with the same keys and a data directory of its own.
+    /// [`Env::user`] and its like stay with the first one.
+    #[track_caller]
+    pub fn server_beside<A: AsRef<OsStr>>(&self, name: &str, args: impl IntoIterator<Item = A>) -> Server {
+        Server::start(self, self.with_database(self.serve_beside(name)), args)
+    }
+
+    /// The same, with another way to the database.
+    #[track_caller]
+    pub fn server_by_way_of<A: AsRef<OsStr>>(
+        &self,
+        url: &str,
+        name: &str,
+        args: impl IntoIterator<Item = A>,
+    ) -> Server {
+        Server::start(self, self.serve_beside(name).env("CODER_SERVER_DATABASE_URL", url), args)
+    }
+
+    fn serve_beside(&self, name: &str) -> Run {
+        let serve = self.program(&binaries().server).args(["serve", "--data-dir"]).arg(self.path(name));
+        serve.arg("--encryption-key-file").arg(self.data_dir().join("encryption.key"))
     }
 
     /// Says where the server is, when it was started by something else than this world.
@@ -231,7 +289,14 @@ impl Inner {
         let homes = self.homes.lock().unwrap().clone();
         let mut leaks = self.leaks.lock().unwrap().clone();
         leaks.extend(self.canaries.find_in_files(self.root(), &homes));
+        if let Some(Some(database)) = self.database.get() {
+            leaks.extend(self.canaries.find("the database", &database.content()));
+        }
         leaks
+    }
+
+    fn database(&self) -> Option<&Database> {
+        self.database.get_or_init(|| Database::of_test(&self.canaries)).as_ref()
     }
 
     fn print_logs(&self) {
@@ -252,10 +317,15 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         let leaks = if std::thread::panicking() { Vec::new() } else { self.hunt() };
+        let database = self.database.get().and_then(Option::as_ref);
         if leaks.is_empty() && !std::thread::panicking() {
+            database.inspect(|database| database.remove());
             return;
         }
         self.print_logs();
+        if let Some(database) = database {
+            eprintln!("kept: {}", database.place());
+        }
         if let Some(dir) = self.dir.take() {
             eprintln!("kept: {}", dir.keep().display());
         }

@@ -20,6 +20,7 @@
 //! - [`Sshd`], [`Account`], [`GitHost`]: logins of a user of this machine
 //! - [`HungDisk`]: a file system that does not answer
 //! - [`ControlPlane`]: a peer that shares no code with the product, and records what it hears
+//! - [`Postgres`]: a database server that the test may kill
 //! - [`Proxy`]: faults between a client and the server
 //! - [`fleet`]: agents by the thousand
 //! - [`Rest`]: requests without the command line
@@ -35,12 +36,14 @@ mod binaries;
 mod canary;
 mod command;
 pub mod control_plane;
+mod database;
 mod env;
 pub mod fleet;
 mod git_host;
 mod hung_disk;
 pub mod nasty;
 mod needs;
+mod postgres;
 mod process;
 mod proxy;
 mod rest;
@@ -57,10 +60,12 @@ pub use binaries::{Binaries, binaries, static_coder};
 pub use canary::{Canaries, Leak};
 pub use command::{Output, Run};
 pub use control_plane::ControlPlane;
+pub use database::on_postgres;
 pub use env::Env;
 pub use git_host::GitHost;
 pub use hung_disk::HungDisk;
-pub use needs::{Need, requires, static_program};
+pub use needs::{Need, is_about_the_file, postgres_program, requires, static_program};
+pub use postgres::Postgres;
 pub use process::{Exit, Process};
 pub use proxy::{Fault, Proxy};
 pub use rest::{Reply, Rest};

@@ -1,9 +1,12 @@
 //! What a test needs from the machine.
 
+use std::cmp::Ordering;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use crate::database::on_postgres;
 
 /// Something that a bare machine may not have.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +19,24 @@ pub enum Need {
     Static(&'static str, &'static str),
     /// A device that this user may read and write.
     Device(&'static str),
+    /// What [`Env::sql`](crate::Env::sql) runs statements with.
+    SqlClient,
+    /// PostgreSQL's programs, for a server of the test's own.
+    PostgreSql,
+}
+
+/// What [`Env::sql`](crate::Env::sql) needs where the server's data is a file.
+const SQLITE_CLIENT: Need = Need::Program("sqlite3", "sqlite3");
+/// Debian keeps PostgreSQL's programs apart; this one is in the path.
+const POSTGRESQL: Need = Need::Program("pg_ctlcluster", "postgresql");
+
+/// Whether the server's data is a SQLite file, for a test that is about that file. `make test` runs most tests a second
+/// time with PostgreSQL, and then names such a one among what was left out.
+pub fn is_about_the_file(test: &str) -> bool {
+    if on_postgres() {
+        leave_out(&format!("{test}: is about the SQLite file, and ran on it"));
+    }
+    !on_postgres()
 }
 
 /// Whether this machine has what the test needs; root installs a missing program with apt-get.
@@ -30,13 +51,17 @@ pub fn requires(test: &str, needs: &[Need]) -> bool {
     }
     let line = format!("{test}: {}", missing.join(", "));
     assert!(std::env::var("CI").as_deref() != Ok("true"), "CI=true leaves nothing out: {line}");
+    leave_out(&line);
+    false
+}
+
+fn leave_out(line: &str) {
     eprintln!("left out: {line}");
     if let Some(path) = std::env::var_os("TEST_LEFT_OUT") {
         let file = OpenOptions::new().create(true).append(true).open(path);
         // One write, because tests of other processes append too.
         let _ = file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
     }
-    false
 }
 
 impl Need {
@@ -56,6 +81,9 @@ impl Need {
                 let opened = OpenOptions::new().read(true).write(true).open(path);
                 opened.is_err().then(|| format!("needs the device {path}"))
             }
+            Self::SqlClient if on_postgres() => None,
+            Self::SqlClient => SQLITE_CLIENT.missing(),
+            Self::PostgreSql => POSTGRESQL.missing(),
         }
     }
 }
@@ -69,6 +97,16 @@ const PLACES: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/u
 
 fn is_installed(program: &str) -> bool {
     PLACES.iter().any(|dir| Path::new(dir).join(program).exists())
+}
+
+/// A program of the newest PostgreSQL that is installed.
+pub fn postgres_program(name: &str) -> Option<PathBuf> {
+    let version = |dir: &PathBuf| dir.file_name()?.to_str()?.parse::<f32>().ok();
+    let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut installed: Vec<_> = installed.filter(|dir| dir.join("bin").join(name).exists()).collect();
+    installed.sort_by(|one, other| version(one).partial_cmp(&version(other)).unwrap_or(Ordering::Equal));
+    let newest = installed.pop().map(|dir| dir.join("bin").join(name));
+    newest.or_else(|| PLACES.iter().map(|dir| Path::new(dir).join(name)).find(|path| path.exists()))
 }
 
 /// A static executable of this name. The package is unpacked into a directory of its own, never installed: it would remove

@@ -19,9 +19,9 @@ pub struct Server {
 
 impl Server {
     #[track_caller]
-    pub(crate) fn start<A: AsRef<OsStr>>(env: &Env, args: impl IntoIterator<Item = A>) -> Self {
+    pub(crate) fn start<A: AsRef<OsStr>>(env: &Env, serve: Run, args: impl IntoIterator<Item = A>) -> Self {
         let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
-        let mut run = env.tracing(env.admin(["serve"]).args(&args));
+        let mut run = env.tracing(serve.args(&args));
         if !args.iter().any(|arg| arg == "--listen") {
             run = run.args(["--listen", "127.0.0.1:0"]);
         }

@@ -20,7 +20,7 @@ struct Stored {
 
 type Secrets = BTreeMap<String, Stored>;
 
-/// The server is gone.
+/// The server is gone, or its database is. It says 503 if nothing was done, and 504 if it does not know.
 #[derive(Debug)]
 pub struct Gone;
 
@@ -71,12 +71,12 @@ impl Client {
     /// Compares with what the server has.
     pub fn check(&mut self, url: &str) -> Result<(), Gone> {
         let rest = Rest::new(url, &self.token);
-        let listed = send(&rest, Method::GET, "/users/me/secrets", None)?.expect(200).json;
+        let listed = read(&rest, "/users/me/secrets")?;
         let found: Secrets = listed.as_array().expect("a list").iter().map(stored).collect();
         let expected = found == self.secrets || self.perhaps.as_ref() == Some(&found);
         assert!(expected, "lost or made up: {found:?}, not {:?} or {:?}", self.secrets, self.perhaps);
         (self.secrets, self.perhaps) = (found, None);
-        let key = send(&rest, Method::GET, "/users/me/gitsshkey", None)?.expect(200).json["public_key"].to_string();
+        let key = read(&rest, "/users/me/gitsshkey")?["public_key"].to_string();
         assert_eq!(self.public_key.as_ref().unwrap_or(&key), &key, "lost or made up: the git key");
         self.public_key = Some(key);
         Ok(())
@@ -91,8 +91,13 @@ impl Client {
     }
 
     fn renew_key(&mut self, rest: &Rest) -> Result<(), Gone> {
-        self.public_key = None;
-        let made = send(rest, Method::PUT, "/users/me/gitsshkey", None)?.expect(200).json;
+        let before = self.public_key.take();
+        let reply = send(rest, Method::PUT, "/users/me/gitsshkey", None)?;
+        if reply.status == 503 {
+            self.public_key = before;
+            return Err(Gone);
+        }
+        let made = reply.expect(200).json;
         self.public_key = Some(made["public_key"].to_string());
         Ok(())
     }
@@ -103,6 +108,10 @@ impl Client {
         // What is going to be refused must change nothing, answered or not.
         self.perhaps = (status < 400).then(|| after.clone());
         let reply = send(rest, method, &path, body.map(|body| body.to_string()))?;
+        if reply.status == 503 {
+            self.perhaps = None;
+            return Err(Gone);
+        }
         assert_eq!(reply.status, status, "{line}: {}", reply.text);
         (self.secrets, self.perhaps) = (after, None);
         Ok(())
@@ -193,7 +202,13 @@ impl Client {
 const SECRETS: &str = "/users/me/secrets";
 
 fn send(rest: &Rest, method: Method, path: &str, body: Option<String>) -> Result<Reply, Gone> {
-    rest.try_send(method, path, body).map_err(|_| Gone)
+    let reply = rest.try_send(method, path, body).map_err(|_| Gone)?;
+    if reply.status == 504 { Err(Gone) } else { Ok(reply) }
+}
+
+fn read(rest: &Rest, path: &str) -> Result<Value, Gone> {
+    let reply = send(rest, Method::GET, path, None)?;
+    if reply.status == 503 { Err(Gone) } else { Ok(reply.expect(200).json) }
 }
 
 fn stored(secret: &Value) -> (String, Stored) {

@@ -3,7 +3,7 @@
 mod dialling;
 mod outage;
 mod server_end;
-mod storm;
+pub mod storm;
 pub mod writes;
 
 use std::ops::{Deref, DerefMut};

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use tests::fleet::Fleet;
-use tests::{Env, LONG, wait_until};
+use tests::{Env, LONG, User, wait_until};
 
-const SECRETS: usize = 5;
+pub const SECRETS: usize = 5;
 
 #[test]
 fn five_hundred_agents_boot_at_once_and_come_back_to_a_killed_server() {
@@ -24,7 +24,7 @@ fn ten_thousand_agents_boot_at_once_and_come_back_to_a_killed_server() {
 fn storm(agents: usize, kills: usize, limit: Duration) {
     let env = Env::quiet();
     let mut server = env.server();
-    let tokens = tokens(&env, agents);
+    let tokens = tokens(&env, &env.user("alice"), agents);
     let fleet = Fleet::start(server.address(), tokens, SECRETS);
     let boot = fleet.served(limit);
     assert!(
@@ -60,9 +60,8 @@ fn is_of_a_kill(failure: &str) -> bool {
         .any(|kind| failure.starts_with(kind))
 }
 
-/// One user with secrets, and as many workspaces as agents.
-fn tokens(env: &Env, agents: usize) -> Vec<String> {
-    let alice = env.user("alice");
+/// Gives the user secrets, and as many workspaces as agents.
+pub fn tokens(env: &Env, alice: &User, agents: usize) -> Vec<String> {
     for number in 0..SECRETS {
         let (name, variable) = (format!("secret-{number}"), format!("SECRET_{number}"));
         let secret = json!({ "name": name, "value": env.canary(&name), "env_name": variable });

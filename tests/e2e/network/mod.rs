@@ -5,4 +5,4 @@ mod nginx;
 mod proxy;
 mod sign_in;
 mod tls;
-mod world;
+pub mod world;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use reqwest::Method;
 use serde_json::json;
-use tests::{DEV, Env, LONG, Need, Rest, World, requires, wait_for};
+use tests::{DEV, Env, LONG, Need, Rest, World, is_about_the_file, requires, wait_for};
 
 use super::connections::ask;
 use crate::peers::client::Client;
@@ -39,6 +39,9 @@ fn ready(url: &str) -> (u16, String) {
 #[test]
 fn a_full_disk_is_named_to_users_agents_and_probes() {
     let name = "a_full_disk_is_named_to_users_agents_and_probes";
+    if !is_about_the_file(name) {
+        return;
+    }
     if !requires(name, &[Need::Root, Need::Program("mount", "mount"), Need::Program("unshare", "util-linux")]) {
         return;
     }
@@ -92,28 +95,24 @@ fn a_full_disk_is_named_to_users_agents_and_probes() {
 /// Key ids, files and tables are the administrator's business.
 #[test]
 fn a_failure_of_the_server_tells_its_callers_no_details() {
-    if !requires("a_failure_of_the_server_tells_its_callers_no_details", &[Need::Program("sqlite3", "sqlite3")]) {
+    if !requires("a_failure_of_the_server_tells_its_callers_no_details", &[Need::SqlClient]) {
         return;
     }
     let World { env, server, alice, workspace, .. } = World::with(DEV);
     alice.secret("kept", &["--env", "KEPT"]);
-    let sql = |text: &str| {
-        let database = env.data_dir().join("coder.db");
-        let _ =
-            env.program("/usr/bin/sqlite3").args(["-cmd", ".timeout 10000"]).arg(database).arg(text).run().success();
-    };
-    sql("UPDATE user_secrets SET value = zeroblob(60)");
+    let zeros = if env.is_on_postgres() { "decode(repeat('00', 60), 'hex')" } else { "zeroblob(60)" };
+    env.sql(&format!("UPDATE user_secrets SET value = {zeros}"));
     let client = Client::dial(&server, workspace.token());
     assert!(client.secrets().is_empty());
     let log = workspace.show_agent()["startup_log"].to_string();
     assert!(log.contains("secret kept was not delivered") && log.contains("ask your administrator"), "{log}");
     assert!(!log.contains("user_secrets") && !log.contains("key "), "{log}");
-    sql("ALTER TABLE user_secrets RENAME TO gone");
+    env.sql("ALTER TABLE user_secrets RENAME TO gone");
     let refused = alice.rest().get("/users/me/secrets").expect(500);
     assert_eq!(refused.json["message"], "Internal error listing secrets.");
     let reply = client.call(crate::peers::control_plane::MANIFEST, &[]);
     let answers = format!("{}{:?}", refused.text, reply);
-    for word in ["sqlite", "user_secrets", "no such table", "coder.db"] {
+    for word in ["sqlite", "postgres", "user_secrets", "no such table", "relation", "coder.db"] {
         assert!(!answers.contains(word), "{word:?} in {answers}");
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use tests::{Env, LONG, Need, Process, Run, User, requires};
+use tests::{Env, LONG, Need, Process, Run, User, is_about_the_file, requires};
 
 /// The server. Its disk is in a mount namespace that ends with it.
 pub struct SmallDisk {
@@ -16,6 +16,9 @@ pub struct SmallDisk {
 impl SmallDisk {
     /// None where the machine cannot do it, which is told in the name of `test`.
     pub fn start(test: &str, env: Env, size: &str, flags: &[&str]) -> Option<Self> {
+        if !is_about_the_file(test) {
+            return None;
+        }
         if !requires(test, &[Need::Root, Need::Program("mount", "mount"), Need::Program("unshare", "util-linux")]) {
             return None;
         }

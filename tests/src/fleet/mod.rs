@@ -3,6 +3,7 @@
 mod dial;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -37,6 +38,7 @@ struct Shared {
     address: String,
     secrets: usize,
     agents: usize,
+    connected: AtomicUsize,
     wave: Mutex<Wave>,
 }
 
@@ -97,7 +99,8 @@ impl Fleet {
         allow_files(tokens.len());
         let agents = tokens.len();
         let wave = Mutex::new(Wave::new(agents));
-        let shared = Arc::new(Shared { address: address.to_owned(), secrets, agents, wave });
+        let shared =
+            Arc::new(Shared { address: address.to_owned(), secrets, agents, connected: AtomicUsize::new(0), wave });
         let stop = CancellationToken::new();
         let thread = std::thread::spawn({
             let (shared, stop) = (shared.clone(), stop.clone());
@@ -109,6 +112,11 @@ impl Fleet {
     /// Begins to count anew: everything from now on belongs to the next wave.
     pub fn next_wave(&self) {
         *self.shared.wave() = Wave::new(self.shared.agents);
+    }
+
+    /// How many agents have what they came for and a session that stands.
+    pub fn connected(&self) -> usize {
+        self.shared.connected.load(Ordering::SeqCst)
     }
 
     /// Waits until each agent was served in this wave, and takes what happened.
@@ -123,6 +131,11 @@ impl Fleet {
             let wave = self.shared.wave();
             panic!("{} of {all} agents served within {limit:?}; failures: {:?}", wave.served.len(), wave.kinds())
         })
+    }
+
+    /// How many agents were served in this wave so far.
+    pub fn served_so_far(&self) -> usize {
+        self.shared.wave().served.len()
     }
 }
 
@@ -229,7 +242,9 @@ async fn serve(shared: &Shared, mut session: Session, booted: &mut bool) -> Stri
         return failure;
     }
     shared.serves();
+    shared.connected.fetch_add(1, Ordering::SeqCst);
     while session.accept().await.is_some() {}
+    shared.connected.fetch_sub(1, Ordering::SeqCst);
     "the session ended".to_owned()
 }
 
