@@ -24,6 +24,7 @@ mod page;
 mod parts;
 mod peers;
 mod plot;
+mod postgres;
 mod raw;
 mod report;
 mod rounds;
@@ -65,6 +66,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("throughput", throughput::measure),
     ("storm", storm::measure),
     ("growth", growth::measure),
+    ("postgres", postgres::measure),
     ("versions", versions::measure),
 ];
 

@@ -22,7 +22,7 @@ const SMALL: [usize; 3] = [10, 100, 1000];
 const LARGE: usize = 10_000;
 const STORMS: usize = 10;
 /// No storm takes this long on a machine that works.
-const LIMIT: Duration = Duration::from_mins(5);
+pub const LIMIT: Duration = Duration::from_mins(5);
 /// What an agent sees of a server that is killed, and of one that is not there.
 const ENDS: [&str; 3] = ["the session ended", "the connection ended", "connect: "];
 /// How long the server is away that was killed. Long enough for the pauses between dials to grow.
