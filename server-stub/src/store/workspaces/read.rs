@@ -65,19 +65,6 @@ row! {
 }
 
 row! {
-    struct MetadataRow {
-        key: String,
-        display_name: String,
-        script: String,
-        interval: i64,
-        timeout: i64,
-        value: String,
-        error: String,
-        collected_at: Option<Timestamp>,
-    }
-}
-
-row! {
     struct StateRow { state: i32, changed_at: Timestamp }
 }
 
@@ -167,9 +154,8 @@ impl Agents<'_> {
 
     /// The metadata of an agent, in the order of the definition.
     pub async fn metadata(&self, agent: Uuid) -> Result<Vec<Metadata>, StoreError> {
-        let items = query::<MetadataRow>("SELECT {columns} FROM agent_metadata WHERE agent_id = ? ORDER BY position");
-        let rows = self.0.all(items.bind(agent)).await.doing("read the metadata of an agent")?;
-        Ok(rows.into_iter().map(Metadata::from).collect())
+        let items = query::<Metadata>("SELECT {columns} FROM agent_metadata WHERE agent_id = ? ORDER BY position");
+        self.0.all(items.bind(agent)).await.doing("read the metadata of an agent")
     }
 }
 
@@ -242,12 +228,5 @@ impl ScriptRow {
             stage: self.stage?,
             status: self.status?,
         })
-    }
-}
-
-impl From<MetadataRow> for Metadata {
-    fn from(row: MetadataRow) -> Self {
-        let MetadataRow { key, display_name, script, interval, timeout, value, error, collected_at } = row;
-        Self { key, display_name, script, interval, timeout, value, error, collected_at }
     }
 }

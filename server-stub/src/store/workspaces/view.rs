@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use protocol::agent_api::lifecycle::State;
 use uuid::Uuid;
 
+use super::super::engine::row;
 use super::super::now;
 
 /// An agent that was not seen for this long is shown as disconnected: two beats of the connection monitor.
@@ -170,25 +171,27 @@ pub struct Timing {
     pub status: i32,
 }
 
-/// A metadata item and its last value.
-#[derive(Clone, Debug)]
-pub struct Metadata {
-    /// Unique for the agent.
-    pub key: String,
-    /// What people see.
-    pub display_name: String,
-    /// What is run to get the value.
-    pub script: String,
-    /// Seconds; zero for once.
-    pub interval: i64,
-    /// Seconds; zero for the interval.
-    pub timeout: i64,
-    /// The value, empty until there is one.
-    pub value: String,
-    /// Why there is none.
-    pub error: String,
-    /// When it was collected.
-    pub collected_at: Option<Timestamp>,
+row! {
+    /// A metadata item and its last value.
+    #[derive(Clone, Debug)]
+    pub struct Metadata {
+        /// Unique for the agent.
+        pub key: String,
+        /// What people see.
+        pub display_name: String,
+        /// What is run to get the value.
+        pub script: String,
+        /// Seconds; zero for once.
+        pub interval: i64,
+        /// Seconds; zero for the interval.
+        pub timeout: i64,
+        /// The value, empty until there is one.
+        pub value: String,
+        /// Why there is none.
+        pub error: String,
+        /// When it was collected.
+        pub collected_at: Option<Timestamp>,
+    }
 }
 
 #[cfg(test)]
