@@ -37,8 +37,9 @@ test: ## Run all tests that fit into 25 minutes on two cores; root runs every on
 test-long: ## Run soak tests, large fleets, fault matrices and fuzzing
 	@CARGO='$(CARGO)' .ci/test long
 
-demo: build ## Show a server, a user, three secrets and a workspace on this machine, step by step
-	@BIN_DIR='$(TARGET_DIR)/debug' demo/run
+demo: ## Show a server, a user, three secrets and a workspace on this machine, step by step
+	$(CARGO) build --locked --profile demo --package agent --package server-stub --bins
+	@BIN_DIR='$(TARGET_DIR)/demo' demo/run
 
 bench: ## Measure ours beside other systems and write docs/performance.md; takes twenty minutes after the build
 	@CARGO='$(CARGO)' bench/run all

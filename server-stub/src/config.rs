@@ -78,6 +78,9 @@ pub struct ServeArgs {
     /// [also: CODER_PROXY_TRUSTED_HEADERS]
     #[arg(long, value_name = "HEADERS", env = "CODER_SERVER_PROXY_TRUSTED_HEADERS")]
     pub proxy_trusted_headers: Option<String>,
+    /// Answer GET /metrics for Prometheus on this address, in clear and without a token [default: nowhere]
+    #[arg(long, value_name = "HOST:PORT", env = "CODER_SERVER_METRICS_LISTEN")]
+    pub metrics_listen: Option<String>,
     /// At a stop, hand agents over to other servers for this long, such as 20s; 0 stops at once
     /// [default: 10s if other servers use the database, else 0]
     #[arg(long, value_name = "TIME", env = "CODER_SERVER_DRAIN_TIME")]
@@ -122,6 +125,8 @@ pub struct ServeConfig {
     pub max_connections: Option<usize>,
     /// The reverse proxies whose word counts.
     pub proxies: TrustedProxies,
+    /// Host and port for metrics.
+    pub metrics_listen: Option<String>,
     /// How long a stop takes.
     pub drain: Drain,
     /// How log lines are written.
@@ -242,6 +247,7 @@ impl ServeArgs {
             refresh_coder_agents: self.refresh_coder_agents.unwrap_or(true),
             max_connections: self.max_connections,
             proxies: proxies(origins.unwrap_or_default().trim(), headers.unwrap_or_default().trim())?,
+            metrics_listen: self.metrics_listen.map(|given| listen("--metrics-listen", given)).transpose()?,
             drain: self.drain_time.as_deref().map(drain_time).transpose()?.unwrap_or_default(),
             log_format: self.log_format,
         })

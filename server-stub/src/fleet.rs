@@ -48,6 +48,8 @@ struct Open {
     token_hash: TokenHash,
     is_agent: bool,
     pulse: Pulse,
+    /// What the agent says of itself; empty until then.
+    version: String,
     end: watch::Sender<Option<End>>,
 }
 
@@ -77,7 +79,7 @@ impl Fleet {
     /// it is most likely one of a connection that broke, which nobody has noticed yet.
     pub(crate) fn watch(self: &Arc<Self>, agent: &AgentIdentity, is_agent: bool, pulse: Pulse) -> Watch {
         let (sender, end) = watch::channel(None);
-        let open = Open { token_hash: agent.token_hash, is_agent, pulse, end: sender };
+        let open = Open { token_hash: agent.token_hash, is_agent, pulse, version: String::new(), end: sender };
         let mut sessions = self.sessions();
         let key = (agent.id, sessions.next);
         sessions.next += 1;
@@ -87,6 +89,23 @@ impl Fleet {
             oldest.end.send_replace(Some(End::Replaced));
         }
         Watch { fleet: Arc::clone(self), key, end }
+    }
+
+    /// An agent has told its version.
+    pub(crate) fn runs(&self, agent: Uuid, version: &str) {
+        let mut sessions = self.sessions();
+        for (_, open) in sessions.open.range_mut((agent, 0)..=(agent, u64::MAX)) {
+            version.clone_into(&mut open.version);
+        }
+    }
+
+    /// How many sessions there are of each version.
+    pub(crate) fn versions(&self) -> BTreeMap<String, u64> {
+        let mut versions = BTreeMap::new();
+        for open in self.sessions().open.values().filter(|open| open.is_agent) {
+            *versions.entry(open.version.clone()).or_default() += 1;
+        }
+        versions
     }
 
     /// Lets no more agents in.

@@ -13,6 +13,7 @@ pub mod delivery;
 pub mod fleet;
 pub mod limits;
 pub mod live;
+pub mod metrics;
 pub mod rest;
 pub mod rpc;
 mod run;

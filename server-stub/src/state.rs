@@ -29,6 +29,18 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Without a limit, for tests.
+    #[cfg(test)]
+    pub(crate) fn unlimited() -> Self {
+        Self {
+            access_url: "http://here".into(),
+            file_paths: true,
+            rate_limit: 0,
+            git_keys: Algorithm::default(),
+            refresh_coder_agents: true,
+        }
+    }
+
     /// The same, as the rules of secrets take it.
     #[must_use]
     pub fn file_policy(&self) -> FilePaths {

@@ -1,6 +1,7 @@
 //! What the packages depend on: licenses and sources by the rules of `deny.toml`, and nothing that nobody uses. cargo-deny
 //! says more (`make deny`), but takes minutes to build.
 
+mod duplicates;
 mod license;
 
 use std::collections::BTreeSet;
@@ -86,6 +87,13 @@ fn everything_comes_from_crates_io_and_nothing_is_banned() {
         (!source.contains("github.com/rust-lang/crates.io-index")).then(|| format!("{name}: comes from {source}"))
     };
     none(&of_others(&metadata).filter_map(fault).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_second_version_of_a_package_is_one_that_deny_toml_names() {
+    let (rules, metadata) = (rules(), metadata());
+    let skipped: BTreeSet<_> = items(&rules["bans"]["skip"]).map(|it| text(&it["crate"]).to_owned()).collect();
+    none(&duplicates::unnamed(&metadata, &skipped));
 }
 
 #[test]

@@ -7,6 +7,7 @@ pub mod connections;
 mod disk;
 mod hostile;
 mod logs;
+mod metrics;
 mod null_bytes;
 mod proxies;
 mod reload;

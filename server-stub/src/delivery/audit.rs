@@ -1,57 +1,125 @@
-//! The audit record of a delivery, written without holding up the delivery.
+//! The audit records of deliveries, written together and without holding up the deliveries.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use crate::metrics;
 use crate::store::audit::Record;
 use crate::store::{Store, StoreError};
 
 /// Records on their way to the disk while their deliveries go on. An agent that fetches in a loop soon waits for its own.
 const MAX_BACKGROUND: usize = 1024;
+/// Records of one transaction, so that others do not wait for all of them.
+const BATCH: usize = 64;
 
 /// Whether deliveries reach the audit log.
 ///
 /// A delivery does not wait for the commit of its record: the commit would take most of the time that a workspace needs to start. The
 /// server's log has the delivery by then, so only a server killed within these milliseconds loses the record. After a record could not
 /// be written (on a full disk, say), the next delivery waits until its record is on the disk.
-#[derive(Debug)]
+///
+/// What comes while one transaction commits is written by the next: ten thousand agents at boot are some hundred commits, whatever the
+/// engine does with writes of its own accord.
+#[derive(Debug, Default)]
 pub struct DeliveryAudit {
-    failing: AtomicBool,
-    background: Arc<Semaphore>,
+    queue: Mutex<Queue>,
 }
 
-impl Default for DeliveryAudit {
-    fn default() -> Self {
-        Self { failing: AtomicBool::new(false), background: Arc::new(Semaphore::new(MAX_BACKGROUND)) }
-    }
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Vec<Record>,
+    /// Whether a task writes what waits.
+    writing: bool,
+    failing: bool,
 }
 
 impl DeliveryAudit {
     /// Writes `record` in the background, as a task of `tasks`. Waits for the write instead if the last write failed, or if too many
-    /// writes are under way; only then can this fail.
+    /// records wait; only then can this fail.
     pub async fn write(self: &Arc<Self>, store: &Store, tasks: &TaskTracker, record: Record) -> Result<(), StoreError> {
-        let writing = {
-            let (deliveries, store) = (Arc::clone(self), store.clone());
-            async move {
-                let written = store.audit().write(record).await;
-                deliveries.failing.store(written.is_err(), Ordering::Relaxed);
-                written
+        let record = {
+            let mut queue = self.queue();
+            if queue.failing || queue.waiting.len() >= MAX_BACKGROUND {
+                Some(record)
+            } else {
+                queue.waiting.push(record);
+                if !std::mem::replace(&mut queue.writing, true) {
+                    tasks.spawn(Arc::clone(self).drain(store.clone()));
+                }
+                None
             }
         };
-        match Arc::clone(&self.background).try_acquire_owned() {
-            Ok(place) if !self.failing.load(Ordering::Relaxed) => {
-                tasks.spawn(async move {
-                    let _place = place;
-                    if let Err(error) = writing.await {
-                        tracing::error!(error = &error as &dyn std::error::Error, "cannot audit a delivery");
-                    }
-                });
-                Ok(())
-            }
-            _ => writing.await,
+        match record {
+            Some(record) => self.write_all(store, vec![record]).await,
+            None => Ok(()),
         }
+    }
+
+    /// Writes until nothing waits.
+    async fn drain(self: Arc<Self>, store: Store) {
+        loop {
+            let batch: Vec<_> = {
+                let mut queue = self.queue();
+                let batch = queue.waiting.len().min(BATCH);
+                queue.writing = batch > 0;
+                queue.waiting.drain(..batch).collect()
+            };
+            if batch.is_empty() {
+                return;
+            }
+            let count = batch.len();
+            if let Err(error) = self.write_all(&store, batch).await {
+                tracing::error!(error = &error as &dyn std::error::Error, count, "cannot audit deliveries");
+            }
+        }
+    }
+
+    async fn write_all(&self, store: &Store, records: Vec<Record>) -> Result<(), StoreError> {
+        let count = records.len();
+        let written = store.audit().write_all(records).await;
+        self.queue().failing = written.is_err();
+        if written.is_err() {
+            metrics::unaudited_deliveries(count);
+        }
+        written
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::audit::Actor;
+    use crate::store::testing;
+
+    #[tokio::test]
+    async fn every_record_is_written_and_the_task_ends() {
+        let (_dir, store) = testing::store().await;
+        let (audit, tasks) = (Arc::new(DeliveryAudit::default()), TaskTracker::new());
+        for n in 0..3 * BATCH {
+            let record = Record::new(Actor::Administrator, "deliver", "user_secret").on(None, &n.to_string());
+            audit.write(&store, &tasks, record).await.unwrap();
+        }
+        tasks.close();
+        tasks.wait().await;
+        let targets: Vec<_> = store.audit().newest(1000).await.unwrap().into_iter().map(|entry| entry.target).collect();
+        assert_eq!(targets, (0..3 * BATCH).map(|n| n.to_string()).collect::<Vec<_>>());
+        assert!(!audit.queue().writing);
+    }
+
+    #[tokio::test]
+    async fn after_a_failure_a_delivery_waits_for_its_record() {
+        let (_dir, store) = testing::store().await;
+        let (audit, tasks) = (Arc::new(DeliveryAudit::default()), TaskTracker::new());
+        store.close().await;
+        let record = || Record::new(Actor::Administrator, "deliver", "user_secret");
+        audit.write(&store, &tasks, record()).await.unwrap();
+        tasks.close();
+        tasks.wait().await;
+        audit.write(&store, &tasks, record()).await.unwrap_err();
     }
 }

@@ -7,6 +7,7 @@ use crate::api_error::{AWAY, DISK_FULL};
 use crate::auth::Agent;
 use crate::delivery::manifest::{self, LeftOut};
 use crate::limits::Caller;
+use crate::metrics::{self, Left, Outcome};
 use crate::state::AppState;
 use crate::store::audit::Record;
 use crate::store::workspaces::NewLine;
@@ -14,17 +15,27 @@ use crate::store::{Generation, Outage, StoreError, is_disk_full, now, outage};
 
 /// A manifest, with an audit record of its delivery.
 pub(super) async fn manifest(state: &AppState, agent: &Agent) -> Result<(Manifest, Generation), Status> {
-    let sources =
-        state.store.agents().manifest_sources(&agent.identity).await.map_err(|error| failed(state, agent, &error))?;
+    let made = make(state, agent).await;
+    metrics::manifest(made.as_ref().map_or_else(|(outcome, _)| *outcome, |_| Outcome::Delivered));
+    let (manifest, generation) = made.map_err(|(_, status)| status)?;
+    for secret in &manifest.secrets {
+        metrics::delivered(!secret.env_name.is_empty(), !secret.file_path.is_empty());
+    }
+    Ok((manifest, generation))
+}
+
+async fn make(state: &AppState, agent: &Agent) -> Result<(Manifest, Generation), (Outcome, Status)> {
+    let broken = |error: StoreError| (Outcome::Failed, failed(state, agent, &error));
+    let sources = state.store.agents().manifest_sources(&agent.identity).await.map_err(broken)?;
     let Some(sources) = sources else {
-        return Err(Status::new("the agent or its token does not exist any more"));
+        return Err((Outcome::Refused, Status::new("the agent or its token does not exist any more")));
     };
     let generation = sources.generation;
     let built = manifest::build(&agent.identity, sources, state.settings.file_paths).map_err(|error| {
         tracing::error!(agent = %agent.identity.path(), "{error}");
-        Status::new(error.to_string())
+        (Outcome::TooLarge, Status::new(error.to_string()))
     })?;
-    tell_left_out(state, agent, &built.left_out).await.map_err(|error| failed(state, agent, &error))?;
+    tell_left_out(state, agent, &built.left_out).await.map_err(broken)?;
     let delivered = built.manifest.secrets.len();
     if may_log(state, agent) {
         let address = agent.actor.address().map(tracing::field::display);
@@ -33,11 +44,7 @@ pub(super) async fn manifest(state: &AppState, agent: &Agent) -> Result<(Manifes
     if delivered > 0 {
         let record = record(agent).diff(serde_json::json!({ "delivered": delivered }));
         // A stop of the server waits for what the tracker knows.
-        state
-            .deliveries
-            .write(&state.store, &state.sessions, record)
-            .await
-            .map_err(|error| failed(state, agent, &error))?;
+        state.deliveries.write(&state.store, &state.sessions, record).await.map_err(broken)?;
     }
     Ok((built.manifest, generation))
 }
@@ -54,6 +61,7 @@ async fn tell_left_out(state: &AppState, agent: &Agent, left_out: &[LeftOut]) ->
     }
     let mut lines = Vec::with_capacity(left_out.len());
     for LeftOut { what, reason } in left_out {
+        metrics::left_out(if what.starts_with("secret ") { Left::Secret } else { Left::Variable });
         if may_log(state, agent) {
             tracing::error!(agent = %agent.identity.path(), %what, %reason, "a value was not delivered");
         }

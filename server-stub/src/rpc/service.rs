@@ -1,6 +1,6 @@
 //! The calls of the Agent API.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::agent_api::{
     BannerConfig, BatchCreateLogsResponse, BatchUpdateMetadataResponse, CoordinateRequest, Empty,
@@ -19,6 +19,7 @@ use super::watch::Watching;
 use crate::auth::Agent;
 use crate::delivery::manifest;
 use crate::limits::Cost;
+use crate::metrics;
 use crate::state::AppState;
 use crate::store::Generation;
 use crate::store::workspaces::{LogError, ReportError};
@@ -48,7 +49,19 @@ impl Service for AgentService {
         tracing::debug!(agent = %self.agent.identity.path(), path, "call");
         let (cost, bounds) = budget(path);
         call.bound(bounds);
+        let start = Instant::now();
         let _turn = self.state.limits.call(self.agent.identity.id, cost).await;
+        let answered = self.answer(path, call).await;
+        // A stream lasts as long as its agent wants.
+        if cost != Cost::Stream {
+            metrics::call(path, answered.is_ok(), start.elapsed());
+        }
+        answered
+    }
+}
+
+impl AgentService {
+    async fn answer(&self, path: &str, call: &mut Call) -> Result<(), Status> {
         match path {
             path::GET_MANIFEST => self.manifest(call).await,
             live::WATCH => self.watching.watch(&self.state, &self.agent, call).await,
@@ -112,6 +125,7 @@ impl AgentService {
 
     async fn startup(&self, call: &mut Call) -> Result<(), Status> {
         let (echo, report): (Startup, _) = reports::startup(call.request().await?)?;
+        self.state.fleet.runs(self.agent.identity.id, &report.version);
         self.state
             .store
             .reports()

@@ -20,8 +20,6 @@ use crate::auth::Peer;
 use crate::state::{AppState, Settings};
 use crate::store::testing;
 use crate::store::workspaces::AgentIdentity;
-use protocol::workspace::Checked;
-use protocol::workspace::definition::parse;
 
 pub(crate) const DEFINITION: &str = r"owner: alice
 name: dev
@@ -46,16 +44,8 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new(routes: Router<AppState>) -> Self {
-        let (dir, store) = testing::store().await;
-        testing::user(&store, "alice").await;
-        let settings = Settings {
-            access_url: String::new(),
-            file_paths: true,
-            rate_limit: 0,
-            git_keys: crate::store::Algorithm::default(),
-            refresh_coder_agents: true,
-        };
-        let state = AppState::new(store, settings).await.unwrap();
+        let testing::World { dir, store, .. } = testing::World::new().await;
+        let state = AppState::new(store, Settings::unlimited()).await.unwrap();
         let token = apply(&state, false).await.unwrap();
         let agent = state.store.agents().by_token(&token).await.unwrap().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -91,9 +81,7 @@ impl World {
 
 /// Applies the definition again; the new token, if there is one.
 pub(crate) async fn apply(state: &AppState, rotate: bool) -> Option<String> {
-    let definitions = parse(DEFINITION).unwrap().into_iter().map(|workspace| Checked::new(workspace).unwrap());
-    let mut applied = state.store.workspaces().apply(definitions.collect(), rotate).await.unwrap();
-    applied.remove(0).agents.remove(0).token.map(|token| token.expose_str().unwrap().to_owned())
+    testing::token(&testing::apply(&state.store, DEFINITION, rotate).await)
 }
 
 struct Frames(WebSocketStream<TcpStream>);

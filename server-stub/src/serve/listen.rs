@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::ServeError;
 use super::places::{Handle, Place, Places};
 use crate::auth::{Admitted, Peer};
 use crate::config::TrustedProxies;
@@ -99,10 +100,18 @@ impl Listener {
     }
 }
 
-/// Makes room for a fleet that dials at once.
-pub(super) fn lengthen_queue(tcp: &TcpListener) -> io::Result<()> {
+/// Binds `address`, with room for a fleet that dials at once.
+pub(super) async fn bind(address: &str) -> Result<TcpListener, ServeError> {
+    let failed = |source| ServeError::Listen { address: address.to_owned(), source };
+    let tcp = TcpListener::bind(address).await.map_err(failed)?;
     // Linux takes a second listen(2) as a change of the length.
-    Ok(rustix::net::listen(tcp, QUEUE)?)
+    rustix::net::listen(&tcp, QUEUE).map_err(|errno| failed(errno.into()))?;
+    Ok(tcp)
+}
+
+/// The address that a socket got; `wanted` is what was asked for.
+pub(super) fn address(tcp: &TcpListener, wanted: &str) -> Result<SocketAddr, ServeError> {
+    tcp.local_addr().map_err(|source| ServeError::Listen { address: wanted.to_owned(), source })
 }
 
 struct Connection {

@@ -7,6 +7,7 @@ mod places;
 pub(crate) mod process;
 mod readiness;
 mod router;
+mod scrape;
 mod signals;
 #[cfg(test)]
 mod tests;
@@ -18,13 +19,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 pub use tls::TlsError;
 
 use crate::audit;
-use crate::config::{ConfigError, Drain, Environment, OpenError, ServeConfig, StoreArgs};
+use crate::config::{ConfigError, Drain, Environment, OpenError, ServeConfig, StoreArgs, TrustedProxies};
 use crate::state::{AppState, Settings};
 use crate::store::{DataDir, DatabaseUrl, KeySource, Role, Store, StoreError};
 
@@ -114,6 +114,7 @@ pub struct Server {
     identity: Option<Arc<tls::Identity>>,
     retention: audit::Retention,
     drain: Drain,
+    metrics: Option<listen::Listener>,
     data_dir: DataDir,
     // One server for a data directory: two would each believe that the other's agents are gone.
     _lock: std::fs::File,
@@ -132,10 +133,12 @@ impl Server {
             .map_err(ConfigError::from)?
             .map_err(|pid| ServeError::Served { dir: data_dir.clone(), pid })?;
         let identity = config.tls.map(tls::Identity::read).transpose()?.map(Arc::new);
-        let listening = |source| ServeError::Listen { address: config.listen.clone(), source };
-        let tcp = TcpListener::bind(&config.listen).await.map_err(listening)?;
-        listen::lengthen_queue(&tcp).map_err(listening)?;
-        let address = tcp.local_addr().map_err(listening)?;
+        let tcp = listen::bind(&config.listen).await?;
+        let address = listen::address(&tcp, &config.listen)?;
+        let metrics = match &config.metrics_listen {
+            Some(address) => Some(metrics_listener(address).await?),
+            None => None,
+        };
         let allowed = process::raise_open_files();
         let url = format!("{}://{address}", if identity.is_some() { "https" } else { "http" });
         if identity.is_none() && !address.ip().is_loopback() {
@@ -170,6 +173,7 @@ impl Server {
             url,
             retention: audit::Retention { age: config.audit_retention, bytes: config.audit_max_size },
             drain: config.drain,
+            metrics,
             data_dir: data_dir.clone(),
             _lock: lock,
         })
@@ -193,6 +197,11 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         let state = self.state;
         let serving = self.listener.serve(router::router(state.clone(), self.disk), state.shutdown.clone());
+        let scraped = async {
+            let Some(listener) = self.metrics else { return std::future::pending().await };
+            listener.serve(scrape::router(state.clone(), self.identity), state.shutdown.clone()).await;
+            std::future::pending::<()>().await;
+        };
         let stopping = async {
             stop.await;
             drain::drain(&state, self.drain).await;
@@ -203,6 +212,7 @@ impl Server {
         tokio::select! {
             () = serving => {}
             () = stopping => {}
+            () = scraped => {}
             () = audit::keep(state.store.clone(), &state.uses, self.retention) => {}
             () = state.fleet.keep(state.store.clone()) => {}
             never = state.live.keep(state.store.clone()) => match never {},
@@ -247,6 +257,15 @@ impl Server {
         drop(io::stderr().write_all(text.as_bytes()));
         Ok(())
     }
+}
+
+/// The socket for metrics. In clear and without a token: it belongs on loopback or on an administrator's network.
+async fn metrics_listener(listen: &str) -> Result<listen::Listener, ServeError> {
+    let tcp = listen::bind(listen).await?;
+    let address = listen::address(&tcp, listen)?;
+    tracing::info!("metrics at http://{address}/metrics");
+    let (proxies, max_connections) = (TrustedProxies::default(), scrape::MAX_CONNECTIONS);
+    Ok(listen::Listener { tcp, tls: None, proxies, max_connections })
 }
 
 /// Keeps room on the disk for administrators, also after they have used it.

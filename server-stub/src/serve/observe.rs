@@ -12,6 +12,7 @@ use protocol::rest::BUILD_VERSION_HEADER;
 use crate::api_error::{About, ApiError};
 use crate::auth::{self, Admitted};
 use crate::limits::Caller;
+use crate::metrics;
 use crate::rest::VERSION;
 use crate::state::AppState;
 use crate::store::audit::{Actor, Record};
@@ -27,7 +28,7 @@ pub(super) async fn observe(State(state): State<AppState>, request: Request, nex
     let method = parts.method.clone();
     // The pattern, not the path: a path may hold what somebody pasted by mistake, and a query may hold a token.
     let matched = parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let route = matched.unwrap_or_else(|| pattern(parts.uri.path()));
+    let route = matched.clone().unwrap_or_else(|| pattern(parts.uri.path()));
     let named = RawPathParams::from_request_parts(&mut parts, &state).await;
     let named = named.ok().and_then(|params| Some(params.iter().find(|(key, _)| *key == "name")?.1.to_owned()));
 
@@ -42,6 +43,7 @@ pub(super) async fn observe(State(state): State<AppState>, request: Request, nex
         headers.insert(header::CONTENT_TYPE, JSON_UTF_8);
     }
     let status = response.status();
+    metrics::request(method.as_str(), matched.as_deref(), status.as_u16(), start.elapsed());
     let about = response.extensions_mut().remove::<About>().map(|about| about.0).or(named);
     refused(&state, &admitted, &method, &route, about, status).await;
     let actor = admitted.actor();

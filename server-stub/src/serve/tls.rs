@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use nix::unistd::Uid;
 use rustls::ServerConfig;
@@ -13,6 +14,8 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
 use zeroize::Zeroizing;
 
 use crate::config::TlsFiles;
@@ -80,12 +83,18 @@ pub enum TlsError {
 pub(super) struct Identity {
     files: TlsFiles,
     current: watch::Sender<TlsAcceptor>,
+    expires: Mutex<Option<Duration>>,
 }
 
 impl Identity {
     pub(super) fn read(files: TlsFiles) -> Result<Self, TlsError> {
-        let current = watch::Sender::new(acceptor(&files)?);
-        Ok(Self { files, current })
+        let (acceptor, expires) = acceptor(&files)?;
+        Ok(Self { files, current: watch::Sender::new(acceptor), expires: Mutex::new(expires) })
+    }
+
+    /// When the certificate in use expires, since 1970; none if it does not tell.
+    pub(super) fn expires(&self) -> Option<Duration> {
+        *self.expires.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What new connections use, now and after each reload.
@@ -95,7 +104,9 @@ impl Identity {
 
     /// Reads the files again. When that fails, the server keeps what it has.
     pub(super) fn reload(&self) -> Result<(), TlsError> {
-        self.current.send_replace(acceptor(&self.files)?);
+        let (acceptor, expires) = acceptor(&self.files)?;
+        *self.expires.lock().unwrap_or_else(PoisonError::into_inner) = expires;
+        self.current.send_replace(acceptor);
         Ok(())
     }
 
@@ -104,16 +115,18 @@ impl Identity {
     }
 }
 
-/// TLS 1.2 and 1.3 with the given certificate.
-fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
+/// TLS 1.2 and 1.3 with the given certificate, and when that expires.
+fn acceptor(files: &TlsFiles) -> Result<(TlsAcceptor, Option<Duration>), TlsError> {
     let chain = certificates(&files.cert)?;
+    let leaf = chain.first().and_then(|leaf| Certificate::from_der(leaf).ok());
+    let expires = leaf.map(|leaf| leaf.tbs_certificate().validity().not_after.to_unix_duration());
     let key = private_key(&files.key)?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
         .map_err(|source| TlsError::Unusable { cert: files.cert.clone(), key: files.key.clone(), source })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok((TlsAcceptor::from(Arc::new(config)), expires))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -162,8 +162,13 @@ async fn check(copy: &Path, backup: &Path, keys: KeySource) -> Result<(), Backup
 mod tests {
     use std::os::unix::fs::MetadataExt;
 
-    use super::super::testing;
+    use super::super::engine::query;
+    use super::super::{DeploymentRow, testing};
     use super::*;
+
+    async fn epoch(store: &Store) -> i64 {
+        store.database.one(query::<DeploymentRow>("SELECT {columns} FROM deployment")).await.unwrap().epoch
+    }
 
     #[tokio::test]
     async fn a_backup_is_private_names_its_keys_and_restores() {
@@ -176,6 +181,7 @@ mod tests {
         assert_eq!(fs::metadata(&backup).unwrap().mode() & 0o777, 0o600);
         assert!(matches!(store.backup(&backup).await, Err(BackupError::File { action: "create", .. })));
         testing::user(&store, "bob").await;
+        let former = epoch(&store).await;
         assert!(matches!(restore(&backup, &data_dir, keys(), true).await, Err(BackupError::InUse)));
         store.close().await;
         drop(store);
@@ -185,6 +191,7 @@ mod tests {
         let store = testing::reopen(&dir).await;
         assert_eq!(store.users().find("alice").await.unwrap().unwrap().id, alice);
         assert_eq!(store.users().find("bob").await.unwrap(), None);
+        assert_ne!(epoch(&store).await, former);
         assert!(dir.path().join("coder.db.replaced").exists());
         assert_eq!(fs::metadata(data_dir.database()).unwrap().mode() & 0o777, 0o600);
     }

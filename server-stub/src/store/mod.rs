@@ -176,6 +176,12 @@ impl Store {
         Servers(&self.database)
     }
 
+    /// Writes that wait or are under way, and connections if there is a pool of them: all, idle.
+    #[must_use]
+    pub fn load(&self) -> (u64, Option<(u64, u64)>) {
+        self.database.load()
+    }
+
     /// Identifies the deployment, for as long as its database lives.
     #[must_use]
     pub fn deployment_id(&self) -> Uuid {

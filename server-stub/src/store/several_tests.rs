@@ -5,29 +5,27 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use protocol::rest::{CreateUserSecretRequest, UpdateUserSecretRequest};
 use protocol::rules::MAX_SECRETS;
-use protocol::workspace::Checked;
-use protocol::workspace::definition::parse;
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::audit::Actor;
+use super::testing::{self, World};
 use super::workspaces::{AgentIdentity, Connection};
-use super::{Change, ChangeStream, FilePaths, Generation, SecretError, Store, testing};
+use super::{Change, ChangeStream, FilePaths, Generation, SecretError, Store};
 
-struct World {
-    _dir: TempDir,
+struct Several {
+    dir: TempDir,
     stores: [Store; 2],
     user: Uuid,
 }
 
-async fn world() -> World {
-    let (dir, one) = testing::store().await;
-    let user = testing::user(&one, "alice").await;
-    let two = testing::reopen(&dir).await;
-    World { _dir: dir, stores: [one, two], user }
+async fn several() -> Several {
+    let World { dir, store, user, .. } = World::new().await;
+    let other = testing::reopen(&dir).await;
+    Several { dir, stores: [store, other], user }
 }
 
-impl World {
+impl Several {
     async fn create(&self, store: usize, name: &str, env_name: &str) -> Result<(), SecretError> {
         let request = CreateUserSecretRequest {
             name: name.into(),
@@ -45,10 +43,8 @@ impl World {
     }
 
     async fn apply(&self, store: usize, definition: &str) -> Option<AgentIdentity> {
-        let definitions = parse(definition).unwrap().into_iter().map(|workspace| Checked::new(workspace).unwrap());
-        let applied = self.stores[store].workspaces().apply(definitions.collect(), false).await.unwrap();
-        let token = applied[0].agents[0].token.as_ref()?.expose_str().unwrap();
-        self.stores[store].agents().by_token(token).await.unwrap()
+        let token = testing::token(&testing::apply(&self.stores[store], definition, false).await)?;
+        self.stores[store].agents().by_token(&token).await.unwrap()
     }
 
     async fn generation(&self, agent: &AgentIdentity) -> Generation {
@@ -70,7 +66,7 @@ const DEFINITION: &str = "owner: alice\nname: dev\nagent: { name: main, dir: ~/a
 
 #[tokio::test]
 async fn the_cap_holds_under_writers_at_both() {
-    let world = world().await;
+    let world = several().await;
     for n in 0..MAX_SECRETS - 5 {
         world.create(0, &format!("s{n}"), "").await.unwrap();
     }
@@ -86,7 +82,7 @@ async fn the_cap_holds_under_writers_at_both() {
 
 #[tokio::test]
 async fn no_conflict_is_missed_under_writers_at_both() {
-    let world = world().await;
+    let world = several().await;
     let made = join_all((0..16).map(|n| {
         let world = &world;
         async move { world.create(n % 2, &format!("s{n}"), "SAME").await }
@@ -99,7 +95,7 @@ async fn no_conflict_is_missed_under_writers_at_both() {
 
 #[tokio::test]
 async fn a_generation_grows_with_what_changes_a_manifest_and_with_nothing_else() {
-    let world = world().await;
+    let world = several().await;
     let agent = world.apply(0, DEFINITION).await.unwrap();
     let mut last = world.generation(&agent).await;
     assert!(last.epoch > 0);
@@ -140,7 +136,7 @@ async fn a_generation_grows_with_what_changes_a_manifest_and_with_nothing_else()
 
 #[tokio::test]
 async fn a_change_is_heard_here_and_there() {
-    let world = world().await;
+    let world = several().await;
     let agent = world.apply(0, DEFINITION).await.unwrap();
     let (mut here, mut there) = (world.stores[0].changes(), world.stores[1].changes());
     // What the other handle hears at its start, and what it heard of.
@@ -158,7 +154,7 @@ async fn a_change_is_heard_here_and_there() {
 
 #[tokio::test]
 async fn an_operation_that_fails_tells_of_no_change() {
-    let world = world().await;
+    let world = several().await;
     let mut changes = world.stores[0].changes();
     world.create(0, "one", "SAME").await.unwrap();
     world.create(0, "two", "SAME").await.unwrap_err();
@@ -172,8 +168,21 @@ async fn an_operation_that_fails_tells_of_no_change() {
 }
 
 #[tokio::test]
+async fn a_server_knows_of_others_on_postgresql() {
+    let world = several().await;
+    let [one, two] = &world.stores;
+    one.servers().beat("1").await.unwrap();
+    assert!(!one.servers().others().await.unwrap());
+    two.servers().beat("1").await.unwrap();
+    // A SQLite file has one server at a time: another lease is of one that was killed.
+    assert_eq!(one.servers().others().await.unwrap(), testing::is_postgres(&world.dir));
+    two.servers().leave().await.unwrap();
+    assert!(!one.servers().others().await.unwrap());
+}
+
+#[tokio::test]
 async fn an_agent_that_moved_is_not_disconnected_by_the_server_it_left() {
-    let world = world().await;
+    let world = several().await;
     let agent = world.apply(0, DEFINITION).await.unwrap();
     let [one, two] = &world.stores;
     let connection = async || {

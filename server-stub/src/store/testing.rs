@@ -5,13 +5,49 @@
 use std::path::PathBuf;
 
 use protocol::rest::CreateUserSecretRequest;
+use protocol::workspace::Checked;
+use protocol::workspace::definition::parse;
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::audit::Actor;
 use super::engine::{Query, command};
+use super::workspaces::AppliedWorkspace;
 use super::{DataDir, DatabaseUrl, FilePaths, KeySource, Role, Store, StoreError};
+
+/// A store with one user, and the directory of both; others build their own worlds on it.
+pub(crate) struct World {
+    pub(crate) dir: TempDir,
+    pub(crate) store: Store,
+    /// alice.
+    pub(crate) user: Uuid,
+    /// The same as she appears in the audit log.
+    pub(crate) actor: Actor,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let (dir, store) = store().await;
+        let user = user(&store, "alice").await;
+        Self { dir, store, user, actor: Actor::User { id: user, name: "alice".into(), address: None } }
+    }
+}
+
+/// Workspace definitions, ready to be applied.
+pub(crate) fn checked(definitions: &str) -> Vec<Checked> {
+    parse(definitions).unwrap().into_iter().map(|workspace| Checked::new(workspace).unwrap()).collect()
+}
+
+/// Applies workspace definitions.
+pub(crate) async fn apply(store: &Store, definitions: &str, rotate_tokens: bool) -> Vec<AppliedWorkspace> {
+    store.workspaces().apply(checked(definitions), rotate_tokens).await.unwrap()
+}
+
+/// The new token of the first agent of the first workspace, if it got one.
+pub(crate) fn token(applied: &[AppliedWorkspace]) -> Option<String> {
+    applied[0].agents[0].token.as_ref().map(|token| token.expose_str().unwrap().to_owned())
+}
 
 /// An empty store; the directory lives as long as the handle.
 pub(crate) async fn store() -> (TempDir, Store) {

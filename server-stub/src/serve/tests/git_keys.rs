@@ -1,4 +1,5 @@
 use super::*;
+use crate::store::Algorithm;
 
 const KEY: &str = "/api/v2/users/me/gitsshkey";
 

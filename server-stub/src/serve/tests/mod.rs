@@ -18,7 +18,7 @@ use tower::ServiceExt;
 use super::router::router;
 use crate::auth::Peer;
 use crate::state::{AppState, Settings};
-use crate::store::{Algorithm, testing};
+use crate::store::testing;
 
 const SECRETS: &str = "/api/v2/users/me/secrets";
 
@@ -37,18 +37,13 @@ impl World {
     }
 
     async fn with(change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = Settings {
-            access_url: "http://here".into(),
-            file_paths: true,
-            rate_limit: 0,
-            git_keys: Algorithm::default(),
-            refresh_coder_agents: true,
-        };
+        let mut settings = Settings::unlimited();
         change(&mut settings);
-        let (dir, store) = testing::store().await;
+        let testing::World { dir, store, .. } = testing::World::new().await;
+        testing::user(&store, "bob").await;
         let mut tokens = Vec::new();
         for name in ["alice", "bob"] {
-            let user = store.users().create(name).await.unwrap();
+            let user = store.users().require(name).await.unwrap();
             let made = store.tokens().create(&user).await.unwrap();
             tokens.push(made.token.expose_str().unwrap().to_owned());
         }

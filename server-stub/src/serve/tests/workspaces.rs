@@ -5,8 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{Answer, World};
-use protocol::workspace::Checked;
-use protocol::workspace::definition::parse;
+use crate::store::testing;
 
 const DEFINITION: &str = "owner: alice
 name: dev
@@ -20,9 +19,7 @@ agent:
 
 /// The token of the agent of alice's workspace.
 async fn apply(world: &World) -> String {
-    let definition = Checked::new(parse(DEFINITION).unwrap().remove(0)).unwrap();
-    let mut applied = world.state.store.workspaces().apply(vec![definition], false).await.unwrap();
-    applied.remove(0).agents.remove(0).token.unwrap().expose_str().unwrap().to_owned()
+    testing::token(&testing::apply(&world.state.store, DEFINITION, false).await).unwrap()
 }
 
 async fn bob_gets(world: &World, path: &str) -> Answer {

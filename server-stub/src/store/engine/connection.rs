@@ -12,6 +12,7 @@ use super::native::postgres::{self, Fence};
 use super::native::sqlite;
 use super::query::{Query, Value};
 use super::row::{FromRow, Row};
+use crate::metrics::{self, Statement};
 
 /// A connection of any engine.
 pub(in crate::store) struct Connection {
@@ -65,6 +66,7 @@ impl Connection {
 
     /// All rows.
     pub(in crate::store) async fn all<R: FromRow>(&mut self, query: Query<R>) -> Result<Vec<R>, DatabaseError> {
+        let _timer = metrics::database(Statement::Query);
         let Query { sql, values, .. } = query;
         let rows = match self.native()? {
             Native::Sqlite(native) => {
@@ -81,6 +83,7 @@ impl Connection {
 
     /// The first row, if there is any.
     pub(in crate::store) async fn optional<R: FromRow>(&mut self, query: Query<R>) -> Result<Option<R>, DatabaseError> {
+        let _timer = metrics::database(Statement::Query);
         let Query { sql, values, .. } = query;
         let row = match self.native()? {
             Native::Sqlite(native) => {
@@ -102,6 +105,7 @@ impl Connection {
 
     /// The number of rows that a command changed.
     pub(in crate::store) async fn execute(&mut self, command: Query<()>) -> Result<u64, DatabaseError> {
+        let _timer = metrics::database(Statement::Command);
         let Query { sql, values, .. } = command;
         let done = match self.native()? {
             Native::Sqlite(native) => sqlite::execute(native, dialect::sqlite(sql, ""), values).await,
@@ -113,6 +117,7 @@ impl Connection {
     /// Runs commands one after the other, in as few trips as the engine can. Their placeholders are plain `?`.
     pub(in crate::store) async fn batch(&mut self, commands: Vec<Query<()>>) -> Result<(), DatabaseError> {
         if let Native::Sqlite(native) = self.native()? {
+            let _timer = metrics::database(Statement::Command);
             let sql: Vec<Cow<'_, str>> = commands.iter().map(|command| dialect::sqlite(command.sql, "")).collect();
             let values: Vec<Value> = commands.into_iter().flat_map(|command| command.values).collect();
             sqlite::execute(native, sql.join("; ").into(), values).await?;
@@ -213,6 +218,7 @@ impl Connection {
         result.map_err(|source| {
             let error = DatabaseError::from(source);
             let fault = error.fault();
+            metrics::database_failed(fault.as_str());
             self.conflict |= matches!(fault, Fault::Conflict | Fault::Taken | Fault::Lost);
             if let (Fault::Lost, Some(lease)) = (fault, &self.lease) {
                 lease.lost();

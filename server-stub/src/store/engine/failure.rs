@@ -28,6 +28,20 @@ pub enum Fault {
     Other,
 }
 
+impl Fault {
+    /// As a metric says it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Conflict => "conflict",
+            Self::Lost => "lost",
+            Self::Busy => "busy",
+            Self::Full => "full",
+            Self::Other => "other",
+        }
+    }
+}
+
 impl DatabaseError {
     pub(super) fn column(name: &'static str, source: sqlx::Error) -> Self {
         Self { column: Some(name), source: Some(source) }

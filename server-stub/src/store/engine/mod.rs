@@ -61,6 +61,7 @@ pub(super) use transfer::{Way, copy};
 pub(super) use writing::Writing;
 
 use super::keys::Keyring;
+use crate::metrics::{self, Statement};
 
 /// Where a database is.
 #[derive(Clone, Debug)]
@@ -158,6 +159,7 @@ impl Database {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
+        let _timer = metrics::database(Statement::Write);
         match &self.inner.engine {
             Engine::Sqlite(engine) => engine.write(work).await,
             Engine::Postgres(engine) => engine.write(work).await,
@@ -238,6 +240,14 @@ impl Database {
         match &self.inner.engine {
             Engine::Sqlite(_) => None,
             Engine::Postgres(engine) => engine.home().await,
+        }
+    }
+
+    /// Writes that wait or are under way, and connections if the engine has a pool of them: all, idle.
+    pub(super) fn load(&self) -> (u64, Option<(u64, u64)>) {
+        match &self.inner.engine {
+            Engine::Sqlite(engine) => (engine.waiting(), None),
+            Engine::Postgres(engine) => engine.load(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::audit::{self, Actor, Record};
@@ -27,6 +28,10 @@ const LOOK: Duration = Duration::from_millis(50);
 row! {
     /// A sealed value, as [`sealed`] selects it.
     struct SealedRow { id: Uuid, user_id: Uuid, data: Vec<u8>, key_id: KeyId }
+}
+
+row! {
+    struct ActiveRow { created_at: Timestamp }
 }
 
 row! {
@@ -97,6 +102,12 @@ impl<'a> Keys<'a> {
     pub async fn ids(&self) -> Result<Vec<KeyId>, StoreError> {
         let mut sql = self.0.read().await.doing("read the encryption key ids")?;
         needed(&mut sql).await
+    }
+
+    /// When the key that encrypts was made.
+    pub async fn active_since(&self) -> Result<Option<Timestamp>, StoreError> {
+        let active = query::<ActiveRow>("SELECT {columns} FROM encryption_keys WHERE active = TRUE");
+        Ok(self.0.optional(active).await.doing("read the age of the key")?.map(|row| row.created_at))
     }
 
     /// Where this process has its keys from.

@@ -2,32 +2,17 @@ use std::time::Duration;
 
 use protocol::import::Format;
 use protocol::rest::{CreateUserSecretRequest, ImportUserSecretsRequest, UpdateUserSecretRequest};
-use tempfile::TempDir;
 
-use super::super::audit::Actor;
 use super::super::engine::{command, row};
 use super::super::keys::sealed::SECRET_VALUE;
 use super::super::keys::{KeyError, KeyId};
-use super::super::{Store, testing};
+use super::super::testing::{self, World};
 use super::*;
 
 const CANARY: &str = "canary-5f1c2b7e9d";
 
 row! {
     struct SealedRow { value_key_id: KeyId, value: Vec<u8> }
-}
-
-struct World {
-    dir: TempDir,
-    store: Store,
-    user: Uuid,
-    actor: Actor,
-}
-
-async fn world() -> World {
-    let (dir, store) = testing::store().await;
-    let user = testing::user(&store, "alice").await;
-    World { dir, store, user, actor: Actor::User { id: user, name: "alice".into(), address: None } }
 }
 
 impl World {
@@ -50,7 +35,7 @@ impl World {
 
 #[tokio::test]
 async fn a_value_is_in_no_file_and_survives_a_restart() {
-    let mut world = world().await;
+    let mut world = World::new().await;
     let secret = world.create("token", CANARY).await.unwrap();
     let update = UpdateUserSecretRequest { value: Some(format!("{CANARY}2").into()), ..Default::default() };
     let (actor, user) = (world.actor.clone(), world.user);
@@ -66,7 +51,7 @@ async fn a_value_is_in_no_file_and_survives_a_restart() {
 
 #[tokio::test]
 async fn a_value_moved_to_another_row_does_not_open() {
-    let world = world().await;
+    let world = World::new().await;
     let (one, two) = (world.create("one", "1").await.unwrap(), world.create("two", "2").await.unwrap());
     let sql = "UPDATE user_secrets SET value = (SELECT value FROM user_secrets WHERE id = ?) WHERE id = ?";
     testing::run(&world.store, command(sql).bind(one.id).bind(two.id)).await;
@@ -76,7 +61,7 @@ async fn a_value_moved_to_another_row_does_not_open() {
 
 #[tokio::test]
 async fn each_write_has_one_audit_record_and_a_refused_one_has_none() {
-    let world = world().await;
+    let world = World::new().await;
     let (actor, user) = (world.actor.clone(), world.user);
     world.create("token", CANARY).await.unwrap();
     world.create("token", CANARY).await.unwrap_err();

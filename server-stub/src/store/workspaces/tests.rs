@@ -7,10 +7,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::super::Store;
-use super::super::testing::{self, execute, put_secret};
+use super::super::testing::{self, World, apply, checked, execute, put_secret, token};
 use super::*;
-use protocol::workspace::Checked;
-use protocol::workspace::definition::parse;
 
 const DEFINITION: &str = r"owner: Alice
 name: dev
@@ -27,22 +25,9 @@ env:
   - { name: PATH, value: /opt/bin, merge_strategy: prepend }
 ";
 
-fn checked(text: &str) -> Vec<Checked> {
-    parse(text).unwrap().into_iter().map(|workspace| Checked::new(workspace).unwrap()).collect()
-}
-
-async fn apply(store: &Store, text: &str, rotate: bool) -> Vec<AppliedWorkspace> {
-    store.workspaces().apply(checked(text), rotate).await.unwrap()
-}
-
-fn token(applied: &[AppliedWorkspace]) -> String {
-    applied[0].agents[0].token.as_ref().unwrap().expose_str().unwrap().to_owned()
-}
-
 async fn world() -> (TempDir, Store, AgentIdentity) {
-    let (dir, store) = testing::store().await;
-    testing::user(&store, "alice").await;
-    let token = token(&apply(&store, DEFINITION, false).await);
+    let World { dir, store, .. } = World::new().await;
+    let token = token(&apply(&store, DEFINITION, false).await).unwrap();
     let agent = store.agents().by_token(&token).await.unwrap().unwrap();
     (dir, store, agent)
 }
@@ -76,7 +61,7 @@ async fn applying_again_keeps_every_id_and_the_token_until_it_is_rotated() {
     let ids = |scripts: &[Script]| scripts.iter().map(|script| (script.id, script.log_source_id)).collect::<Vec<_>>();
     assert_eq!(ids(&changed), ids(&scripts));
 
-    let rotated = token(&apply(&store, DEFINITION, true).await);
+    let rotated = token(&apply(&store, DEFINITION, true).await).unwrap();
     let renewed = store.agents().by_token(&rotated).await.unwrap().unwrap();
     assert_eq!(renewed.id, agent.id);
     assert_ne!(renewed.token_hash, agent.token_hash);

@@ -22,6 +22,7 @@ use super::failure::{DatabaseError, Fault};
 use super::native::pool::Pool;
 use super::native::postgres::within;
 use super::writing::Writing;
+use crate::metrics;
 use crate::store::keys::Keyring;
 
 /// Longest wait at the end for the last notification.
@@ -39,6 +40,8 @@ pub(in crate::store) struct Postgres {
     /// Ends the task that listens to other servers.
     listener: Mutex<Option<AbortHandle>>,
     closed: CancellationToken,
+    /// Each write under way has a handle on this.
+    writing: Arc<()>,
 }
 
 /// Where notifications go, and who sends them.
@@ -65,7 +68,8 @@ impl Postgres {
         let closed = CancellationToken::new();
         let sender = tokio::spawn(notify::send(pool.clone(), channel, queue, closed.clone()));
         let writers = Writers { pool: pool.clone(), keys, publisher, notifications };
-        Self { pool, writers, channel, sender: Mutex::new(Some(sender)), listener: Mutex::default(), closed }
+        let (sender, listener) = (Mutex::new(Some(sender)), Mutex::default());
+        Self { pool, writers, channel, sender, listener, closed, writing: Arc::default() }
     }
 
     /// Runs `work` in a transaction. Conflicts with other writers are resolved by running it again: it then sees what they wrote.
@@ -79,8 +83,14 @@ impl Postgres {
             return Err(StoreError::Abandoned.into());
         }
         let writers = self.writers.clone();
+        let under_way = Arc::clone(&self.writing);
         // A task of its own, as on SQLite: the write stands if its caller goes away, and a panic ends this operation only.
-        tokio::spawn(async move { writers.write(work).await }).await.map_err(|_| StoreError::Abandoned)?
+        let writing = tokio::spawn(async move {
+            let written = writers.write(work).await;
+            drop(under_way);
+            written
+        });
+        writing.await.map_err(|_| StoreError::Abandoned)?
     }
 
     pub(super) async fn read(&self) -> Result<Connection, sqlx::Error> {
@@ -103,6 +113,14 @@ impl Postgres {
             let task = notify::receive(self.pool.clone(), self.channel, self.writers.publisher.clone());
             *listener = Some(tokio::spawn(task).abort_handle());
         }
+    }
+
+    /// Writes under way, and connections: all, idle.
+    pub(super) fn load(&self) -> (u64, Option<(u64, u64)>) {
+        let pool = self.pool.lease().pool;
+        let idle = u64::try_from(pool.num_idle()).unwrap_or(u64::MAX);
+        let writing = Arc::strong_count(&self.writing).saturating_sub(1);
+        (u64::try_from(writing).unwrap_or(u64::MAX), Some((pool.size().into(), idle)))
     }
 
     /// See [`home::home`].
@@ -140,6 +158,7 @@ impl Writers {
             if let Some(done) = self.attempt(work.clone(), false).await {
                 return done;
             }
+            metrics::database_retried();
             // Longer each time, and not the same for two processes that collided.
             let pause = u64::from(attempt) * 3 + u64::from(std::process::id() % 3);
             tokio::time::sleep(Duration::from_millis(pause)).await;

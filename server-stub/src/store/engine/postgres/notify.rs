@@ -15,6 +15,8 @@ use super::super::failure::{DatabaseError, Fault};
 use super::super::native::pool::Pool;
 use super::super::native::postgres::within;
 use super::Channel;
+use crate::metrics;
+use crate::store::now;
 
 /// Changes are notified together, at most this often.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -46,6 +48,7 @@ pub(super) async fn send(
             () = closed.cancelled() => None,
         };
         let Some(first) = first else { return };
+        let committed = now().as_microsecond();
         let _ = tokio::time::timeout(PAUSE, closed.cancelled()).await;
         let mut changes = HashSet::from([first]);
         while let Ok(more) = queue.try_recv() {
@@ -55,7 +58,7 @@ pub(super) async fn send(
             changes = HashSet::from([Change::Any]);
         }
         let words: Vec<String> = changes.into_iter().map(Change::encode).collect();
-        let payload = format!("{sender} {}", words.join(","));
+        let payload = format!("{sender} {} {}", words.join(","), committed);
         if let Err(error) = notify(&pool, &name, &payload).await {
             tracing::warn!(%error, "cannot notify other servers of a change; they compare every few seconds");
         }
@@ -115,8 +118,14 @@ async fn hear(pool: &Pool, channel: &str, own: &str, publisher: &Publisher) -> R
             publisher.publish([Change::Any]);
             continue;
         };
-        let (sender, words) = heard.payload().split_once(' ').unwrap_or(("", ""));
+        let mut parts = heard.payload().split(' ');
+        let (sender, words) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         if sender != own {
+            if let Some(sent) = parts.next().and_then(|sent| sent.parse::<i64>().ok()) {
+                // Clocks of two machines may differ.
+                let lag = now().as_microsecond().saturating_sub(sent);
+                metrics::change_heard(Duration::from_micros(u64::try_from(lag).unwrap_or(0)));
+            }
             publisher.publish(words.split(',').map(Change::decode));
         }
     }

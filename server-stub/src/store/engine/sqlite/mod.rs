@@ -76,6 +76,11 @@ impl Sqlite {
         file::copy(&self.path, path).await
     }
 
+    /// Writes in the queue.
+    pub(super) fn waiting(&self) -> u64 {
+        self.writer.waiting()
+    }
+
     pub(super) async fn ended(&self) {
         self.writer.ended().await;
     }

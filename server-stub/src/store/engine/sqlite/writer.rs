@@ -106,6 +106,11 @@ impl Writer {
         answered.await.map_err(|_| StoreError::Abandoned)?
     }
 
+    /// Operations in the queue.
+    pub(super) fn waiting(&self) -> u64 {
+        u64::try_from(self.queue.max_capacity().saturating_sub(self.queue.capacity())).unwrap_or(u64::MAX)
+    }
+
     /// Waits until the task has ended, which it does not do by itself.
     pub(super) async fn ended(&self) {
         self.queue.closed().await;
