@@ -17,7 +17,7 @@ pub const WATCH: &str = "/usersecrets.agent.v1.Live/Watch";
 /// `/usersecrets.agent.v1.Live/Report`
 pub const REPORT: &str = "/usersecrets.agent.v1.Live/Report";
 
-/// Targets of one report; more are counted in the last one.
-pub const MAX_TARGETS: usize = 256;
+/// Targets of one report; those that were delivered well are left out first.
+pub const MAX_TARGETS: usize = 200;
 /// Bytes of a name or an outcome in a report; longer ones are cut.
-pub const MAX_TEXT_BYTES: usize = 1024;
+pub const MAX_TEXT_BYTES: usize = 512;

@@ -127,6 +127,30 @@ pub struct UpdateUserSecretRequest {
     /// Turns delivery on or off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
+    /// Deletes the former values at once, as after a leak. Coder's servers keep none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forget_old: bool,
+}
+
+/// One value that a secret has, or had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretVersion {
+    /// Counts from 1 with each new value.
+    pub number: i64,
+    /// When it was stored.
+    pub created_at: Timestamp,
+    /// Public id of the session token that stored it; empty where that is not known.
+    pub token_id: String,
+    /// When another value took its place; none for the current one.
+    pub replaced_at: Option<Timestamp>,
+}
+
+/// `POST /users/{user}/secrets/{name}/rollback`
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct RollbackUserSecretRequest {
+    /// The number of the value; without, the one before the current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<i64>,
 }
 
 impl UpdateUserSecretRequest {
@@ -138,6 +162,7 @@ impl UpdateUserSecretRequest {
             && self.env_name.is_none()
             && self.file_path.is_none()
             && self.enabled.is_none()
+            && !self.forget_old
     }
 }
 

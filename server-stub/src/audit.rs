@@ -134,7 +134,12 @@ mod tests {
     use crate::store::testing;
 
     fn actor(id: u128, host: u8) -> Actor {
-        Actor::User { id: Uuid::from_u128(id), name: "alice".into(), address: Some([10, 0, 0, host].into()) }
+        Actor::User {
+            id: Uuid::from_u128(id),
+            name: "alice".into(),
+            address: Some([10, 0, 0, host].into()),
+            token: None,
+        }
     }
 
     #[tokio::test]

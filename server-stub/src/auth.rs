@@ -55,7 +55,7 @@ impl FromRequestParts<AppState> for User {
             return Err(refused(parts, state, "You are signed out or your session has expired. Sign in to continue."));
         };
         let (id, name) = (session.user.id, session.user.username.clone());
-        let actor = Actor::User { id, name, address: address(parts) };
+        let actor = Actor::User { id, name, address: address(parts), token: Some(session.token_id.clone()) };
         admit(parts, state, &actor, Some(&session.token_id)).await?;
         Ok(Self { session, actor })
     }
@@ -70,7 +70,7 @@ impl User {
     }
 }
 
-/// The caller is a workspace agent, by a valid agent token.
+/// The caller is a workspace agent, by a valid agent token, whose workspace is not revoked.
 #[derive(Clone, Debug)]
 pub struct Agent {
     /// Which agent, of which workspace and owner.
@@ -79,7 +79,27 @@ pub struct Agent {
     pub actor: Actor,
 }
 
+/// The same, also if its workspace is revoked: whoever takes it has to see that no value reaches such a workspace.
+#[derive(Clone, Debug)]
+pub struct EvenRevoked(pub Agent);
+
 impl FromRequestParts<AppState> for Agent {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let EvenRevoked(agent) = EvenRevoked::from_request_parts(parts, state).await?;
+        if agent.identity.is_revoked { Err(revoked()) } else { Ok(agent) }
+    }
+}
+
+/// The answer to the token of a revoked workspace. It is known, so it is no failed authentication of its address.
+#[must_use]
+pub fn revoked() -> ApiError {
+    let problem = Problem::new("This workspace is revoked.").detail("Ask the administrator of the server.");
+    ApiError::with(StatusCode::UNAUTHORIZED, problem)
+}
+
+impl FromRequestParts<AppState> for EvenRevoked {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
@@ -93,7 +113,7 @@ impl FromRequestParts<AppState> for Agent {
         };
         let actor = Actor::Agent { id: identity.id, name: identity.path(), address: address(parts) };
         admit(parts, state, &actor, None).await?;
-        Ok(Self { identity, actor })
+        Ok(Self(Agent { identity, actor }))
     }
 }
 

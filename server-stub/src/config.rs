@@ -18,12 +18,16 @@ use quantities::{drain_time, retention, size};
 pub use store_args::{OpenError, StoreArgs};
 
 use crate::limits::DEFAULT_RATE;
-use crate::store::{Algorithm, AlgorithmError, DataDirError};
+use crate::store::{Algorithm, AlgorithmError, DataDirError, KeepVersions};
 
 /// Port 7080 on loopback: reachable from elsewhere only when somebody says so.
 const DEFAULT_LISTEN: &str = "127.0.0.1:7080";
 /// A quarter.
 const DEFAULT_AUDIT_RETENTION: &str = "90d";
+/// Enough to get behind a few attempts to correct a mistake.
+const DEFAULT_VERSIONS: u32 = 5;
+/// More would be a place to find old secrets in.
+const MOST_VERSIONS: i64 = 100;
 /// Some millions of records.
 const DEFAULT_AUDIT_MAX_SIZE: &str = "1GiB";
 
@@ -60,6 +64,13 @@ pub struct ServeArgs {
     /// Generate new git keys for this algorithm: ed25519 or ecdsa (P-256); existing keys stay [default: ed25519]
     #[arg(long, value_name = "NAME", env = "CODER_SERVER_SSH_KEYGEN_ALGORITHM")]
     pub ssh_keygen_algorithm: Option<Algorithm>,
+    /// Keep this many former values of each secret, for 7 days at most, so that coder secret rollback can undo a change; 0 for none
+    /// [default: 5]
+    #[arg(
+        long, value_name = "N", env = "CODER_SERVER_KEEP_VERSIONS",
+        value_parser = clap::value_parser!(u32).range(0..=MOST_VERSIONS)
+    )]
+    pub keep_versions: Option<u32>,
     /// After a change, end the sessions of Coder's own agents, which fetch it when they connect again; at most once in 10s each
     /// [default: true]
     #[arg(
@@ -121,6 +132,8 @@ pub struct ServeConfig {
     pub git_keys: Algorithm,
     /// Whether agents without live delivery are made to dial again after a change.
     pub refresh_coder_agents: bool,
+    /// How many former values of a secret are kept.
+    pub keep_versions: KeepVersions,
     /// Connections at a time; none for what the open-file limit allows.
     pub max_connections: Option<usize>,
     /// The reverse proxies whose word counts.
@@ -221,10 +234,6 @@ impl ServeArgs {
                 boolean("CODER_DISABLE_USER_SECRET_FILE_PATH", text("CODER_DISABLE_USER_SECRET_FILE_PATH").as_deref())?
             }
         };
-        let rate_limit = match self.rate_limit {
-            Some(given) => given,
-            None => number("CODER_API_RATE_LIMIT", text("CODER_API_RATE_LIMIT"))?.unwrap_or(DEFAULT_RATE),
-        };
         let origins = self.proxy_trusted_origins.or_else(|| text("CODER_PROXY_TRUSTED_ORIGINS"));
         let headers = self.proxy_trusted_headers.or_else(|| text("CODER_PROXY_TRUSTED_HEADERS"));
         Ok(ServeConfig {
@@ -242,9 +251,10 @@ impl ServeArgs {
             file_paths: !disabled,
             audit_retention: retention(self.audit_retention.as_deref().unwrap_or(DEFAULT_AUDIT_RETENTION))?,
             audit_max_size: size(self.audit_max_size.as_deref().unwrap_or(DEFAULT_AUDIT_MAX_SIZE))?,
-            rate_limit,
+            rate_limit: rate_limit(self.rate_limit, text("CODER_API_RATE_LIMIT"))?,
             git_keys: git_keys(self.ssh_keygen_algorithm, environment)?,
             refresh_coder_agents: self.refresh_coder_agents.unwrap_or(true),
+            keep_versions: KeepVersions(self.keep_versions.unwrap_or(DEFAULT_VERSIONS)),
             max_connections: self.max_connections,
             proxies: proxies(origins.unwrap_or_default().trim(), headers.unwrap_or_default().trim())?,
             metrics_listen: self.metrics_listen.map(|given| listen("--metrics-listen", given)).transpose()?,
@@ -271,6 +281,11 @@ fn boolean(name: &'static str, text: Option<&str>) -> Result<bool, ConfigError> 
         Some("true" | "1" | "yes" | "on" | "t" | "y") => Ok(true),
         Some(text) => Err(ConfigError::Malformed { name, text: text.to_owned(), wanted: "true or false" }),
     }
+}
+
+fn rate_limit(flag: Option<u32>, text: Option<String>) -> Result<u32, ConfigError> {
+    let given = flag.map_or_else(|| number("CODER_API_RATE_LIMIT", text), |flag| Ok(Some(flag)))?;
+    Ok(given.unwrap_or(DEFAULT_RATE))
 }
 
 fn number(name: &'static str, text: Option<String>) -> Result<Option<u32>, ConfigError> {

@@ -11,7 +11,7 @@ use crate::delivery::DeliveryAudit;
 use crate::fleet::Fleet;
 use crate::limits::Limits;
 use crate::live::Live;
-use crate::store::{Algorithm, FilePaths, Store, StoreError};
+use crate::store::{Algorithm, FilePaths, KeepVersions, Store, StoreError};
 
 /// What handlers need of the configuration.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub struct Settings {
     pub git_keys: Algorithm,
     /// Whether the sessions of agents without live delivery end after a change, so that they fetch it.
     pub refresh_coder_agents: bool,
+    /// How many former values of a secret are kept.
+    pub keep_versions: KeepVersions,
 }
 
 impl Settings {
@@ -38,6 +40,7 @@ impl Settings {
             rate_limit: 0,
             git_keys: Algorithm::default(),
             refresh_coder_agents: true,
+            keep_versions: KeepVersions(5),
         }
     }
 

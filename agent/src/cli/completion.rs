@@ -87,7 +87,7 @@ fn with_candidates() -> clap::Command {
     let names = |command: clap::Command| command.mut_arg("name", |arg| arg.add(ArgValueCandidates::new(secret_names)));
     super::command()
         .mut_subcommand("secret", |secret| {
-            ["update", "enable", "disable", "list", "delete"]
+            ["update", "enable", "disable", "list", "history", "rollback", "delete"]
                 .iter()
                 .fold(secret, |secret, name| secret.mut_subcommand(name, names))
                 .mut_subcommand("import", |import| {

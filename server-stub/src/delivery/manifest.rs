@@ -38,7 +38,8 @@ pub struct TooLarge {
 
 /// Builds the manifest of `agent`; without `file_targets` no secret has a path, and one with nothing else is not sent.
 pub fn build(agent: &AgentIdentity, sources: ManifestSources, file_targets: bool) -> Result<Built, TooLarge> {
-    let generation = sources.generation;
+    let ManifestSources { generation, is_revoked, .. } = sources;
+    let sources = if is_revoked { nothing_of(sources) } else { sources };
     let mut left_out = Vec::new();
     let mut read = |what: String, value: Result<Secret, StoreError>| match value {
         Ok(value) => Some(value),
@@ -70,6 +71,7 @@ pub fn build(agent: &AgentIdentity, sources: ManifestSources, file_targets: bool
         agent_name: agent.name.clone(),
         workspace_name: agent.workspace_name.clone(),
         secrets,
+        revoked: is_revoked,
         generation: Some(protocol::live::Generation { epoch: generation.epoch, number: generation.number }),
         ..Manifest::default()
     };
@@ -77,6 +79,11 @@ pub fn build(agent: &AgentIdentity, sources: ManifestSources, file_targets: bool
         bytes if bytes > MAX_PACKET => Err(TooLarge { bytes }),
         _ => Ok(Built { manifest, left_out }),
     }
+}
+
+/// The manifest of a revoked workspace says where it is, and no more.
+fn nothing_of(sources: ManifestSources) -> ManifestSources {
+    ManifestSources { env: Vec::new(), scripts: Vec::new(), metadata: Vec::new(), secrets: Vec::new(), ..sources }
 }
 
 /// No regions; `home_params` is there because a Go agent dereferences it.
@@ -148,6 +155,7 @@ mod tests {
             owner_id: Uuid::from_u128(3),
             owner_name: "alice".into(),
             token_hash: [0; 32],
+            is_revoked: false,
         }
     }
 
@@ -163,6 +171,7 @@ mod tests {
     fn sources(secrets: Vec<DeliveredSecret>) -> ManifestSources {
         ManifestSources {
             generation: Generation { epoch: 1, number: 1 },
+            is_revoked: false,
             directory: "~/project".into(),
             motd_path: "/etc/motd".into(),
             env: vec![variable("A", Ok(Secret::new(b"$B".to_vec())), None)],
@@ -250,6 +259,15 @@ mod tests {
         assert_eq!(built.manifest.environment_variables.len(), 1);
         let left_out: Vec<_> = built.left_out.iter().map(|left_out| left_out.what.as_str()).collect();
         assert_eq!(left_out, ["variable X", "secret a"]);
+    }
+
+    #[test]
+    fn a_revoked_workspace_gets_nothing() {
+        let mut revoked = sources(vec![secret("a", "A", "~/a")]);
+        revoked.is_revoked = true;
+        let manifest = build(&identity(), revoked, true).unwrap().manifest;
+        assert!(manifest.revoked && manifest.secrets.is_empty() && manifest.environment_variables.is_empty());
+        assert_eq!(manifest.owner_username, "alice");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 
 use crate::store::workspaces::AgentIdentity;
-use crate::store::{Change, Generation, Store, StoreError};
+use crate::store::{Change, Current, Store, StoreError};
 use windows::Windows;
 
 /// A change that concerns more sessions than this is spread out: so many may have been told and not have fetched yet.
@@ -54,8 +54,8 @@ struct Entry {
     owner: Uuid,
     workspace: Uuid,
     /// The newest that is known here.
-    known: Option<Generation>,
-    told: watch::Sender<Option<Generation>>,
+    known: Option<Current>,
+    told: watch::Sender<Option<Current>>,
     is_queued: bool,
     place: Option<(Instant, OwnedSemaphorePermit)>,
 }
@@ -65,7 +65,7 @@ struct Entry {
 pub struct Follower {
     live: Arc<Live>,
     key: Key,
-    told: watch::Receiver<Option<Generation>>,
+    told: watch::Receiver<Option<Current>>,
 }
 
 impl Default for Live {
@@ -159,17 +159,17 @@ impl Live {
             return Ok(());
         }
         let agents: Vec<_> = concerned.into_iter().collect();
-        let generations = store.agents().generations(&agents).await?;
-        self.learn(&generations);
+        let current = store.agents().current(&agents).await?;
+        self.learn(&current);
         Ok(())
     }
 
-    fn learn(&self, generations: &HashMap<Uuid, Generation>) {
+    fn learn(&self, current: &HashMap<Uuid, Current>) {
         let mut books = self.books();
         let mut changed = Vec::new();
-        for (agent, generation) in generations {
+        for (agent, current) in current {
             for (key, entry) in books.followers.range_mut((*agent, 0)..=(*agent, u64::MAX)) {
-                if entry.learn(*generation) {
+                if entry.learn(*current) {
                     changed.push(*key);
                 }
             }
@@ -240,11 +240,13 @@ impl Entry {
     }
 
     /// Whether it is news. What was read before the last news may arrive after it.
-    fn learn(&mut self, generation: Generation) -> bool {
-        let is_news =
-            self.known.is_none_or(|known| known.epoch != generation.epoch || known.number < generation.number);
+    fn learn(&mut self, current: Current) -> bool {
+        let new = current.generation;
+        let is_news = self
+            .known
+            .is_none_or(|Current { generation: known, .. }| known.epoch != new.epoch || known.number < new.number);
         if is_news {
-            self.known = Some(generation);
+            self.known = Some(current);
         }
         is_news
     }
@@ -262,14 +264,14 @@ impl Follower {
     }
 
     /// What was told last.
-    pub(crate) fn latest(&self) -> Option<Generation> {
+    pub(crate) fn latest(&self) -> Option<Current> {
         *self.told.borrow()
     }
 
     /// The generation now: whatever changes afterwards, [`Follower::changed`] tells. None when the agent is gone.
-    pub async fn current(&mut self, store: &Store) -> Result<Option<Generation>, StoreError> {
+    pub async fn current(&mut self, store: &Store) -> Result<Option<Current>, StoreError> {
         let (agent, _) = self.key;
-        let Some(current) = store.agents().generations(&[agent]).await?.remove(&agent) else { return Ok(None) };
+        let Some(current) = store.agents().current(&[agent]).await?.remove(&agent) else { return Ok(None) };
         if let Some(entry) = self.live.books().followers.get_mut(&self.key) {
             entry.learn(current);
             entry.tell();
@@ -278,12 +280,12 @@ impl Follower {
     }
 
     /// Waits for the next change.
-    pub async fn changed(&mut self) -> Generation {
+    pub async fn changed(&mut self) -> Current {
         loop {
             // The sender lives as long as this.
             let _ = self.told.changed().await;
-            if let Some(generation) = *self.told.borrow_and_update() {
-                return generation;
+            if let Some(current) = *self.told.borrow_and_update() {
+                return current;
             }
         }
     }

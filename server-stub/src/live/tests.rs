@@ -1,6 +1,7 @@
 use futures_util::FutureExt;
 
 use super::*;
+use crate::store::Generation;
 
 fn agent(number: u128) -> AgentIdentity {
     AgentIdentity {
@@ -11,11 +12,16 @@ fn agent(number: u128) -> AgentIdentity {
         owner_id: Uuid::from_u128(number + 2_000_000),
         owner_name: "alice".into(),
         token_hash: [0; 32],
+        is_revoked: false,
     }
 }
 
-fn generations(agents: impl IntoIterator<Item = u128>, number: i64) -> HashMap<Uuid, Generation> {
-    agents.into_iter().map(|agent| (Uuid::from_u128(agent), Generation { epoch: 1, number })).collect()
+fn generations(agents: impl IntoIterator<Item = u128>, number: i64) -> HashMap<Uuid, Current> {
+    agents.into_iter().map(|agent| (Uuid::from_u128(agent), current(1, number))).collect()
+}
+
+fn current(epoch: i64, number: i64) -> Current {
+    Current { generation: Generation { epoch, number }, is_revoked: false }
 }
 
 /// How many have news now.
@@ -61,7 +67,7 @@ async fn a_few_are_told_at_once_and_old_news_is_none() {
     assert_eq!(told(&mut followers), 1);
     live.learn(&generations(0..3, 4));
     assert_eq!(told(&mut followers), 0);
-    let restored = Generation { epoch: 2, number: 1 };
+    let restored = current(2, 1);
     live.learn(&HashMap::from([(Uuid::from_u128(0), restored)]));
     assert_eq!(followers[0].changed().now_or_never(), Some(restored));
 }

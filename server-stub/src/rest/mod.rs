@@ -33,6 +33,8 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/users/{user}/secrets", get(secrets::list).post(secrets::create))
         .route("/users/{user}/secrets/batch", post(secrets::import))
         .route("/users/{user}/secrets/{name}", get(secrets::get).patch(secrets::update).delete(secrets::delete))
+        .route("/users/{user}/secrets/{name}/history", get(secrets::history))
+        .route("/users/{user}/secrets/{name}/rollback", post(secrets::rollback))
         .merge(workspaces::routes())
         .merge(workspace_agents::routes())
 }

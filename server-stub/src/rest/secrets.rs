@@ -6,7 +6,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use protocol::problem::Problem;
-use protocol::rest::{CreateUserSecretRequest, ImportUserSecretsRequest, UpdateUserSecretRequest, UserSecret};
+use protocol::rest::{
+    CreateUserSecretRequest, ImportUserSecretsRequest, RollbackUserSecretRequest, SecretVersion,
+    UpdateUserSecretRequest, UserSecret,
+};
 use uuid::Uuid;
 
 use super::{JsonBody, LargeJsonBody, Target};
@@ -100,7 +103,11 @@ pub(super) async fn update(
     JsonBody(request): JsonBody<UpdateUserSecretRequest>,
 ) -> Result<Json<UserSecret>, ApiError> {
     let id = user.id();
-    let changed = state.store.secrets().update(user.0.actor, id, &name, request, state.settings.file_policy()).await;
+    let changed = state
+        .store
+        .secrets()
+        .update(user.0.actor, id, &name, request, state.settings.file_policy(), state.settings.keep_versions)
+        .await;
     changed.map(Json).map_err(|error| refusal(error, "Internal error updating secret."))
 }
 
@@ -114,6 +121,30 @@ pub(super) async fn delete(
     deleted.map(|()| StatusCode::NO_CONTENT).map_err(|error| refusal(error, "Internal error deleting secret."))
 }
 
+pub(super) async fn history(
+    user: Reading,
+    Target((_, name)): Target<(String, String)>,
+    State(state): State<AppState>,
+) -> Result<Json<Vec<SecretVersion>>, ApiError> {
+    let history = state.store.secrets().history(user.id(), &name).await;
+    history.map(Json).map_err(|error| refusal(error, "Internal error reading the history of the secret."))
+}
+
+pub(super) async fn rollback(
+    user: Writing,
+    Target((_, name)): Target<(String, String)>,
+    State(state): State<AppState>,
+    JsonBody(request): JsonBody<RollbackUserSecretRequest>,
+) -> Result<Json<UserSecret>, ApiError> {
+    let (id, settings) = (user.id(), &state.settings);
+    let changed = state
+        .store
+        .secrets()
+        .rollback(user.0.actor, id, &name, request.to, settings.file_policy(), settings.keep_versions)
+        .await;
+    changed.map(Json).map_err(|error| refusal(error, "Internal error updating secret."))
+}
+
 pub(super) async fn import(
     user: Writing,
     State(state): State<AppState>,
@@ -123,6 +154,15 @@ pub(super) async fn import(
     let made = state.store.secrets().import(user.0.actor, id, request).await;
     let made = made.map_err(|error| refusal(error, "Internal error importing secrets."))?;
     Ok((StatusCode::CREATED, Json(made)))
+}
+
+fn no_version(to: Option<i64>) -> Problem {
+    let detail = "The server keeps few former values, and not for long; the history of the secret lists them.";
+    let message = to.map_or_else(
+        || "There is no former value of this secret.".to_owned(),
+        |number| format!("There is no former value {number} of this secret."),
+    );
+    Problem::new(message).detail(detail)
 }
 
 fn refusal(error: SecretError, internal: &str) -> ApiError {
@@ -137,6 +177,7 @@ fn refusal(error: SecretError, internal: &str) -> ApiError {
         SecretError::Cap(problem) => bad_request(problem),
         SecretError::NoFields => bad_request(Problem::new("At least one field must be provided.")),
         SecretError::NotFound => ApiError::not_found(),
+        SecretError::NoVersion(to) => bad_request(no_version(to)),
         SecretError::Format(error) => unreadable(error.to_string()),
         SecretError::Parse(error) => unreadable(error.to_string()),
         SecretError::Store(error) => ApiError::internal(internal, &error),

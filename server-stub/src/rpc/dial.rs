@@ -20,7 +20,7 @@ use super::service::AgentService;
 use super::transport::{self, Messages};
 use super::{version, watch};
 use crate::api_error::ApiError;
-use crate::auth::Agent;
+use crate::auth::{self, Agent, EvenRevoked};
 use crate::state::AppState;
 
 /// Longer versions are cut before they are stored.
@@ -51,7 +51,7 @@ struct Caller {
 
 /// `GET /workspaceagents/me/rpc`.
 pub(super) async fn dial(
-    agent: Agent,
+    EvenRevoked(agent): EvenRevoked,
     State(state): State<AppState>,
     wishes: Result<Query<Wishes>, QueryRejection>,
     headers: HeaderMap,
@@ -59,6 +59,11 @@ pub(super) async fn dial(
 ) -> Result<Response, ApiError> {
     let Query(wishes) =
         wishes.map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "Query parameters are not valid."))?;
+    let is_live = wishes.live.is_some_and(|live| live == "1");
+    // Ours is told that its workspace is revoked, takes away what it delivered, and confirms it.
+    if agent.identity.is_revoked && !is_live {
+        return Err(auth::revoked());
+    }
     let mut version = wishes.version.unwrap_or_else(|| version::DEFAULT.to_owned());
     version.truncate(version.floor_char_boundary(MAX_VERSION));
     version::check(&version).map_err(|problem| ApiError::with(StatusCode::BAD_REQUEST, problem))?;
@@ -74,7 +79,7 @@ pub(super) async fn dial(
     let place = state.limits.dial().await?;
     let running = state.sessions.token();
     let is_agent = wishes.role.is_none_or(|role| role == "agent");
-    let is_deaf = is_agent && wishes.live.is_none_or(|live| live != "1");
+    let is_deaf = is_agent && !is_live;
     let caller = Caller { api_version: version, is_agent, is_deaf };
     Ok(upgrade.on_upgrade(async move |socket| {
         drop(place);
@@ -126,13 +131,6 @@ async fn run(socket: WebSocket, agent: Agent, caller: Caller, state: AppState) {
     };
     let shares = state.limits.shares(id);
     let service = Arc::new(AgentService::new(state.clone(), agent.clone(), pulse.clone()));
-    let outdated = async {
-        if !is_deaf || !state.settings.refresh_coder_agents {
-            return std::future::pending().await;
-        }
-        let mut follower = state.live.follow(&agent.identity);
-        watch::outdated(&state, &mut follower, || service.delivered()).await;
-    };
     tokio::select! {
         // Calls are answered while the connection is being recorded, not after it.
         _ = async { tokio::join!(connected, drpc::serve_within(session, service.clone(), Shares::clone(&shares))) } => {}
@@ -141,12 +139,7 @@ async fn run(socket: WebSocket, agent: Agent, caller: Caller, state: AppState) {
                 tracing::info!(agent = %agent.identity.path(), "closing a session: {end}");
             }
         }
-        () = outdated => {
-            if may_log(&state, &agent) {
-                let agent = agent.identity.path();
-                tracing::info!(%agent, "closing a session: what the agent gets has changed, and it asks when it dials again");
-            }
-        }
+        () = watch::outdated(&state, &agent, || service.delivered()), if is_deaf => {}
         () = state.shutdown.cancelled() => {}
     }
     // Dropping the session has told its driver to close it properly; this waits for that, within the driver's limit.

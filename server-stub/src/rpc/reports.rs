@@ -14,12 +14,16 @@ use protocol::agent_api::{
     UpdateLifecycleRequest, UpdateStartupRequest, WorkspaceAgentScriptCompletedRequest,
 };
 use protocol::drpc::Status;
+use protocol::live::target::Kind;
+use protocol::live::{MAX_TARGETS, MAX_TEXT_BYTES as MAX_TEXT_BYTES_OF_TARGET, ReportRequest, Target};
 use uuid::Uuid;
 
 use crate::auth::Agent;
 use crate::store::audit::Record;
-use crate::store::now;
-use crate::store::workspaces::{MetadataReport, NewLine, StartupReport, Timing, TimingReport};
+use crate::store::workspaces::{
+    MetadataReport, NewLine, ReportedDelivery, ReportedTarget, StartupReport, Timing, TimingReport,
+};
+use crate::store::{Generation, now};
 use protocol::workspace::definition::MAX_METADATA_KEY_BYTES;
 
 /// Longer metadata values and errors are cut, as in Coder.
@@ -140,6 +144,29 @@ pub(super) fn connection(request: ReportConnectionRequest, agent: &Agent) -> Res
         "exit_code": connection.status_code,
     });
     Ok(Record::new(agent.actor.clone(), action, "workspace_session").on(id, &agent.identity.path()).diff(diff))
+}
+
+/// How a delivery went: what fits, and no null bytes, which a database may not take.
+pub(super) fn delivery(request: ReportRequest) -> Result<ReportedDelivery, Status> {
+    let generation = request.generation.ok_or_else(|| absent("generation"))?;
+    let kept = |text: &str| cut(text, MAX_TEXT_BYTES_OF_TARGET).replace('\0', "\u{fffd}");
+    let target = |target: Target| ReportedTarget {
+        kind: match target.kind() {
+            Kind::Env | Kind::Unspecified => "env",
+            Kind::File => "file",
+            Kind::Stale => "stale",
+        }
+        .to_owned(),
+        name: kept(&target.name),
+        delivered: target.delivered,
+        outcome: kept(&target.outcome),
+    };
+    Ok(ReportedDelivery {
+        generation: Generation { epoch: generation.epoch, number: generation.number },
+        revoked: request.revoked,
+        targets: request.targets.into_iter().take(MAX_TARGETS).map(target).collect(),
+        at: now(),
+    })
 }
 
 fn absent(what: &str) -> Status {

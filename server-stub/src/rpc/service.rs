@@ -64,6 +64,7 @@ impl AgentService {
     async fn answer(&self, path: &str, call: &mut Call) -> Result<(), Status> {
         match path {
             path::GET_MANIFEST => self.manifest(call).await,
+            live::REPORT => self.delivery(call).await,
             live::WATCH => self.watching.watch(&self.state, &self.agent, call).await,
             path::UPDATE_STARTUP => self.startup(call).await,
             path::UPDATE_LIFECYCLE => self.lifecycle(call).await,
@@ -92,7 +93,7 @@ impl AgentService {
 fn budget(path: &str) -> (Cost, Bounds) {
     let (cost, bytes) = match path {
         // An agent sends up to 1 MiB of output at a time, and some 21 bytes more for each line.
-        path::BATCH_CREATE_LOGS | path::BATCH_UPDATE_METADATA => (Cost::Call, MAX_BATCH),
+        path::BATCH_CREATE_LOGS | path::BATCH_UPDATE_METADATA | live::REPORT => (Cost::Call, MAX_BATCH),
         path::GET_MANIFEST => (Cost::Delivery, MAX_REQUEST),
         path::COORDINATE | path::STREAM_DERP_MAPS | live::WATCH => (Cost::Stream, MAX_REQUEST),
         _ => (Cost::Call, MAX_REQUEST),
@@ -171,6 +172,15 @@ impl AgentService {
             .await
             .map_err(|error| self.failed(&error))?;
         call.answer(&BatchUpdateMetadataResponse {})
+    }
+
+    async fn delivery(&self, call: &mut Call) -> Result<(), Status> {
+        let report = reports::delivery(call.request().await?)?;
+        let identity = &self.agent.identity;
+        let workspace = (identity.workspace_id, format!("{}/{}", identity.owner_name, identity.workspace_name));
+        let kept = self.state.store.reports().delivery(self.agent.actor.clone(), workspace, report).await;
+        kept.map_err(|error| self.failed(&error))?;
+        call.answer(&live::ReportResponse {})
     }
 
     async fn connection(&self, call: &mut Call) -> Result<(), Status> {

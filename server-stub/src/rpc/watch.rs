@@ -9,7 +9,7 @@ use protocol::live::{self, WatchRequest, WatchResponse};
 use protocol::session::Pulse;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::deliver::failed;
+use super::deliver::{failed, may_log};
 use crate::auth::Agent;
 use crate::live::Follower;
 use crate::state::AppState;
@@ -52,7 +52,8 @@ impl Watching {
         let current = follower.current(&state.store).await.map_err(|error| failed(state, agent, &error))?;
         let mut current = current.ok_or_else(|| Status::new("the agent does not exist any more"))?;
         loop {
-            call.reply(&WatchResponse { generation: Some(to_wire(current)), revoked: false }).await?;
+            let generation = Some(to_wire(current.generation));
+            call.reply(&WatchResponse { generation, revoked: current.is_revoked }).await?;
             tokio::select! {
                 changed = follower.changed() => current = changed,
                 () = self.pulse.pinged(PINGS) => {}
@@ -67,14 +68,30 @@ pub(super) fn to_wire(Generation { epoch, number }: Generation) -> live::Generat
 
 /// Waits until an agent without live delivery has to dial again to get what has changed since it fetched its manifest.
 ///
-/// It then fetches, writes its files anew, and gives new sessions the new values.
-pub(super) async fn outdated(state: &AppState, follower: &mut Follower, delivered: impl Fn() -> Option<Generation>) {
+/// It then fetches, writes its files anew, and gives new sessions the new values. After a revocation its dial is refused.
+pub(super) async fn outdated(state: &AppState, agent: &Agent, delivered: impl Fn() -> Option<Generation>) {
+    let mut follower = state.live.follow(&agent.identity);
+    wait_until_outdated(state, &mut follower, delivered).await;
+    if may_log(state, agent) {
+        let agent = agent.identity.path();
+        tracing::info!(%agent, "closing a session: what the agent gets has changed, and it asks when it dials again");
+    }
+}
+
+async fn wait_until_outdated(state: &AppState, follower: &mut Follower, delivered: impl Fn() -> Option<Generation>) {
     loop {
-        follower.changed().await;
+        if follower.changed().await.is_revoked {
+            return;
+        }
         let most = Instant::now() + PATIENCE;
-        while timeout_at(most.min(Instant::now() + QUIET), follower.changed()).await.is_ok() {}
+        while let Ok(changed) = timeout_at(most.min(Instant::now() + QUIET), follower.changed()).await {
+            if changed.is_revoked {
+                return;
+            }
+        }
         // One that has not fetched yet will.
-        let is_outdated = || delivered().is_some_and(|delivered| Some(delivered) != follower.latest());
+        let is_behind = |delivered| follower.latest().is_some_and(|latest| latest.generation != delivered);
+        let is_outdated = || state.settings.refresh_coder_agents && delivered().is_some_and(is_behind);
         while is_outdated() {
             match state.live.refresh(follower.agent()) {
                 Some(wait) => sleep(wait).await,

@@ -33,6 +33,9 @@ const SESSIONS_END: Duration = Duration::from_secs(5);
 /// How often the room for administrators is looked after.
 const RESERVE_INTERVAL: Duration = Duration::from_mins(1);
 
+/// How often former values of secrets are looked after.
+const VERSIONS_INTERVAL: Duration = Duration::from_hours(1);
+
 /// Why the server did not start, or how it broke down.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -159,6 +162,7 @@ impl Server {
             rate_limit: config.rate_limit,
             git_keys: config.git_keys,
             refresh_coder_agents: config.refresh_coder_agents,
+            keep_versions: config.keep_versions,
         };
         Ok(Self {
             listener: listen::Listener {
@@ -217,6 +221,7 @@ impl Server {
             () = state.fleet.keep(state.store.clone()) => {}
             never = state.live.keep(state.store.clone()) => match never {},
             () = keep_reserve(&self.data_dir) => {}
+            () = forget_versions(&state) => {}
             () = state.store.ended() => return Err(ServeError::StoreEnded),
         }
         state.sessions.close();
@@ -275,6 +280,17 @@ async fn keep_reserve(data_dir: &DataDir) {
         look.tick().await;
         if let Err(error) = data_dir.keep_reserve() {
             tracing::warn!(%error, "cannot keep room on the disk for administrators");
+        }
+    }
+}
+
+/// Deletes former values of secrets that are too old, or more than are kept.
+async fn forget_versions(state: &AppState) {
+    let mut look = tokio::time::interval(VERSIONS_INTERVAL);
+    loop {
+        look.tick().await;
+        if let Err(error) = state.store.secrets().trim_versions(state.settings.keep_versions).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "cannot delete former values of secrets");
         }
     }
 }

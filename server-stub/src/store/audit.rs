@@ -36,6 +36,8 @@ pub enum Actor {
         name: String,
         /// Where the request came from.
         address: Option<IpAddr>,
+        /// Public id of the session token, if it is known.
+        token: Option<String>,
     },
     /// A workspace agent, by agent token.
     Agent {
@@ -66,6 +68,12 @@ impl Actor {
             Self::User { id, .. } | Self::Agent { id, .. } => Some(*id),
             Self::Administrator => None,
         }
+    }
+
+    /// Public id of the session token; empty if there is none, or if it is not known.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        if let Self::User { token: Some(token), .. } = self { token } else { "" }
     }
 
     /// The name of the user or agent.

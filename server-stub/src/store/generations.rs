@@ -17,6 +17,15 @@ pub struct Generation {
     pub number: i64,
 }
 
+/// What an agent is to have, as far as the server counts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Current {
+    /// Which state it is.
+    pub generation: Generation,
+    /// The workspace gets nothing any more.
+    pub is_revoked: bool,
+}
+
 /// A positive number that no former epoch had.
 pub(super) fn new_epoch() -> Result<i64, KeyError> {
     Ok(i64::from_be_bytes(keys::random()?) & i64::MAX | 1)

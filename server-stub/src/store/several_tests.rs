@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::audit::Actor;
 use super::testing::{self, World};
 use super::workspaces::{AgentIdentity, Connection};
-use super::{Change, ChangeStream, FilePaths, Generation, SecretError, Store};
+use super::{Change, ChangeStream, FilePaths, Generation, KeepVersions, SecretError, Store};
 
 struct Several {
     dir: TempDir,
@@ -39,7 +39,10 @@ impl Several {
 
     async fn update(&self, store: usize, name: &str, request: UpdateUserSecretRequest) {
         let secrets = self.stores[store].secrets();
-        secrets.update(Actor::Administrator, self.user, name, request, FilePaths::Allowed).await.unwrap();
+        secrets
+            .update(Actor::Administrator, self.user, name, request, FilePaths::Allowed, KeepVersions(5))
+            .await
+            .unwrap();
     }
 
     async fn apply(&self, store: usize, definition: &str) -> Option<AgentIdentity> {
@@ -48,7 +51,7 @@ impl Several {
     }
 
     async fn generation(&self, agent: &AgentIdentity) -> Generation {
-        self.stores[1].agents().generations(&[agent.id]).await.unwrap()[&agent.id]
+        self.stores[1].agents().current(&[agent.id]).await.unwrap()[&agent.id].generation
     }
 }
 

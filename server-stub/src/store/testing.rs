@@ -30,7 +30,7 @@ impl World {
     pub(crate) async fn new() -> Self {
         let (dir, store) = store().await;
         let user = user(&store, "alice").await;
-        Self { dir, store, user, actor: Actor::User { id: user, name: "alice".into(), address: None } }
+        Self { dir, store, user, actor: Actor::User { id: user, name: "alice".into(), address: None, token: None } }
     }
 }
 

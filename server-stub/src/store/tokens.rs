@@ -289,7 +289,7 @@ mod tests {
         let user = store.users().create("alice").await.unwrap();
         let id = store.tokens().create(&user).await.unwrap().id;
         let address = Some(IpAddr::from([127, 0, 0, 1]));
-        let actor = Actor::User { id: user.id, name: user.username, address };
+        let actor = Actor::User { id: user.id, name: user.username, address, token: None };
         let last = super::super::now();
         store.tokens().record_uses(vec![TokenUse { actor, token_id: Some(id), last, requests: 3 }]).await.unwrap();
         let info = store.tokens().list().await.unwrap().remove(0);

@@ -18,7 +18,7 @@ use crate::cli::ui;
 /// Store a new secret
 ///
 /// Pipe the value in, redirect it from a file, or type it when asked. The value is stored byte for byte, with a newline at
-/// its end if it has one. Your workspaces get the secret when they next start. A secret without --env and --file is
+/// its end if it has one. Your running workspaces get the secret at once. A secret without --env and --file is
 /// stored, but no workspace gets it.
 #[derive(Args)]
 #[command(after_help = "\

@@ -10,7 +10,8 @@ use crate::cli::ui;
 
 /// Delete a secret
 ///
-/// Workspaces no longer get the secret when they start. Running processes keep the value, and files that were written stay.
+/// What is started in your workspaces from now on does not get the secret, and the server deletes its former values. Running
+/// processes keep the value, and files that were written stay, unless the agent has `--stale-files remove`.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

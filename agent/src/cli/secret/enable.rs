@@ -12,7 +12,7 @@ use crate::cli::ui;
 
 /// Deliver a disabled secret to your workspaces again
 ///
-/// Your workspaces get the secret when they next start.
+/// Your running workspaces get the secret at once: files, and whatever is started from then on.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  coder secret enable api-key")]
 pub(crate) struct EnableArgs {

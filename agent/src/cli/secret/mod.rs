@@ -5,6 +5,7 @@ mod create;
 mod delete;
 mod enable;
 mod failure;
+mod history;
 mod import;
 mod list;
 mod update;
@@ -21,7 +22,7 @@ pub(crate) use list::names;
 /// Store, change, list and delete your secrets
 ///
 /// A secret has a name, a value and a target: an environment variable, a file, or both. Every workspace that you own gets
-/// your secrets when it starts. No command shows the value of a stored secret.
+/// your secrets when it starts, and changes while it runs. No command shows the value of a stored secret.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -50,6 +51,8 @@ enum SecretCommand {
     Disable(enable::DisableArgs),
     #[command(visible_alias = "ls")]
     List(list::ListArgs),
+    History(history::HistoryArgs),
+    Rollback(history::RollbackArgs),
     #[command(visible_aliases = ["remove", "rm"])]
     Delete(delete::DeleteArgs),
 }
@@ -63,6 +66,8 @@ impl SecretArgs {
             SecretCommand::Enable(args) => args.run(server).await,
             SecretCommand::Disable(args) => args.run(server).await,
             SecretCommand::List(args) => args.run(server).await,
+            SecretCommand::History(args) => args.run(server).await,
+            SecretCommand::Rollback(args) => args.run(server).await,
             SecretCommand::Delete(args) => args.run(server).await,
         }
     }

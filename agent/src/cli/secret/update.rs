@@ -17,7 +17,8 @@ use crate::cli::ui;
 /// Change a secret
 ///
 /// Omitted options keep their current value; an empty string clears the field. Without any option, at a terminal, this
-/// asks for a new value. Your workspaces get the change when they next start.
+/// asks for a new value. Running workspaces get the change at once if their server is `coder-server`; what is started from
+/// then on has it. With Coder's server they get it within minutes.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -49,6 +50,10 @@ pub(crate) struct UpdateArgs {
     #[arg(long, value_name = "PATH")]
     file: Option<String>,
 
+    /// Delete the former values that the server keeps for `rollback`, as after a leak; alone, or with a new value
+    #[arg(long)]
+    forget_old: bool,
+
     /// Whether your workspaces get the secret
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     enabled: Option<bool>,
@@ -63,6 +68,7 @@ impl UpdateArgs {
             env_name: self.env,
             file_path: self.file,
             enabled: self.enabled,
+            forget_old: self.forget_old,
         };
         // With an option given, an empty standard input is that of a script which does not want to change the value.
         let value_alone = request.is_empty();

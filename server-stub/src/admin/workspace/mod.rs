@@ -1,6 +1,7 @@
 //! `coder-server workspace`
 
 mod apply;
+mod deliveries;
 mod show;
 
 use std::path::PathBuf;
@@ -52,6 +53,25 @@ Examples:
         #[arg(long)]
         json: bool,
     },
+    /// Stop delivering anything to a workspace, and have its agents take away what they delivered
+    ///
+    /// From then on no value leaves the server for this workspace. An agent that is connected at once gives new processes no secrets and
+    /// deletes the files that are still as it wrote them; one that is away does so when it comes back. `workspace show` says whether each has
+    /// confirmed that. Processes that run keep what they have. The token of a Coder agent is refused.
+    Revoke {
+        /// Owner and name of the workspace
+        #[arg(value_name = "OWNER/NAME")]
+        workspace: String,
+        /// Why, for `workspace show` and the audit log
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
+    /// Deliver to a revoked workspace again
+    Restore {
+        /// Owner and name of the workspace
+        #[arg(value_name = "OWNER/NAME")]
+        workspace: String,
+    },
     /// Delete a workspace with its agents, their tokens and everything they reported
     Delete {
         /// Owner and name of the workspace
@@ -68,6 +88,24 @@ pub(super) async fn run(store: &Store, command: WorkspaceCommand) -> Result<(), 
             if json { show::json(store, &found).await } else { show::text(store, &found).await }
         }
         WorkspaceCommand::List { json } => list(store, json).await,
+        WorkspaceCommand::Revoke { workspace, reason } => {
+            let found = find(store, &workspace).await?;
+            let path = path(&found);
+            if !store.workspaces().revoke(found.id, path.clone(), &reason).await? {
+                return output::line(&format!("Workspace {path} is revoked already."));
+            }
+            output::line(&format!(
+                "Revoked workspace {path}. Nothing is delivered to it any more.\n\
+                 Whether its agents have taken away what was delivered: coder-server workspace show {path}"
+            ))
+        }
+        WorkspaceCommand::Restore { workspace } => {
+            let found = find(store, &workspace).await?;
+            let path = path(&found);
+            let restored = store.workspaces().restore(found.id, path.clone()).await?;
+            let text = if restored { "Restored workspace" } else { "Nothing to do: not revoked: workspace" };
+            output::line(&format!("{text} {path}."))
+        }
         WorkspaceCommand::Delete { workspace } => {
             let found = find(store, &workspace).await?;
             let path = path(&found);

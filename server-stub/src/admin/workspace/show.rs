@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::super::{AdminError, output};
+use super::deliveries::{self, Reported};
 use super::path;
 use crate::store::workspaces::{Agent, Connection, Line, SERVER_SOURCE, Script, Workspace};
 use crate::store::{Store, StoreError};
@@ -78,6 +79,7 @@ pub(super) async fn json(store: &Store, workspace: &Workspace) -> Result<(), Adm
         agents.push(agent_json(store, agent).await?);
     }
     shown["owner"] = workspace.owner_name.clone().into();
+    shown["revoked"] = deliveries::revoked_json(workspace);
     shown["agents"] = agents.into();
     output::json(&shown)
 }
@@ -101,6 +103,7 @@ async fn agent_json(store: &Store, agent: &Agent) -> Result<Value, AdminError> {
         .await?
         .map(|delivery| json!({ "time": delivery.time, "address": delivery.address, "secrets": delivery.secrets }))
         .into();
+    shown["delivery"] = Reported::read(store, agent).await?.json();
     shown["target_outcomes"] = reports.outcomes().map(line).collect();
     shown["startup_log"] = reports.lines.iter().map(line).collect();
     Ok(shown)
@@ -145,13 +148,17 @@ fn stage_word(stage: i32) -> String {
 pub(super) async fn text(store: &Store, workspace: &Workspace) -> Result<(), AdminError> {
     output::line(&format!("workspace  {}", path(workspace)))?;
     output::line(&format!("applied    {}", output::local(workspace.updated_at)))?;
+    let revoked = deliveries::revoked_text(workspace);
+    if let Some(since) = &revoked {
+        output::line(&format!("revoked    {since}"))?;
+    }
     for agent in &workspace.agents {
-        agent_text(store, agent).await?;
+        agent_text(store, agent, revoked.is_some()).await?;
     }
     Ok(())
 }
 
-async fn agent_text(store: &Store, agent: &Agent) -> Result<(), AdminError> {
+async fn agent_text(store: &Store, agent: &Agent, is_revoked: bool) -> Result<(), AdminError> {
     let reports = Reports::read(store, agent.id).await?;
     output::line(&format!("\nagent      {}", agent.name))?;
     output::line(&format!("status     {}", connection_text(agent)))?;
@@ -163,6 +170,7 @@ async fn agent_text(store: &Store, agent: &Agent) -> Result<(), AdminError> {
         let (count, at) = (delivery.secrets, output::local(delivery.time));
         output::line(&format!("secrets    {count} delivered {at} to {}", delivery.address))?;
     }
+    delivery_text(store, agent, is_revoked).await?;
     section("scripts", reports.scripts.iter().map(script_row).collect())?;
     let metadata = store.agents().metadata(agent.id).await?;
     let value = |item: &crate::store::workspaces::Metadata| {
@@ -205,6 +213,17 @@ fn connection_text(agent: &Agent) -> String {
         }
         (status, None) => format!("{}, never seen", status.as_str()),
     }
+}
+
+/// What the agent told of its last delivery.
+async fn delivery_text(store: &Store, agent: &Agent, is_revoked: bool) -> Result<(), AdminError> {
+    let reported = Reported::read(store, agent).await?;
+    if is_revoked {
+        output::line(&format!("revocation {}", reported.confirmation(agent)))?;
+    }
+    let Some((state, failed)) = reported.text() else { return Ok(()) };
+    output::line(&format!("changes    {state}"))?;
+    section("targets that failed", failed)
 }
 
 async fn lifecycle_text(store: &Store, agent: &Agent) -> Result<String, AdminError> {

@@ -6,7 +6,8 @@ use crate::store::testing;
 #[tokio::test]
 async fn records_are_listed_in_order_and_purged_by_age() {
     let (_dir, store) = testing::store().await;
-    let actor = Actor::User { id: Uuid::from_u128(7), name: "alice".into(), address: Some([127, 0, 0, 1].into()) };
+    let address = Some([127, 0, 0, 1].into());
+    let actor = Actor::User { id: Uuid::from_u128(7), name: "alice".into(), address, token: None };
     for status in [201, 409] {
         let record = Record::new(actor.clone(), "create", "user_secret").on(None, "token").status(status);
         store.audit().write(record).await.unwrap();

@@ -14,12 +14,14 @@ const SHARED: &[&str] = &[
     include_str!("migrations/0005_home.sql"),
     include_str!("migrations/0006_sensitive_variables.sql"),
     include_str!("migrations/0007_macs.sql"),
+    include_str!("migrations/0008_live.sql"),
 ];
 
 /// The schema of this version.
-pub(super) const KNOWN: i64 = 7;
-/// The oldest schema whose programs work on a database of [`KNOWN`]: older ones make tokens without a MAC, which nobody trusts.
-pub(super) const OLDEST: i64 = 7;
+pub(super) const KNOWN: i64 = 8;
+/// The oldest schema whose programs work on a database of [`KNOWN`]: older ones make tokens without a MAC, which nobody trusts, and deliver to
+/// revoked workspaces.
+pub(super) const OLDEST: i64 = 8;
 
 /// What a database says about its schema.
 #[derive(Clone, Copy, Debug)]

@@ -33,6 +33,15 @@ pub(in crate::store) const SECRET_VALUE: SealedColumn = SealedColumn {
     update: "UPDATE user_secrets SET value = ?, value_key_id = ? WHERE id = ? AND value = ?",
 };
 
+/// Former values of user secrets.
+pub(in crate::store) const SECRET_VERSION: SealedColumn = SealedColumn {
+    table: "secret_versions",
+    name: "value",
+    select: "SELECT id, user_id, value AS data, value_key_id AS key_id FROM secret_versions
+             WHERE value_key_id <> ? AND id > ? ORDER BY id LIMIT ?",
+    update: "UPDATE secret_versions SET value = ?, value_key_id = ? WHERE id = ? AND value = ?",
+};
+
 /// Values of template variables, bound to the owner of the workspace.
 pub(in crate::store) const TEMPLATE_VALUE: SealedColumn = SealedColumn {
     table: "agent_env",
@@ -53,4 +62,5 @@ pub(in crate::store) const GIT_PRIVATE_KEY: SealedColumn = SealedColumn {
 };
 
 /// All of them, as key rotation goes through them.
-pub(in crate::store) const ALL: [&SealedColumn; 3] = [&SECRET_VALUE, &TEMPLATE_VALUE, &GIT_PRIVATE_KEY];
+pub(in crate::store) const ALL: [&SealedColumn; 4] =
+    [&SECRET_VALUE, &SECRET_VERSION, &TEMPLATE_VALUE, &GIT_PRIVATE_KEY];

@@ -16,7 +16,7 @@ row! {
 }
 
 async fn create(store: &Store, user: Uuid, name: &str) -> Uuid {
-    let actor = Actor::User { id: user, name: "u".into(), address: None };
+    let actor = Actor::User { id: user, name: "u".into(), address: None, token: None };
     let request =
         CreateUserSecretRequest { name: name.into(), value: format!("value of {name}").into(), ..Default::default() };
     store.secrets().create(actor, user, request, FilePaths::Allowed).await.unwrap().id
@@ -101,7 +101,7 @@ async fn a_value_that_does_not_decrypt_keeps_its_key_and_does_not_stop_the_other
     assert_eq!(store.keys().ids().await.unwrap().len(), 2);
     store.close().await;
     let store = testing::reopen(&dir).await;
-    let actor = Actor::User { id: user, name: "alice".into(), address: None };
+    let actor = Actor::User { id: user, name: "alice".into(), address: None, token: None };
     store.secrets().delete(actor, user, "bad").await.unwrap();
     let rotated = store.keys().rotate(&data_dir, true).await.unwrap();
     assert_eq!((rotated.values, rotated.dropped.len()), (0, 1));

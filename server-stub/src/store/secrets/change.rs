@@ -14,7 +14,7 @@ use super::super::audit::{self, Actor, Record};
 use super::super::engine::Writing;
 use super::super::generations;
 use super::rules::{Held, Holdings};
-use super::{FilePaths, SecretError, Secrets, rows};
+use super::{FilePaths, KeepVersions, SecretError, Secrets, rows, versions};
 
 impl Secrets<'_> {
     /// Stores a new secret of the acting user.
@@ -56,6 +56,7 @@ impl Secrets<'_> {
         name: &str,
         request: UpdateUserSecretRequest,
         files: FilePaths,
+        keep: KeepVersions,
     ) -> Result<UserSecret, SecretError> {
         if request.is_empty() {
             return Err(SecretError::NoFields);
@@ -64,8 +65,9 @@ impl Secrets<'_> {
         if !problems.is_empty() {
             return Err(SecretError::Invalid(problems));
         }
-        let (name, request) = (name.to_owned(), Arc::new(request));
-        self.0.write(move |writing| Box::pin(update(writing, actor, user, name, request, files))).await
+        let update = Update { request: Arc::new(request), files, keep, rolled_back_to: None };
+        let name = name.to_owned();
+        self.0.write(move |writing| Box::pin(self::update(writing, actor, user, name, update))).await
     }
 
     /// Deletes a secret.
@@ -156,7 +158,7 @@ pub(super) async fn insert(
         created_at: now,
         updated_at: now,
     };
-    rows::insert(writing, user, &secret, new.value).await?;
+    rows::insert(writing, user, &secret, new.value, actor.token()).await?;
     if is_delivered(&secret) {
         generations::grow_owner(writing, user).await?;
     }
@@ -165,13 +167,23 @@ pub(super) async fn insert(
     Ok(secret)
 }
 
-async fn update(
+/// How a secret changes.
+#[derive(Clone)]
+pub(super) struct Update {
+    pub(super) request: Arc<UpdateUserSecretRequest>,
+    pub(super) files: FilePaths,
+    pub(super) keep: KeepVersions,
+    /// The number of the former value that becomes current.
+    pub(super) rolled_back_to: Option<i64>,
+}
+
+/// Changes the secret `name`, with its audit record.
+pub(super) async fn update(
     writing: &mut Writing,
     actor: Actor,
     user: Uuid,
     name: String,
-    request: Arc<UpdateUserSecretRequest>,
-    files: FilePaths,
+    Update { request, files, keep, rolled_back_to }: Update,
 ) -> Result<UserSecret, SecretError> {
     let mut holdings = rows::holdings(writing, user).await?;
     let after = exchange(&mut holdings, name, &request, files)?;
@@ -184,16 +196,43 @@ async fn update(
         updated_at: writing.now(),
         ..old.clone()
     };
-    if changes_manifest(writing, user, &old, &new, request.value.as_ref()).await? {
+    let is_new_value = match &request.value {
+        Some(value) => rows::is_new_value(writing, user, new.id, value).await?,
+        None => false,
+    };
+    if changes_manifest(&old, &new, is_new_value) {
         generations::grow_owner(writing, user).await?;
+    }
+    if is_new_value {
+        // Before anything is written: what is kept has the time of the former value.
+        versions::keep(writing, &actor, user, new.id, keep).await?;
     }
     rows::write_fields(writing, &new).await?;
     if let Some(value) = &request.value {
         rows::write_value(writing, user, new.id, value).await?;
     }
-    let record = Record::new(actor, "write", "user_secret").on(new.id, &new.name);
-    audit::insert(writing, record.diff(diff(Some(&old), Some(&new), request.value.is_some()))).await?;
+    if request.forget_old {
+        versions::forget(writing, new.id).await?;
+    }
+    let diff = diff_of_update(&old, &new, &request, rolled_back_to);
+    audit::insert(writing, Record::new(actor, "write", "user_secret").on(new.id, &new.name).diff(diff)).await?;
     Ok(new)
+}
+
+fn diff_of_update(
+    old: &UserSecret,
+    new: &UserSecret,
+    request: &UpdateUserSecretRequest,
+    rolled_back_to: Option<i64>,
+) -> Value {
+    let mut diff = diff(Some(old), Some(new), request.value.is_some());
+    if let Some(number) = rolled_back_to {
+        diff["rolled_back_to"] = number.into();
+    }
+    if request.forget_old {
+        diff["forgot_old"] = true.into();
+    }
+    diff
 }
 
 /// Whether agents get it.
@@ -202,22 +241,10 @@ fn is_delivered(secret: &UserSecret) -> bool {
 }
 
 /// Whether an update concerns what agents get: not a description, and not the same value stored again.
-async fn changes_manifest(
-    writing: &mut Writing,
-    user: Uuid,
-    old: &UserSecret,
-    new: &UserSecret,
-    value: Option<&Secret>,
-) -> Result<bool, StoreError> {
+fn changes_manifest(old: &UserSecret, new: &UserSecret, is_new_value: bool) -> bool {
     let targets =
         |secret: &UserSecret| is_delivered(secret).then(|| (secret.env_name.clone(), secret.file_path.clone()));
-    if targets(old) != targets(new) {
-        return Ok(true);
-    }
-    match value {
-        Some(value) if is_delivered(new) => rows::is_new_value(writing, user, new.id, value).await,
-        _ => Ok(false),
-    }
+    targets(old) != targets(new) || is_new_value && is_delivered(new)
 }
 
 /// Exchanges the secret `name` for what `request` makes of it, where conflicts and caps allow that.

@@ -2,10 +2,12 @@
 
 mod change;
 mod import;
+mod rollback;
 mod rows;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use protocol::import::{FormatError, ParseError};
 use protocol::problem::{FieldProblem, Problem};
@@ -15,6 +17,7 @@ use uuid::Uuid;
 use super::engine::{Database, query};
 use super::{Doing, StoreError};
 use rows::SecretRow;
+pub use versions::KeepVersions;
 
 /// Whether secrets may be delivered as files on this deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +71,9 @@ pub enum SecretError {
     /// The user has no secret of that name.
     #[error("no such secret")]
     NotFound,
+    /// The former value is not there: of this number, or any at all.
+    #[error("no such former value")]
+    NoVersion(Option<i64>),
     /// The text to import is no secrets file.
     #[error("cannot parse the secrets file")]
     Parse(#[source] ParseError),

@@ -72,6 +72,7 @@ pub(super) async fn insert(
     user: Uuid,
     secret: &UserSecret,
     value: &Secret,
+    token: &str,
 ) -> Result<(), StoreError> {
     let sealed = writing.seal(&SECRET_VALUE.of(user, secret.id), value.expose()).await?;
     let insert = insert!("user_secrets" {
@@ -82,6 +83,8 @@ pub(super) async fn insert(
         value: sealed.data,
         value_key_id: sealed.key,
         value_bytes: length(value),
+        value_at: secret.created_at,
+        value_token: token,
         env_name: &secret.env_name,
         file_path: &secret.file_path,
         enabled: secret.enabled,

@@ -39,7 +39,7 @@ async fn a_value_is_in_no_file_and_survives_a_restart() {
     let secret = world.create("token", CANARY).await.unwrap();
     let update = UpdateUserSecretRequest { value: Some(format!("{CANARY}2").into()), ..Default::default() };
     let (actor, user) = (world.actor.clone(), world.user);
-    world.store.secrets().update(actor, user, "token", update, FilePaths::Allowed).await.unwrap();
+    world.store.secrets().update(actor, user, "token", update, FilePaths::Allowed, KeepVersions(5)).await.unwrap();
     for file in std::fs::read_dir(world.dir.path()).unwrap().map(Result::unwrap) {
         let bytes = std::fs::read(file.path()).unwrap();
         assert!(!bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()), "{:?}", file.path());
@@ -66,7 +66,12 @@ async fn each_write_has_one_audit_record_and_a_refused_one_has_none() {
     world.create("token", CANARY).await.unwrap();
     world.create("token", CANARY).await.unwrap_err();
     let update = UpdateUserSecretRequest { env_name: Some("TOKEN".into()), ..Default::default() };
-    world.store.secrets().update(actor.clone(), user, "token", update, FilePaths::Allowed).await.unwrap();
+    world
+        .store
+        .secrets()
+        .update(actor.clone(), user, "token", update, FilePaths::Allowed, KeepVersions(5))
+        .await
+        .unwrap();
     world.store.secrets().delete(actor.clone(), user, "token").await.unwrap();
     let text = format!("A={CANARY}\nB={CANARY}\nA=again");
     let import = |text: &str| ImportUserSecretsRequest::new(Format::Env, text.to_owned().into());

@@ -2,13 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::super::engine::{Database, query, row};
 use super::super::keys::{Claim, KeyId};
 use super::super::macs::Stored;
-use super::super::{Doing, Generation, StoreError};
+use super::super::{Current, Doing, Generation, StoreError};
 
 /// SHA-256 of an agent token. Tokens are random, so a plain hash is as good as a slow one, and it can be looked up.
 pub type TokenHash = [u8; 32];
@@ -41,6 +42,8 @@ pub struct AgentIdentity {
     pub owner_name: String,
     /// Hash of the token it has shown; another one in the database means that this session must end.
     pub token_hash: TokenHash,
+    /// Its workspace gets nothing any more.
+    pub is_revoked: bool,
 }
 
 impl AgentIdentity {
@@ -62,6 +65,7 @@ row! {
         token_hash: TokenHash = "a.token_hash",
         mac: Option<Vec<u8>> = "a.mac",
         mac_key_id: Option<KeyId> = "a.mac_key_id",
+        revoked_at: Option<Timestamp> = "w.revoked_at",
     }
 }
 
@@ -70,6 +74,7 @@ row! {
         id: Uuid = "a.id",
         epoch: i64 = "d.epoch",
         number: i64 = "u.generation + w.generation + d.generation",
+        revoked_at: Option<Timestamp> = "w.revoked_at",
     }
 }
 
@@ -101,6 +106,7 @@ impl Agents<'_> {
             owner_id: row.owner_id,
             owner_name: row.owner_name,
             token_hash: row.token_hash,
+            is_revoked: row.revoked_at.is_some(),
         };
         if !proven {
             tracing::warn!(agent = identity.path(), "refused an agent token that no server with the keys made");
@@ -108,14 +114,17 @@ impl Agents<'_> {
         Ok(proven.then_some(identity))
     }
 
-    /// The current generation of each of these agents that exists.
-    pub async fn generations(&self, agents: &[Uuid]) -> Result<HashMap<Uuid, Generation>, StoreError> {
+    /// What each of these agents is to have, as far as it exists.
+    pub async fn current(&self, agents: &[Uuid]) -> Result<HashMap<Uuid, Current>, StoreError> {
         let current = query::<GenerationRow>(
             "SELECT {columns} FROM agents a JOIN workspaces w ON w.id = a.workspace_id JOIN users u ON u.id = w.owner_id \
              CROSS JOIN deployment d WHERE a.id IN ({each uuid})",
         );
         let rows = self.0.all(current.bind(agents.to_vec())).await.doing("read the generations of agents")?;
-        let entry = |row: GenerationRow| (row.id, Generation { epoch: row.epoch, number: row.number });
+        let entry = |row: GenerationRow| {
+            let generation = Generation { epoch: row.epoch, number: row.number };
+            (row.id, Current { generation, is_revoked: row.revoked_at.is_some() })
+        };
         Ok(rows.into_iter().map(entry).collect())
     }
 

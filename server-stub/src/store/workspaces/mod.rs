@@ -7,6 +7,7 @@ mod logs;
 mod presence;
 mod read;
 mod reports;
+mod revocation;
 mod sources;
 mod view;
 
@@ -19,5 +20,6 @@ pub use logs::{EXTERNAL_SOURCE, Line, LogError, Logs, MAX_LOG_BYTES, NewLine, SE
 pub use presence::Presence;
 pub use read::Workspaces;
 pub use reports::{MetadataReport, ReportError, Reports, StartupReport, TimingReport};
+pub use revocation::{ReportedDelivery, ReportedTarget};
 pub use sources::{DeliveredSecret, DeliveredVariable, Delivery, ManifestSources};
-pub use view::{Agent, Connection, Metadata, Script, Seen, Timing, Workspace};
+pub use view::{Agent, Connection, Metadata, Revocation, Script, Seen, Timing, Workspace};

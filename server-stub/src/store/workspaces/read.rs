@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::super::engine::{Connection, Database, Query, query, row};
 use super::super::{Doing, StoreError};
-use super::Agents;
 use super::view::{Agent, Metadata, Script, Seen, Timing, Workspace};
+use super::{Agents, Revocation};
 
 row! {
     struct WorkspaceRow {
@@ -17,6 +17,8 @@ row! {
         name: String = "w.name",
         created_at: Timestamp = "w.created_at",
         updated_at: Timestamp = "w.updated_at",
+        revoked_at: Option<Timestamp> = "w.revoked_at",
+        revoked_reason: String = "w.revoked_reason",
     }
 }
 
@@ -126,8 +128,10 @@ impl Workspaces<'_> {
         let mut workspaces = Vec::with_capacity(rows.len());
         for row in rows {
             let agents = agents(&mut sql, row.id).await?;
-            let WorkspaceRow { id, owner_id, owner_name, name, created_at, updated_at } = row;
-            workspaces.push(Workspace { id, owner_id, owner_name, name, created_at, updated_at, agents });
+            let WorkspaceRow { id, owner_id, owner_name, name, created_at, updated_at, .. } = row;
+            let reason = row.revoked_reason;
+            let revoked = row.revoked_at.map(|at| Revocation { at, reason });
+            workspaces.push(Workspace { id, owner_id, owner_name, name, created_at, updated_at, revoked, agents });
         }
         Ok(workspaces)
     }

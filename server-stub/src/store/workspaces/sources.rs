@@ -22,6 +22,8 @@ pub struct ManifestSources {
     pub motd_path: String,
     /// Which state of all this it is.
     pub generation: Generation,
+    /// The workspace gets nothing any more.
+    pub is_revoked: bool,
     /// The merged variables of the template, by name.
     pub env: Vec<DeliveredVariable>,
     /// In the order of the definition.
@@ -76,6 +78,7 @@ row! {
         epoch: i64 = "(SELECT epoch FROM deployment)",
         generation: i64 = "(SELECT u.generation + w.generation + d.generation
             FROM workspaces w JOIN users u ON u.id = w.owner_id CROSS JOIN deployment d WHERE w.id = agents.workspace_id)",
+        revoked_at: Option<Timestamp> = "(SELECT revoked_at FROM workspaces WHERE id = agents.workspace_id)",
         env: String = "(SELECT {rows {id id}, name, {hex value}, value_key_id, sensitive ORDER BY name}
             FROM agent_env WHERE agent_id = agents.id)",
         scripts: String = "(SELECT {rows {id id}, {id log_source_id}, display_name, script, cron, log_path, timeout,
@@ -119,6 +122,7 @@ impl Agents<'_> {
             metadata: list(&row.metadata)?.into_iter().map(metadata).collect(),
             secrets: list(&row.secrets)?.into_iter().map(secret).collect(),
             generation: Generation { epoch: row.epoch, number: row.generation },
+            is_revoked: row.revoked_at.is_some(),
             directory: row.directory,
             motd_path: row.motd_path,
         }))

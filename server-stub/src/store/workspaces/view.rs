@@ -25,8 +25,19 @@ pub struct Workspace {
     pub created_at: Timestamp,
     /// When it was last applied.
     pub updated_at: Timestamp,
+    /// Since when it gets nothing any more, if that is so.
+    pub revoked: Option<Revocation>,
     /// Its agents, in the order of the definition.
     pub agents: Vec<Agent>,
+}
+
+/// Since when a workspace gets nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// Since when.
+    pub at: Timestamp,
+    /// Why, in the administrator's words; may be empty.
+    pub reason: String,
 }
 
 /// An agent, as far as its definition and its reports go.
