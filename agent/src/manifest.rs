@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use protocol::agent_api as wire;
+use protocol::live::Generation;
 use protocol::rules;
 use protocol::secret::Secret;
 use uuid::Uuid;
@@ -30,6 +31,10 @@ pub struct Manifest {
     pub vs_code_port_proxy_uri: String,
     pub scripts: Vec<Script>,
     pub metadata: Vec<Metadata>,
+    /// Which state this is; `None` from a Coder server.
+    pub generation: Option<Generation>,
+    /// The workspace gets nothing any more.
+    pub revoked: bool,
 }
 
 /// A script of the template.
@@ -161,6 +166,8 @@ pub fn split(mut message: wire::Manifest) -> Result<(Manifest, SecretSet), Manif
         vs_code_port_proxy_uri: message.vs_code_port_proxy_uri,
         scripts: message.scripts.into_iter().enumerate().map(script).collect::<Result<_, _>>()?,
         metadata: message.metadata.into_iter().map(metadata).collect(),
+        generation: message.generation,
+        revoked: message.revoked,
     };
     Ok((manifest, secrets))
 }

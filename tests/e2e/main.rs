@@ -17,6 +17,7 @@ mod git;
 mod harness;
 mod http;
 mod leaks;
+mod live;
 mod memory;
 mod metadata;
 mod network;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use comfy_table::{ContentArrangement, Table, presets};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::error::CliError;
@@ -88,7 +89,7 @@ fn summary(status: &Status, zone: &TimeZone) -> String {
     };
     let revision = status.revision.as_ref().map_or_else(
         || "none fetched yet".to_owned(),
-        |it| format!("{}, fetched {}", it.number, it.fetched_at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S")),
+        |it| format!("{}, fetched {}", it.number, time(it.fetched_at, zone)),
     );
     let workspace = match (&status.workspace, &status.agent) {
         (Some(workspace), Some(agent)) => format!("{workspace} (agent {agent})"),
@@ -99,10 +100,30 @@ fn summary(status: &Status, zone: &TimeZone) -> String {
         ("Workspace", workspace),
         ("State", state),
         ("Connection", status.connection.clone()),
+        ("Changes", changes(status, zone)),
         ("Revision", revision),
         ("Agent", process),
     ];
     lines.iter().fold(String::new(), |text, (name, value)| text + &format!("{name:<11} {}\n", ui::one_line(value)))
+}
+
+/// How changes arrive.
+fn changes(status: &Status, zone: &TimeZone) -> String {
+    let Some(updates) = &status.updates else { return "not known yet".to_owned() };
+    let since = updates.since.map(|since| format!(" since {}", time(since, zone))).unwrap_or_default();
+    match updates.how.as_str() {
+        "watching" => format!("watching{since}: the server tells of each change"),
+        "polling" => {
+            let every = updates.every_seconds.unwrap_or_default();
+            format!("polling{since}: asking the server every {every} s, because it does not tell of changes")
+        }
+        "off" => "off: changes arrive at the next start, reload or connection".to_owned(),
+        other => format!("{other}{since}"),
+    }
+}
+
+fn time(time: Timestamp, zone: &TimeZone) -> String {
+    time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 fn aligned(header: [&str; 3], rows: impl Iterator<Item = [String; 3]>) -> String {
@@ -119,10 +140,8 @@ fn aligned(header: [&str; 3], rows: impl Iterator<Item = [String; 3]>) -> String
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
-    use crate::sessions::status::{Drift, Revision, Script, Target};
+    use crate::sessions::status::{Drift, Revision, Script, Target, Updates};
 
     #[test]
     fn a_script_without_a_name_has_its_number() {
@@ -148,6 +167,7 @@ mod tests {
             state: State::Ready,
             reason: None,
             connection: "connected".into(),
+            updates: Some(Updates { how: "watching".into(), since: Some(Timestamp::UNIX_EPOCH), every_seconds: None }),
             revision: Some(Revision { number: 2, fetched_at: Timestamp::UNIX_EPOCH }),
             targets: vec![
                 target(TargetKind::Env, "API_KEY", true, "set"),
@@ -161,6 +181,7 @@ mod tests {
             "Workspace   alice/dev (agent main)\n\
              State       ready\n\
              Connection  connected\n\
+             Changes     watching since 1970-01-01 00:00:00: the server tells of each change\n\
              Revision    2, fetched 1970-01-01 00:00:00\n\
              Agent       v1 (process 7)\n\
              \n\

@@ -70,6 +70,14 @@ pub struct AgentArgs {
           value_parser = PossibleValuesParser::new(StaleFiles::WORDS).try_map(|word| word.parse::<StaleFiles>()))]
     pub stale_files: Option<StaleFiles>,
 
+    /// Deliver changes of secrets while the workspace runs; off: at the next start, reload or connection [default: on]
+    #[arg(long, value_name = "on|off", env = "CODER_AGENT_LIVE", value_parser = BoolishValueParser::new())]
+    pub live: Option<bool>,
+
+    /// How often to ask a server for changes that cannot tell of them by itself, such as Coder's; 0 for never [default: 5m]
+    #[arg(long, value_name = "INTERVAL", env = "CODER_AGENT_REFRESH", value_parser = interval)]
+    pub refresh: Option<Duration>,
+
     /// Become this user (name or number) before anything else; needs root
     #[arg(long, value_name = "USER", env = "CODER_AGENT_USER")]
     pub user: Option<String>,
@@ -114,6 +122,20 @@ pub struct AgentArgs {
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let span: jiff::SignedDuration = text.parse().map_err(|_| "not a length of time such as 30s or 5m".to_owned())?;
     Duration::try_from(span).map_err(|_| "a length of time cannot be negative".to_owned())
+}
+
+/// Shortest pause between two questions for changes: each fetches everything.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// As [`duration`]; 0 for never.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    if text.trim() == "0" {
+        return Ok(Duration::ZERO);
+    }
+    match duration(text)? {
+        short if !short.is_zero() && short < SHORTEST_INTERVAL => Err("less than a second; 0 turns it off".to_owned()),
+        interval => Ok(interval),
+    }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the signature is clap's")]

@@ -26,6 +26,9 @@ pub(super) struct Settings {
     pub(super) script_data_dir: Option<PathBuf>,
     pub(super) state_dir: Option<PathBuf>,
     pub(super) stale_files: Option<StaleFiles>,
+    pub(super) live: Option<bool>,
+    #[serde(default, deserialize_with = "interval")]
+    pub(super) refresh: Option<Duration>,
     pub(super) user: Option<String>,
     pub(super) allow_root: Option<bool>,
     pub(super) strict: Option<bool>,
@@ -74,6 +77,11 @@ fn parse(path: &Path, text: &str) -> Result<Settings, ConfigError> {
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
     super::args::duration(&text).map(Some).map_err(de::Error::custom)
+}
+
+fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    super::args::interval(&text).map(Some).map_err(de::Error::custom)
 }
 
 #[cfg(test)]

@@ -31,6 +31,9 @@ pub const PRIVATE_VARIABLES: [&str; 4] =
 /// Variable with the path of the local socket, for agents and for those who ask.
 pub const SOCKET_VARIABLE: &str = "CODER_AGENT_SOCKET";
 
+/// How often a server is asked for changes that cannot tell of them.
+const REFRESH: Duration = Duration::from_mins(5);
+
 /// The directory of the machine's configuration.
 pub const DIRECTORY: &str = "/etc/coder-agent";
 
@@ -54,6 +57,10 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// What becomes of files that no secret goes to any more.
     pub stale_files: StaleFiles,
+    /// Whether changes are delivered while the workspace runs.
+    pub live: bool,
+    /// How often a server is asked that cannot tell of changes; never, if absent.
+    pub refresh: Option<Duration>,
     /// Levels of the agent's log, as `info` or `agent=debug,info`.
     pub log_levels: Option<String>,
     /// The user to become, by name or number.
@@ -133,6 +140,8 @@ impl Config {
             script_data_dir: given(args.script_data_dir).or(given(file.script_data_dir)),
             state_dir: given(args.state_dir).or(given(file.state_dir)),
             stale_files: args.stale_files.or(file.stale_files).unwrap_or_default(),
+            live: args.live.or(file.live).unwrap_or(true),
+            refresh: Some(args.refresh.or(file.refresh).unwrap_or(REFRESH)).filter(|interval| !interval.is_zero()),
             log_levels: ["CODER_AGENT_LOG", "RUST_LOG"]
                 .iter()
                 .find_map(|name| variable(variables, name)?.to_str().map(str::to_owned)),

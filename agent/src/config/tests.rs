@@ -39,6 +39,20 @@ fn flags_win_over_the_file_and_the_file_over_defaults() {
 }
 
 #[test]
+fn changes_are_followed_unless_somebody_says_otherwise() {
+    let following = |words: &[&str], file: &str| {
+        let config = load(args(words), &format!("agent-url = 'http://c'\n{file}"), &[TOKEN]).unwrap();
+        (config.live, config.refresh.map(|every| every.as_secs()))
+    };
+    assert_eq!(following(&[], ""), (true, Some(300)));
+    assert_eq!(following(&["--live", "off", "--refresh", "0"], "refresh = '1m'"), (false, None));
+    assert_eq!(following(&[], "live = false\nrefresh = '30s'"), (false, Some(30)));
+    for wrong in [["--live", "sometimes"], ["--refresh", "10ms"], ["--refresh", "soon"]] {
+        assert!(Line::try_parse_from(["agent"].iter().chain(&wrong)).is_err(), "{wrong:?}");
+    }
+}
+
+#[test]
 fn the_token_comes_from_the_file_then_the_credential_then_the_variable() {
     let dir = tempfile::tempdir().unwrap();
     let (named, credential) = (dir.path().join("named"), dir.path().join("agent-token"));

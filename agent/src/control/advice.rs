@@ -11,7 +11,9 @@ impl Failure {
         match self {
             Self::Dial(error) => error.advice(),
             Self::Manifest(_) => "the server's own log tells more".to_owned(),
-            Self::Report(_) | Self::Ended => "what runs goes on; reports wait".to_owned(),
+            Self::Report(_) | Self::Watch(_) | Self::Silent(_) | Self::Ended => {
+                "what runs goes on; reports wait".to_owned()
+            }
         }
     }
 }

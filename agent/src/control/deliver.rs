@@ -6,24 +6,34 @@ use protocol::agent_api::{
     WorkspaceAgentScriptCompletedResponse, path,
 };
 use protocol::drpc::{CallError, Client};
+use protocol::live::{REPORT, ReportResponse};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 use uuid::Uuid;
 
+use super::follow::Word;
 use super::rest::Rest;
 use super::retry::Retry;
 use crate::report::{Event, Reading, Reporter};
 
 /// A server that refuses the same report this often will not take it later either; the states behind it must get out.
 const ATTEMPTS: u32 = 5;
-/// Between two messages of metadata.
+/// Between two messages of metadata, or of deliveries.
 const READINGS_PAUSE: Duration = Duration::from_secs(1);
 /// After that metadata is sent again, newer by then.
 const READINGS_LIMIT: Duration = Duration::from_secs(30);
 
-/// Empties the queues of `reporter` until the session breaks.
-pub(super) async fn deliver(reporter: &Reporter, client: &Client, rest: &Rest<'_>) -> CallError {
+/// Empties the queues of `reporter` until the session breaks. `words`: what the server has said of changes; one that has not does not want
+/// to hear of deliveries either.
+pub(super) async fn deliver(
+    reporter: &Reporter,
+    client: &Client,
+    rest: &Rest<'_>,
+    words: watch::Receiver<Word>,
+) -> CallError {
     tokio::select! {
+        error = deliveries(reporter, client, words) => error,
         error = events(reporter, client) => error,
         error = lines(reporter, client, rest) => error,
         error = readings(reporter, client) => error,
@@ -115,6 +125,33 @@ async fn readings(reporter: &Reporter, client: &Client) -> CallError {
             Ok(Err(error)) => return error,
             Err(_) => debug!("no answer to metadata within {READINGS_LIMIT:?}"),
         }
+        sleep(READINGS_PAUSE).await;
+    }
+}
+
+/// Tells how deliveries went: the last one, if several wait.
+async fn deliveries(reporter: &Reporter, client: &Client, mut words: watch::Receiver<Word>) -> CallError {
+    // Its sender lives as long as the session.
+    let _ = words.wait_for(|word| matches!(word, Word::Current(_))).await;
+    let mut refused = false;
+    loop {
+        let report = reporter.next_delivery().await;
+        match client.call::<_, ReportResponse>(REPORT, &report).await {
+            Ok(_) => refused = false,
+            Err(error @ CallError::Refused(_)) => {
+                if error.is_unimplemented() {
+                    return std::future::pending().await;
+                }
+                // Its database may be full, and the report is of interest later as well.
+                if !std::mem::replace(&mut refused, true) {
+                    warn!("the server does not take the report of a delivery: {error}");
+                }
+                sleep(READINGS_LIMIT).await;
+                continue;
+            }
+            Err(error) => return error,
+        }
+        reporter.delivery_done(&report);
         sleep(READINGS_PAUSE).await;
     }
 }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use protocol::agent_api::DIALED_VERSION;
+use protocol::live::DIAL_PARAMETER;
 use protocol::rest::SESSION_TOKEN_HEADER;
 use protocol::session::Transport;
 use reqwest::Url;
@@ -77,8 +78,12 @@ impl Endpoint {
     }
 
     fn request(&self, headers: HeaderMap) -> Result<Request, DialError> {
-        let role = if self.role == Role::Agent { "agent" } else { "observer" };
-        let path = format!("/api/v2/workspaceagents/me/rpc?role={role}&version={DIALED_VERSION}");
+        // Coder's servers skip a parameter that they do not know.
+        let (role, live) = match self.role {
+            Role::Agent => ("agent", format!("&{DIAL_PARAMETER}=1")),
+            Role::Observer => ("observer", String::new()),
+        };
+        let path = format!("/api/v2/workspaceagents/me/rpc?role={role}&version={DIALED_VERSION}{live}");
         let address = self.route(&path).replacen("http", "ws", 1);
         let request = address.into_client_request();
         let mut request = request.map_err(|error| answer::explain(error, self.url()))?;

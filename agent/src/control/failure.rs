@@ -50,6 +50,10 @@ pub enum Failure {
     Manifest(#[source] CallError),
     #[error("the connection was lost while reporting")]
     Report(#[source] CallError),
+    #[error("the connection was lost while waiting for changes")]
+    Watch(#[source] CallError),
+    #[error("the server has said nothing of changes for {} seconds", .0.as_secs())]
+    Silent(Duration),
     #[error("the connection has ended")]
     Ended,
 }

@@ -6,6 +6,7 @@ mod answer;
 mod deliver;
 mod dial;
 mod failure;
+mod follow;
 mod git_key;
 mod redirect;
 mod rest;
@@ -28,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 use crate::report::Reporter;
 pub use dial::{Endpoint, Role};
 pub use failure::{DialError, Failure};
+pub use follow::{Following, Updates};
+use follow::{State, Word};
 pub use redirect::Redirect;
 use rest::Rest;
 pub use rest::RestError;
@@ -47,15 +50,21 @@ pub struct Control {
     requests: Arc<AtomicU64>,
     state: watch::Sender<Connection>,
     stop: CancellationToken,
+    following: Following,
+    updates: watch::Sender<Updates>,
+    /// What the last manifest that was handed over is; nothing, until there was one.
+    held: Option<State>,
 }
 
 /// The rest of the agent's end of the connection.
 #[derive(Debug)]
 pub struct Link {
-    /// A manifest after each connection and each refetch. The next is fetched when this one was taken.
+    /// The first manifest, and another after each change and each refetch. The next is fetched when this one was taken.
     pub manifests: mpsc::Receiver<Fetched>,
     /// How the connection is.
     pub state: watch::Receiver<Connection>,
+    /// How changes reach the agent.
+    pub updates: watch::Receiver<Updates>,
     /// What the connection is asked to do.
     pub handle: Handle,
 }
@@ -82,7 +91,7 @@ pub struct Handle {
 pub enum Connection {
     /// Not made yet.
     Dialing,
-    /// A manifest came over it.
+    /// The server has answered over it.
     Connected,
     /// It failed for this reason, and is tried again.
     Failed(String),
@@ -106,19 +115,21 @@ impl Handle {
 }
 
 impl Control {
-    /// A connection to `endpoint` that empties `reporter`.
+    /// A connection to `endpoint` that empties `reporter` and follows changes as `following` says.
     #[must_use]
-    pub fn new(endpoint: impl Into<Arc<Endpoint>>, reporter: Reporter) -> (Self, Link) {
+    pub fn new(endpoint: impl Into<Arc<Endpoint>>, reporter: Reporter, following: Following) -> (Self, Link) {
         let endpoint = endpoint.into();
         // One of each: the agent works on one manifest at a time, and two requests for the next ask for the same.
         let (manifests, taken) = mpsc::channel(1);
         let (request, refetch) = mpsc::channel(1);
         let (state, observed) = watch::channel(Connection::Dialing);
+        let (updates, followed) = watch::channel(Updates::Unknown);
         let stop = CancellationToken::new();
         let requests = Arc::new(AtomicU64::new(0));
         let handle = Handle { refetch: request, requests: requests.clone(), stop: stop.clone() };
-        let link = Link { manifests: taken, state: observed, handle };
-        (Self { endpoint, reporter, manifests, refetch, requests, state, stop }, link)
+        let link = Link { manifests: taken, state: observed, updates: followed, handle };
+        let held = None;
+        (Self { endpoint, reporter, manifests, refetch, requests, state, stop, following, updates, held }, link)
     }
 
     /// Keeps the connection until [`Handle::close`].
@@ -140,7 +151,7 @@ impl Control {
                 Some(Err(error)) => error.into(),
             };
             let pause = retry.pause();
-            self.state.send_replace(Connection::Failed(trouble.failed(&failure, pause)));
+            follow::lost(&self.updates, &self.state, trouble.failed(&failure, pause));
             stop.run_until_cancelled(sleep(pause)).await;
         }
     }
@@ -149,54 +160,28 @@ impl Control {
     async fn serve(&mut self, transport: impl Transport, trouble: &mut Trouble) -> Option<Failure> {
         let mut session = Session::start(transport, session::Role::Agent, Options::new(session::Role::Agent));
         let client = Client::new(session.opener());
-        let rest = Rest::new(&self.endpoint);
-        let server = self.endpoint.url();
+        let endpoint = self.endpoint.clone();
+        let rest = Rest::new(&endpoint);
         // What was asked for while there was no connection comes with this one.
         while self.refetch.try_recv().is_ok() {}
+        let (state, stop, reporter) = (self.state.clone(), self.stop.clone(), self.reporter.clone());
         let connected = || {
-            if self
-                .state
-                .send_if_modified(|state| std::mem::replace(state, Connection::Connected) != Connection::Connected)
+            if state.send_if_modified(|state| std::mem::replace(state, Connection::Connected) != Connection::Connected)
             {
-                trouble.over(server.as_str());
+                trouble.over(endpoint.url().as_str());
             }
         };
+        let words = watch::Sender::new(Word::None);
         let failure = tokio::select! {
-            () = self.stop.cancelled() => None,
-            failure = fetch(&client, &self.manifests, &mut self.refetch, &self.requests, connected) => Some(failure),
-            error = deliver::deliver(&self.reporter, &client, &rest) => Some(Failure::Report(error)),
+            () = stop.cancelled() => None,
+            failure = follow::listen(&client, self.held, &words) => Some(failure),
+            failure = self.follow(&client, words.subscribe(), connected) => Some(failure),
+            error = deliver::deliver(&reporter, &client, &rest, words.subscribe()) => Some(Failure::Report(error)),
             () = refuse_streams(&mut session) => Some(Failure::Ended),
         };
         session.close().await;
         failure
     }
-}
-
-/// Fetches a manifest now, and again when asked to.
-async fn fetch(
-    client: &Client,
-    manifests: &mpsc::Sender<Fetched>,
-    refetch: &mut mpsc::Receiver<()>,
-    requests: &AtomicU64,
-    mut connected: impl FnMut(),
-) -> Failure {
-    // An agent that ends takes no manifest any more, but its last reports still need the connection.
-    while !manifests.is_closed() {
-        let request = requests.load(Ordering::SeqCst);
-        match client.call(path::GET_MANIFEST, &GetManifestRequest {}).await {
-            Ok(manifest) => {
-                connected();
-                if manifests.send(Fetched { manifest, request }).await.is_err() {
-                    break;
-                }
-            }
-            Err(error) => return Failure::Manifest(error),
-        }
-        if refetch.recv().await.is_none() {
-            break;
-        }
-    }
-    std::future::pending().await
 }
 
 /// A server has no calls to make to an agent. Resolves when the session has ended.

@@ -21,6 +21,8 @@ use crate::report::Level;
 /// Everything here happens within milliseconds; this only ends a test that hangs.
 const LIMIT: Duration = Duration::from_secs(20);
 
+const FOLLOWING: Following = Following { live: true, refresh: None };
+
 /// A control plane of one agent: it records what it is told and refuses what it was told to refuse.
 #[derive(Default)]
 struct Fake {
@@ -92,7 +94,7 @@ async fn serve_next(listener: &TcpListener, fake: &Arc<Fake>) {
 
 fn start(url: Url, token: TokenSource) -> (Link, Reporter) {
     let reporter = Reporter::default();
-    let (control, link) = Control::new(endpoint(url, token), reporter.clone());
+    let (control, link) = Control::new(endpoint(url, token), reporter.clone(), FOLLOWING);
     tokio::spawn(control.run());
     (link, reporter)
 }
@@ -123,7 +125,7 @@ async fn a_manifest_comes_after_each_connection_and_each_refetch_and_reports_go_
     let fake = Arc::new(Fake { line_limit: usize::MAX, ..Fake::default() });
     let (mut link, reporter) = start(url, token());
     let seen = session(accept(&listener).await, |request| {
-        assert_eq!(request.uri().to_string(), "/api/v2/workspaceagents/me/rpc?role=agent&version=2.4");
+        assert_eq!(request.uri().to_string(), "/api/v2/workspaceagents/me/rpc?role=agent&version=2.4&live=1");
         assert_eq!(request.headers()["Coder-Session-Token"], "the-token");
         None
     });
@@ -285,7 +287,7 @@ async fn a_manifest_of_four_mebibytes_ends_in_a_message_or_in_a_manifest() {
 #[tokio::test]
 async fn closing_the_link_ends_the_task_with_a_websocket_close() {
     let (listener, url) = listen().await;
-    let (control, mut link) = Control::new(endpoint(url, token()), Reporter::default());
+    let (control, mut link) = Control::new(endpoint(url, token()), Reporter::default(), FOLLOWING);
     let task = tokio::spawn(control.run());
     let fake = Arc::new(Fake::default());
     serve_next(&listener, &fake).await;

@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::agent_api::Timing;
+use protocol::live::Generation;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
 use super::FAILURE;
-use super::delivery::{Deliverer, Delivery};
+use super::delivery::{Deliverer, Delivery, Outcome};
 use super::jobs::Jobs;
 use super::phase::Life;
+use super::report;
+use super::user_manager::UserManager;
 use crate::control::{Fetched, Handle};
 use crate::errors::chain;
 use crate::manifest::{ManifestError, Script};
@@ -22,6 +25,9 @@ use crate::sessions::{self, Sessions};
 
 /// A manifest that cannot be used is asked for again, in case the server corrects it.
 const RETRY_MANIFEST: Duration = Duration::from_secs(10);
+
+/// Why launches get no secrets after a revocation.
+pub(super) const REVOKED: &str = "an administrator has revoked this workspace: it gets no secrets";
 
 /// What became of the manifests that were fetched.
 #[derive(Clone)]
@@ -58,6 +64,7 @@ pub(super) struct Boot {
     pub(super) deliveries: watch::Sender<Deliveries>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) jobs: Jobs,
+    pub(super) user_manager: UserManager,
 }
 
 impl Boot {
@@ -65,6 +72,7 @@ impl Boot {
         Self {
             rules,
             life: Life::new(deliverer.reporter.clone()),
+            user_manager: UserManager::new(&deliverer.process.inherited),
             deliverer,
             deliveries: watch::Sender::default(),
             sessions: Arc::default(),
@@ -72,17 +80,18 @@ impl Boot {
         }
     }
 
-    /// Delivers each manifest that arrives. The first one also starts the workspace; with `--strict`, the first that is
+    /// Delivers each manifest that arrives, unless it is what was delivered already. The first one also starts the workspace; with `--strict`, the first that is
     /// delivered completely. Returns only where the user wants no main process without all of its secrets.
     pub(super) async fn follow(&self, mut manifests: mpsc::Receiver<Fetched>, handle: &Handle) -> u8 {
         while let Some(Fetched { manifest, request }) = manifests.recv().await {
             let is_asked = request > self.deliveries.borrow().request;
             match self.deliverer.deliver(manifest, self.latest().as_deref(), is_asked, &self.life).await {
-                Ok(delivery) => {
-                    if let Err(code) = self.take(delivery, request) {
+                Ok(Outcome::Delivered(delivery)) => {
+                    if let Err(code) = self.take(*delivery, request) {
                         return code;
                     }
                 }
+                Ok(Outcome::Same(generation)) => self.take_same(generation, request),
                 Err(error) => {
                     self.refuse(&error, request);
                     sleep(RETRY_MANIFEST).await;
@@ -96,18 +105,15 @@ impl Boot {
     /// Publishes a delivery, and starts the workspace if it is the first. An error is the exit code of the agent.
     fn take(&self, delivery: Delivery, request: u64) -> Result<(), u8> {
         self.tell(&delivery);
-        let is_refused = self.rules.strict && !self.life.phase().has_started() && !delivery.problems.is_empty();
+        let is_incomplete = self.rules.strict && !delivery.problems.is_empty();
+        let is_refused = (is_incomplete || delivery.revoked) && !self.life.phase().has_started();
         let is_first = self.life.delivered(is_refused);
-        if is_refused && self.rules.has_command {
+        if is_refused && is_incomplete && self.rules.has_command {
             error!("not every secret could be delivered (--strict): the main process is not started");
             return Err(FAILURE);
         }
-        let environment = delivery.recurring.runner.environment.clone();
-        self.sessions.publish(if is_refused {
-            sessions::Workspace::Degraded(environment, "not every secret could be delivered".to_owned())
-        } else {
-            sessions::Workspace::Ready(environment)
-        });
+        let before = self.latest();
+        self.publish(&delivery, is_refused);
         let delivery = Arc::new(delivery);
         self.deliveries.send_modify(|it| {
             *it = Deliveries {
@@ -124,7 +130,36 @@ impl Boot {
         if self.life.phase().has_started() {
             self.jobs.repeat(delivery.recurring.clone());
         }
+        if before.is_some_and(|before| before.digest.variables != delivery.digest.variables) {
+            self.user_manager.changed();
+        }
+        self.deliverer.reporter.delivery(report::of(&delivery, delivery.generation));
         Ok(())
+    }
+
+    /// What launches get from now on.
+    fn publish(&self, delivery: &Delivery, is_refused: bool) {
+        let environment = delivery.recurring.runner.environment.clone();
+        self.sessions.publish(if delivery.revoked {
+            sessions::Workspace::Degraded(environment, REVOKED.to_owned())
+        } else if is_refused {
+            sessions::Workspace::Degraded(environment, "not every secret could be delivered".to_owned())
+        } else {
+            sessions::Workspace::Ready(environment)
+        });
+    }
+
+    /// What was fetched is what was delivered already.
+    fn take_same(&self, generation: Option<Generation>, request: u64) {
+        debug!("the manifest is what was delivered already");
+        self.deliveries.send_if_modified(|it| {
+            let is_other = it.request != request;
+            it.request = request;
+            is_other
+        });
+        if let Some(latest) = self.latest() {
+            self.deliverer.reporter.delivery(report::of(&latest, generation));
+        }
     }
 
     fn refuse(&self, error: &ManifestError, request: u64) {
@@ -154,6 +189,11 @@ impl Boot {
     /// The last manifest that was carried out.
     pub(super) fn latest(&self) -> Option<Arc<Delivery>> {
         self.deliveries.borrow().latest.clone()
+    }
+
+    /// The workspace gets nothing any more.
+    pub(super) fn is_revoked(&self) -> bool {
+        self.deliveries.borrow().latest.as_ref().is_some_and(|latest| latest.revoked)
     }
 
     /// The stop scripts of the last manifest, with what runs them.

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use protocol::agent_api;
+use protocol::live::Generation;
 use protocol::secret::Secret;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::digest::{Digest, Digester};
 use super::phase::Life;
 use super::start::ProcessContext;
 use crate::config::StaleFiles;
@@ -45,6 +47,16 @@ pub(super) struct Deliverer {
     pub(super) agent_token: Option<Guarded>,
     /// What no output may show.
     pub(super) masking: Arc<Masking>,
+    /// Tells whether a manifest is what was delivered already.
+    pub(super) digester: Digester,
+}
+
+/// What became of a manifest.
+pub(super) enum Outcome {
+    /// It was carried out.
+    Delivered(Box<Delivery>),
+    /// It is what was delivered already. The server may count it as another state all the same.
+    Same(Option<Generation>),
 }
 
 /// A manifest that was carried out: the files are settled and the environment is built.
@@ -56,6 +68,12 @@ pub(super) struct Delivery {
     pub(super) files: FileReport,
     /// For comparing files with what was delivered.
     pub(super) key: Key,
+    /// For comparing other manifests with this one.
+    pub(super) digest: Digest,
+    /// Which state it is; `None` from a Coder server.
+    pub(super) generation: Option<Generation>,
+    /// The workspace gets nothing any more.
+    pub(super) revoked: bool,
     /// What the server calls the workspace and its agent.
     pub(super) names: Names,
     pub(super) fetched_at: Timestamp,
@@ -90,29 +108,37 @@ impl Deliverer {
         latest: Option<&Delivery>,
         is_asked: bool,
         life: &Life,
-    ) -> Result<Delivery, ManifestError> {
+    ) -> Result<Outcome, ManifestError> {
         let fetched_at = Timestamp::now();
         let (manifest, secrets) = manifest::split(wire)?;
+        let digest = self.digester.digest(&manifest, &secrets);
+        if !is_asked && latest.is_some_and(|latest| latest.digest == digest && latest.problems.is_empty()) {
+            return Ok(Outcome::Same(manifest.generation));
+        }
         if let Err(error) = core_dumps::exclude_heap() {
             warn!(%error, "cannot exclude the heap from core dumps; a core dump forced by root may contain secrets");
         }
         self.report_start(&manifest).await;
         life.fetched();
+        let delivery = self.carry_out(manifest, secrets, latest, is_asked, digest).await;
+        Ok(Outcome::Delivered(Box::new(Delivery { fetched_at, ..delivery })))
+    }
 
+    async fn carry_out(
+        &self,
+        manifest: Manifest,
+        secrets: SecretSet,
+        latest: Option<&Delivery>,
+        is_asked: bool,
+        digest: Digest,
+    ) -> Delivery {
         let refused = secrets.refused.clone();
         let mut problems: Vec<_> = refused.iter().map(ToString::to_string).collect();
         let variables = secrets.secrets.iter().filter_map(|secret| secret.env_name.clone()).collect();
         self.masking.expect(&secrets);
-        let delivered = latest.map(Delivery::delivered).unwrap_or_default();
-        let policy = Policy {
-            home: self.process.home.clone(),
-            delivered,
-            restores_missing: is_asked,
-            own_directories: self.process.own_directories.clone(),
-            stale_files: self.stale_files,
-        };
+        let policy = self.policy(latest, is_asked, manifest.revoked);
         let (applied, key) = self.apply(secrets, policy, source(&manifest, &self.server)).await;
-        let (environment, files) = self.environment(&manifest, applied);
+        let (environment, files) = self.environment(&manifest, applied, latest);
         let environment = Arc::new(environment);
         debug!(targets = files.outcomes().len(), "files are settled");
         problems.extend(files.errors().map(|error| chain(error)));
@@ -120,18 +146,32 @@ impl Deliverer {
         let left_out = environment.resolve(&Caller::Agent(Launched::Main, Vec::new())).left_out;
         problems.extend(left_out.iter().map(ToString::to_string));
 
-        Ok(Delivery {
+        Delivery {
+            generation: manifest.generation,
+            revoked: manifest.revoked,
             names: Names::of(&manifest),
             motd: manifest.motd_path.clone(),
             recurring: self.recurring(manifest, environment),
             problems,
             files,
             key,
-            fetched_at,
+            digest,
+            fetched_at: Timestamp::now(),
             variables,
             refused,
             left_out,
-        })
+        }
+    }
+
+    fn policy(&self, latest: Option<&Delivery>, is_asked: bool, revoked: bool) -> Policy {
+        Policy {
+            home: self.process.home.clone(),
+            delivered: latest.map(Delivery::delivered).unwrap_or_default(),
+            restores_missing: is_asked,
+            own_directories: self.process.own_directories.clone(),
+            // A revocation takes away what can be taken, whatever the user wants of other files.
+            stale_files: if revoked { StaleFiles::Remove } else { self.stale_files },
+        }
     }
 
     async fn report_start(&self, manifest: &Manifest) {
@@ -177,8 +217,14 @@ impl Deliverer {
         Environment::without_secrets(self.start_variables(), self.options())
     }
 
-    fn environment(&self, manifest: &Manifest, files: FilesApplied) -> (Environment, FileReport) {
-        Environment::build(self.start_variables(), manifest, files, self.options())
+    fn environment(
+        &self,
+        manifest: &Manifest,
+        files: FilesApplied,
+        latest: Option<&Delivery>,
+    ) -> (Environment, FileReport) {
+        let former = latest.map(|latest| latest.recurring.runner.environment.names()).unwrap_or_default();
+        Environment::build(self.start_variables(), manifest, files, Options { former, ..self.options() })
     }
 
     fn start_variables(&self) -> Variables {

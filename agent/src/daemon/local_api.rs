@@ -1,5 +1,6 @@
 //! What the agent tells over its local socket.
 
+use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,11 +10,11 @@ use protocol::agent_api::{Timing, timing};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
-use super::boot::Boot;
+use super::boot::{Boot, REVOKED};
 use super::delivery::{Delivery, VERSION};
 use super::phase::Phase;
 use super::start::ProcessContext;
-use crate::control::{Connection, Endpoint, Handle};
+use crate::control::{Connection, Endpoint, Handle, Updates};
 use crate::errors::chain;
 use crate::files;
 use crate::gitssh::{FetchError, GitKey, KeyCache};
@@ -54,24 +55,41 @@ pub(super) struct LocalApi {
     endpoint: Arc<Endpoint>,
     git_keys: KeyCache<FetchError>,
     handle: Handle,
-    connection: watch::Receiver<Connection>,
+    observed: Observed,
     /// One look at the files at a time: of those that hang on a disk there must not be more with every question.
     looking: Arc<Semaphore>,
     /// The same for the directory in which sessions start.
     entering: Arc<Semaphore>,
 }
 
+/// How the agent and its server stand to each other.
+pub(super) struct Observed {
+    pub(super) connection: watch::Receiver<Connection>,
+    pub(super) updates: watch::Receiver<Updates>,
+}
+
 impl LocalApi {
-    pub(super) fn new(
-        boot: Arc<Boot>,
-        endpoint: Arc<Endpoint>,
-        handle: Handle,
-        connection: watch::Receiver<Connection>,
-    ) -> Self {
-        Self { boot, endpoint, git_keys: KeyCache::default(), handle, connection, looking: one(), entering: one() }
+    pub(super) fn new(boot: Arc<Boot>, endpoint: Arc<Endpoint>, handle: Handle, observed: Observed) -> Self {
+        Self { boot, endpoint, git_keys: KeyCache::default(), handle, observed, looking: one(), entering: one() }
+    }
+
+    /// Drops the git key as soon as the workspace is revoked.
+    pub(super) async fn guard_key(&self) -> Infallible {
+        let mut deliveries = self.boot.deliveries.subscribe();
+        loop {
+            if self.boot.is_revoked() {
+                self.git_keys.clear().await;
+            }
+            if deliveries.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
     }
 
     async fn key(&self, fresh: bool) -> Result<Arc<GitKey>, String> {
+        if self.boot.is_revoked() {
+            return Err(REVOKED.to_owned());
+        }
         let fetch = || async { Ok(GitKey::new(self.endpoint.git_key().await.map_err(FetchError::Server)?)?) };
         self.git_keys.get(fresh, fetch).await.map_err(|error| chain(&*error))
     }
@@ -97,7 +115,7 @@ impl LocalApi {
             Workspace::Ready(_) => (State::Ready, None),
             Workspace::Degraded(_, reason) => (State::Degraded, Some(reason)),
         };
-        let connection = match &*self.connection.borrow() {
+        let connection = match &*self.observed.connection.borrow() {
             Connection::Connected => "connected".to_owned(),
             Connection::Dialing => "connecting".to_owned(),
             Connection::Failed(reason) => reason.clone(),
@@ -113,6 +131,7 @@ impl LocalApi {
             state,
             reason,
             connection,
+            updates: updates(*self.observed.updates.borrow()),
             revision: latest.map(|delivery| Revision { number, fetched_at: delivery.fetched_at }),
             targets: latest.map(|delivery| targets(delivery, drifts)).unwrap_or_default(),
             scripts: latest
@@ -152,7 +171,7 @@ impl Host for LocalApi {
     }
 
     async fn reload(&self) -> Result<String, String> {
-        let mut connection = self.connection.clone();
+        let mut connection = self.observed.connection.clone();
         let mut deliveries = self.boot.deliveries.subscribe();
         let mine = self.handle.refetch();
         let unreachable = async {
@@ -201,6 +220,16 @@ fn no_answer() -> String {
 
 fn one() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(1))
+}
+
+fn updates(updates: Updates) -> Option<status::Updates> {
+    let (how, since, every) = match updates {
+        Updates::Unknown => return None,
+        Updates::Watching { since } => ("watching", Some(since), None),
+        Updates::Polling { since, every } => ("polling", Some(since), Some(every.as_secs())),
+        Updates::Off => ("off", None, None),
+    };
+    Some(status::Updates { how: how.to_owned(), since, every_seconds: every })
 }
 
 fn ended(timing: &Timing) -> &'static str {

@@ -4,6 +4,7 @@
 mod announce;
 mod boot;
 mod delivery;
+mod digest;
 mod dry_run;
 mod init;
 mod jobs;
@@ -13,9 +14,11 @@ mod logging;
 mod main_process;
 mod notify;
 mod phase;
+mod report;
 mod shutdown;
 mod signals;
 mod start;
+mod user_manager;
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -30,7 +33,7 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::config::{AgentArgs, Config};
-use crate::control::{Control, Endpoint, Handle, Link, Role};
+use crate::control::{Control, Endpoint, Following, Handle, Link, Role};
 use crate::errors::chain;
 use crate::ledger::Ledger;
 use crate::report::Reporter;
@@ -38,9 +41,10 @@ use crate::scripts::{DataDirs, Masking};
 use crate::sys::{signal_state, threads};
 use boot::{Boot, StartRules};
 use delivery::Deliverer;
+use digest::Digester;
 use init::Orphans;
 use leftovers::Leftovers;
-use local_api::LocalApi;
+use local_api::{LocalApi, Observed};
 use signals::Signals;
 use start::{Prepared, ProcessContext};
 
@@ -96,11 +100,14 @@ async fn live(start: Prepared, orphans: Orphans) -> Result<u8, u8> {
     let deliverer = deliverer(&config, start.process, reporter.clone()).await;
     let deliverer = deliverer.map_err(|error| complain(&error, FAILURE))?;
     let endpoint = Arc::new(Endpoint::new(start.network, config.token, Role::Agent));
-    let (control, Link { manifests, state, handle }) = Control::new(endpoint.clone(), reporter);
+    let following = Following { live: config.live, refresh: config.refresh };
+    let (control, link) = Control::new(endpoint.clone(), reporter, following);
+    let Link { manifests, state, updates, handle } = link;
     let rules = StartRules { strict: config.strict, has_command: !config.command.is_empty() };
     let boot = Arc::new(Boot::new(deliverer, rules));
-    let api = Arc::new(LocalApi::new(boot.clone(), endpoint, handle.clone(), state.clone()));
-    let mut sessions = tokio::spawn(local_api::serve(listener, boot.sessions.clone(), api));
+    let observed = Observed { connection: state.clone(), updates };
+    let api = Arc::new(LocalApi::new(boot.clone(), endpoint, handle.clone(), observed));
+    let mut sessions = tokio::spawn(local_api::serve(listener, boot.sessions.clone(), api.clone()));
 
     let mut connection = tokio::spawn(control.run());
     let code = tokio::select! {
@@ -109,6 +116,8 @@ async fn live(start: Prepared, orphans: Orphans) -> Result<u8, u8> {
         never = boot.jobs.run_on_schedule() => match never {},
         never = boot.jobs.collect_metadata() => match never {},
         never = boot.give_up_waiting(config.start_without_secrets) => match never {},
+        never = boot.user_manager.keep() => match never {},
+        never = api.guard_key() => match never {},
         never = announce::announce(&boot, state, config.ready_after) => match never {},
         never = leftovers.reap() => match never {},
         ended = &mut connection => return Err(crash("the connection", ended)),
@@ -131,6 +140,7 @@ async fn deliverer(config: &Config, process: ProcessContext, reporter: Reporter)
         script_data,
         agent_token: config.pass_agent_token.then(|| config.token.last()),
         masking: Arc::new(Masking::new(config.token.last())),
+        digester: Digester::new()?,
     })
 }
 

@@ -9,7 +9,7 @@ mod left_out;
 mod path;
 mod shells;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
@@ -139,6 +139,8 @@ pub struct Options {
     pub path_prefix: Vec<PathBuf>,
     /// The shells that programs of the workspace are started by.
     pub shells: Vec<Interpreter>,
+    /// Names that earlier environments of this workspace had.
+    pub former: BTreeSet<String>,
     /// Most bytes of one variable, its name and end included.
     pub variable_limit: usize,
     /// Most bytes of all variables, with a pointer to each.
@@ -154,6 +156,7 @@ impl Default for Options {
             git_askpass: None,
             path_prefix: Vec::new(),
             shells: Vec::new(),
+            former: BTreeSet::new(),
             variable_limit: spawn::variable_limit(),
             // The arguments share the block with the variables.
             total_limit: spawn::block_limit() / 4 * 3,
@@ -216,6 +219,24 @@ impl Environment {
         let secrets = self.secrets.secrets.iter().map(|secret| (secret.name().to_owned(), secret.value.copy()));
         let template = self.secrets.template.iter().filter(|variable| is_masked(variable));
         secrets.chain(template.map(|variable| (variable.name.clone(), variable.value.copy()))).collect()
+    }
+
+    /// Names of the template's variables and the user's secrets, here and in earlier environments of this workspace.
+    #[must_use]
+    pub fn names(&self) -> BTreeSet<String> {
+        self.own_names().map(str::to_owned).chain(self.options.former.iter().cloned()).collect()
+    }
+
+    /// Those of them that went. Whoever was given an earlier environment and keeps it has to unset these.
+    #[must_use]
+    pub fn gone(&self) -> Vec<String> {
+        let own: BTreeSet<&str> = self.own_names().collect();
+        self.options.former.iter().filter(|name| !own.contains(name.as_str())).cloned().collect()
+    }
+
+    fn own_names(&self) -> impl Iterator<Item = &str> {
+        let secrets = self.secrets.secrets.iter().filter_map(|secret| secret.env_name.as_deref());
+        self.secrets.template.iter().map(|variable| variable.name.as_str()).chain(secrets)
     }
 
     /// Whether both have the same values to mask.

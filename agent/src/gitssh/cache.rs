@@ -66,6 +66,13 @@ impl<E: Send + Sync + 'static> KeyCache<E> {
     }
 }
 
+impl<E> KeyCache<E> {
+    /// Drops the key that is held. One that is being fetched is dropped when it is there.
+    pub async fn clear(&self) {
+        *self.slot.lock().await = None;
+    }
+}
+
 impl<E> Held<E> {
     /// Whether it may still be used, which prolongs its time.
     fn is_valid(&mut self) -> bool {

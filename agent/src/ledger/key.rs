@@ -25,7 +25,8 @@ struct Inner {
 pub struct Fingerprint([u8; 32]);
 
 impl Key {
-    pub(super) fn random() -> io::Result<Self> {
+    /// A new one, which nobody else has.
+    pub fn random() -> io::Result<Self> {
         let mut bytes = Zeroizing::new([0; KEY_BYTES]);
         rustix::rand::getrandom(bytes.as_mut_slice(), GetRandomFlags::empty())?;
         Ok(Self::new(bytes))
@@ -48,6 +49,19 @@ impl Key {
     #[must_use]
     pub fn fingerprint(&self, content: &[u8]) -> Fingerprint {
         Fingerprint(self.tag(b'c', content))
+    }
+
+    /// Of several contents in their order.
+    #[must_use]
+    pub fn fingerprint_of<'p>(&self, parts: impl IntoIterator<Item = &'p [u8]>) -> Fingerprint {
+        let mut tag = hmac::Context::with_key(&self.0.hmac);
+        tag.update(b"p");
+        for part in parts {
+            // With its length, so that no part can begin in another.
+            tag.update(&(part.len() as u64).to_be_bytes());
+            tag.update(part);
+        }
+        Fingerprint(tag.sign().as_ref().try_into().unwrap_or_default())
     }
 
     /// Stands before a line of the ledger: whoever cannot read the key cannot make one, and neither can a broken disk.

@@ -13,6 +13,7 @@ use std::time::SystemTime;
 
 use protocol::agent_api::lifecycle::State;
 use protocol::agent_api::{Lifecycle, Log, Startup, Timing, own_log_source};
+use protocol::live::ReportRequest;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
@@ -40,6 +41,8 @@ struct Shared {
     lines: Notify,
     /// There is a new reading; one waiter, the sender.
     readings: Notify,
+    /// There is a report of a delivery; one waiter, the sender.
+    delivery: Notify,
     /// Something was acknowledged.
     progress: Notify,
 }
@@ -52,6 +55,8 @@ struct Queues {
     results: BTreeMap<Vec<u8>, Timing>,
     lines: LineQueue,
     readings: Readings,
+    /// Of the last delivery, until the server has it. An older one is of no interest any more.
+    delivery: Option<ReportRequest>,
     own_source: Option<Uuid>,
 }
 
@@ -131,6 +136,12 @@ impl Reporter {
     pub fn metadata(&self, reading: Reading) {
         self.lock().readings.put(reading);
         self.0.readings.notify_one();
+    }
+
+    /// How the last delivery went. Not waited for when the agent ends.
+    pub fn delivery(&self, report: ReportRequest) {
+        self.lock().delivery = Some(report);
+        self.0.delivery.notify_one();
     }
 
     /// One line of output, already masked, without its newline.
@@ -230,6 +241,22 @@ impl Reporter {
             }
             self.0.readings.notified().await;
         }
+    }
+
+    /// The report of the last delivery, if the server has not got it. It stays where it is.
+    pub(crate) async fn next_delivery(&self) -> ReportRequest {
+        loop {
+            let report = self.lock().delivery.clone();
+            match report {
+                Some(report) => return report,
+                None => self.0.delivery.notified().await,
+            }
+        }
+    }
+
+    /// The server has this report, or will never take it.
+    pub(crate) fn delivery_done(&self, sent: &ReportRequest) {
+        self.lock().delivery.take_if(|report| report == sent);
     }
 
     /// The server has these, or will never take them.

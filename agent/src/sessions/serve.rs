@@ -131,6 +131,7 @@ async fn resolve(question: Resolve, sessions: &Sessions, host: &impl Host) -> Re
     for text in &left_out {
         debug!("in a launch, {text}");
     }
-    let launch = Launch { variables: resolved.variables, left_out, degraded, directory, motd };
+    let gone = environment.gone();
+    let launch = Launch { variables: resolved.variables, left_out, gone, degraded, directory, motd };
     Ok(Answer::Launch(launch.into()))
 }

@@ -20,6 +20,9 @@ pub struct Status {
     pub reason: Option<String>,
     /// `connected`, `connecting`, or what failed.
     pub connection: String,
+    /// How changes reach the workspace; absent while that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updates: Option<Updates>,
     /// What was delivered last.
     pub revision: Option<Revision>,
     /// Where secrets and variables of the user went.
@@ -47,6 +50,19 @@ pub struct Revision {
     pub number: u64,
     /// When it arrived.
     pub fetched_at: Timestamp,
+}
+
+/// How changes reach the workspace.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Updates {
+    /// `watching`, `polling` or `off`.
+    pub how: String,
+    /// Since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// For `polling`: how often the server is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every_seconds: Option<u64>,
 }
 
 /// One place a secret goes to.

@@ -127,6 +127,8 @@ pub(super) struct LaunchMessage {
     directory: Vec<u8>,
     #[prost(bytes = "vec", tag = "5")]
     motd: Vec<u8>,
+    #[prost(string, repeated, tag = "6")]
+    gone: Vec<String>,
 }
 
 #[derive(Message)]
@@ -162,6 +164,8 @@ pub struct Launch {
     pub variables: Vec<environment::Variable>,
     /// What does not fit, in words.
     pub left_out: Vec<String>,
+    /// Names that earlier environments had and this one has not.
+    pub gone: Vec<String>,
     /// Why the workspace is not as it should be, where it is not.
     pub degraded: Option<String>,
     /// Where a session starts.
@@ -268,6 +272,7 @@ impl From<Launch> for LaunchMessage {
         Self {
             variables: launch.variables.into_iter().map(variable).collect(),
             left_out: launch.left_out,
+            gone: launch.gone,
             degraded: launch.degraded,
             directory: launch.directory.into_os_string().into_vec(),
             motd: launch.motd.into_os_string().into_vec(),
@@ -286,6 +291,7 @@ impl TryFrom<LaunchMessage> for Launch {
         Ok(Self {
             variables: message.variables.into_iter().map(variable).collect::<Result<_, _>>()?,
             left_out: message.left_out,
+            gone: message.gone,
             degraded: message.degraded,
             directory: OsString::from_vec(message.directory).into(),
             motd: OsString::from_vec(message.motd).into(),

@@ -1,4 +1,4 @@
-//! What changes while a workspace runs: SIGHUP, a connection that comes back, an agent that is killed.
+//! What changes while a workspace runs without live delivery: SIGHUP, a connection that comes back, an agent that is killed.
 
 use std::fs;
 
@@ -24,7 +24,7 @@ fn sighup_brings_new_values_and_keeps_edits_of_secrets_that_did_not_change() {
     world.alice.secret("moved", &["--file", "~/before"]);
     let deleted = world.alice.secret("deleted", &["--file", "~/deleted"]);
     let workspace = world.workspace(json!({ "scripts": [on_start("Start", "echo run >> ~/runs")] }));
-    let mut agent = world.agent(&workspace).start();
+    let mut agent = world.agent(&workspace).args(["--live", "off"]).start();
     workspace.wait_lifecycle("ready");
 
     let new = world.env.canary("new");
@@ -63,7 +63,7 @@ fn variables_change_for_what_starts_later() {
     world.alice.secret("changed", &["--env", "CHANGED"]);
     world.alice.secret("deleted", &["--env", "DELETED"]);
     let workspace = apply("before");
-    let mut agent = world.agent(&workspace).start();
+    let mut agent = world.agent(&workspace).args(["--live", "off"]).start();
     workspace.wait_lifecycle("ready");
 
     // The agent and its token stay the same.
@@ -83,7 +83,7 @@ fn a_connection_that_comes_back_brings_new_values_and_leaves_the_main_process_al
     let workspace = world.workspace(json!({ "scripts": [on_start("Start", "echo run >> ~/runs")] }));
     let proxy = Proxy::new(world.server.url());
     let main = "echo start >> ~/starts; while [ ! -e ~/stop ]; do sleep 0.02; done; printf %s \"$KEY\" > ~/saw; exit 5";
-    let mut agent = world.env.agent(&proxy, &workspace).command(["sh", "-c", main]).start();
+    let mut agent = world.env.agent(&proxy, &workspace).args(["--live", "off"]).command(["sh", "-c", main]).start();
     agent.wait_read("starts");
     workspace.wait_lifecycle("ready");
 

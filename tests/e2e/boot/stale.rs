@@ -18,7 +18,8 @@ fn stale_files_stay_unless_the_user_wants_them_removed() {
     }
     let kept = world.alice.secret("kept", &["--file", "~/dir/kept"]);
     let workspace = world.workspace(json!({}));
-    let mut agent = world.agent(&workspace).start();
+    // At the moments of this test's choice.
+    let mut agent = world.agent(&workspace).args(["--live", "off"]).start();
     workspace.wait_lifecycle("ready");
     let home = agent.home().to_owned();
     let path = |name: &str| home.join("dir").join(name);
@@ -45,7 +46,8 @@ fn stale_files_stay_unless_the_user_wants_them_removed() {
         assert!(out.stdout.ends_with(&stale), "{}", out.stdout);
     }
     assert_eq!(names(&home), all);
-    let mut agent = world.agent(&workspace).home(&home).env("CODER_AGENT_STALE_FILES", "remove").start();
+    let agent = world.agent(&workspace).home(&home).env("CODER_AGENT_STALE_FILES", "remove");
+    let mut agent = agent.args(["--live", "off"]).start();
     wait_log(&workspace, &format!("Coder Agent: removed {:?}: no secret goes there any more", path("deleted")));
     let status = agent.coder(["status"]).run().success();
     let _ = status.says("stale").says("removed");

@@ -57,10 +57,7 @@ fn every_way_into_a_booted_machine_sees_the_same_bytes_and_none_depends_on_the_a
             ),
             ("root's login is untouched", ways::root_is_untouched),
             ("cron sees the exact bytes", ways::cron),
-            (
-                "a change reaches services of the user with daemon-reload, and with the agent's unit",
-                ways::services_follow,
-            ),
+            ("a change reaches services of the user by itself, and with the agent's unit", ways::services_follow),
             ("an agent that hangs keeps nobody out", absent::hangs),
             ("without an agent everybody gets in", absent::stopped),
             ("without the package everybody gets in", absent::removed),

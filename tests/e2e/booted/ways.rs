@@ -98,10 +98,13 @@ pub(super) fn services_follow(world: &Booted) {
         world.ssh("alice").arg(service).reveals().run().success().stdout
     };
     let value = world.alice.secret("later", &["--env", "LATER"]);
-    let _ = world.ssh("alice").arg("coder agent reload").run().success();
-    assert_eq!(read(), "", "the service manager has not asked again");
-    let _ = world.ssh("alice").arg("systemctl --user daemon-reload").run().success();
-    assert_eq!(read(), value);
+    wait_until("the new variable in a service that starts", LONG, || read() == value);
+    let value = world.env.canary("live");
+    let _ = world.alice.coder(["secret", "update", "later"]).stdin(&value).run().success();
+    wait_until("its new value", LONG, || read() == value);
+    let _ = world.alice.coder(["secret", "disable", "later"]).run().success();
+    wait_until("an empty variable in its place", LONG, || read().is_empty());
+    let _ = world.alice.coder(["secret", "enable", "later"]).run().success();
     for verb in ["reload", "restart"] {
         let value = world.env.canary(verb);
         let _ = world.alice.coder(["secret", "update", "later"]).stdin(&value).run().success();

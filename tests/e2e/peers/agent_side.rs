@@ -45,7 +45,7 @@ fn a_whole_life() {
     assert_eq!((agent.read("saw"), agent.read("read")), (key, config));
 
     let (uri, headers) = server.handshakes().remove(0);
-    assert_eq!(uri, "/api/v2/workspaceagents/me/rpc?role=agent&version=2.4");
+    assert_eq!(uri, "/api/v2/workspaceagents/me/rpc?role=agent&version=2.4&live=1");
     let header = |name: &str| headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     assert_eq!(header("coder-session-token"), Some(TOKEN));
     for absent in ["sec-websocket-protocol", "sec-websocket-extensions", "origin", "cookie"] {

@@ -7,7 +7,8 @@ use super::*;
 #[test]
 fn a_reload_brings_new_values_and_takes_deleted_ones_without_a_restart() {
     let world = World::with(DEV);
-    let agent = ready(&world);
+    let agent = world.agent().args(["--live", "off"]).start().listening();
+    let _ = agent.coder(["exec", "--wait", "60s", "true"]).run().success();
     let mut running = agent.coder(["exec", "sh", "-c", "echo up; sleep 1000"]).spawn("before");
     let _ = running.line_with("up", LONG);
 

@@ -24,7 +24,7 @@ const NO_CODE: u16 = 1005;
 
 /// Dials the server at `address` as an agent does. The error says what failed, the same for all that failed the same way.
 pub async fn dial(address: &str, token: &str) -> Result<Session, String> {
-    let url = format!("ws://{address}/api/v2/workspaceagents/me/rpc?role=agent&version={DIALED_VERSION}");
+    let url = format!("ws://{address}/api/v2/workspaceagents/me/rpc?role=agent&version={DIALED_VERSION}&live=1");
     let mut request = url.into_client_request().expect("a request");
     request.headers_mut().insert(SESSION_TOKEN_HEADER, token.parse().expect("a token"));
     let tcp = timeout(CONNECT_LIMIT, TcpStream::connect(address)).await.map_err(|_| "connect: no answer")?;

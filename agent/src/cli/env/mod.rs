@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use protocol::secret::Secret;
 
 use super::error::CliError;
 use super::ui;
@@ -93,7 +94,10 @@ impl EnvArgs {
         let caller = if self.login { Caller::Session } else { Caller::Exec };
         let launch = Client::new(ui::waiting).resolve(caller, self.wait)?;
         launch.left_out.iter().for_each(|text| ui::warn(&ui::printable(text)));
-        let chosen = self.choose(launch.variables)?;
+        let mut chosen = self.choose(launch.variables)?;
+        if self.format == Format::Systemd && self.names.is_empty() {
+            chosen.extend(emptied(&launch.gone, &chosen));
+        }
         let (text, left_out) = self.format.write(&chosen)?;
         let is_told = |it: &&LeftOut| it.is_missed() || !self.names.is_empty();
         for left_out in left_out.iter().filter(is_told) {
@@ -112,6 +116,13 @@ impl EnvArgs {
             None => Ok(variables.into_iter().filter(|it| self.names.contains(&it.name)).collect()),
         }
     }
+}
+
+/// What the reader may have of an earlier output. A user-environment generator cannot unset a variable, but empty it.
+fn emptied(gone: &[String], chosen: &[Variable]) -> Vec<Variable> {
+    let is_gone = |name: &&String| !chosen.iter().any(|variable| variable.name == ***name);
+    let empty = |name: &String| Variable { name: name.into(), value: Secret::default(), origin: Origin::Secret };
+    gone.iter().filter(is_gone).map(empty).collect()
 }
 
 /// Whether the reader does not have the variable, or has another value. How this process was started says nothing about

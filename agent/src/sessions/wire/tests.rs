@@ -30,6 +30,7 @@ fn launch() -> Launch {
     Launch {
         variables: variables.into(),
         left_out: vec!["too large".into()],
+        gone: vec!["GONE".into()],
         degraded: Some(String::new()),
         directory: "/home/ä".into(),
         motd: PathBuf::new(),
