@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::config::Drain;
 use crate::state::AppState;
@@ -10,6 +10,8 @@ use crate::state::AppState;
 /// How long a stop takes if other servers can take the agents: a load balancer looks every few seconds whether a server is ready, and
 /// systemd's unit allows thirty seconds for everything.
 const HANDOVER: Duration = Duration::from_secs(10);
+/// Longest wait for the database to tell of them: without it the others cannot serve either.
+const LOOK: Duration = Duration::from_secs(2);
 /// Groups in which agents leave.
 const GROUPS: u32 = 50;
 
@@ -17,12 +19,15 @@ const GROUPS: u32 = 50;
 /// once, and all of them at once would be a stampede at the next server.
 pub(super) async fn drain(state: &AppState, drain: Drain) {
     state.stopping.cancel();
+    let agents = state.fleet.sessions_open();
+    if agents == 0 {
+        return;
+    }
     let time = match drain {
         Drain::For(time) => time,
         Drain::Auto => automatic(state).await,
     };
-    let agents = state.fleet.sessions_open();
-    if time.is_zero() || agents == 0 {
+    if time.is_zero() {
         return;
     }
     let half = time / 2;
@@ -43,12 +48,16 @@ pub(super) async fn drain(state: &AppState, drain: Drain) {
 
 /// Without another server, waiting would only keep the agents from the next start of this one.
 async fn automatic(state: &AppState) -> Duration {
-    match state.store.servers().others().await {
-        Ok(true) => HANDOVER,
-        Ok(false) => Duration::ZERO,
-        Err(error) => {
+    match timeout(LOOK, state.store.servers().others()).await {
+        Ok(Ok(true)) => HANDOVER,
+        Ok(Ok(false)) => Duration::ZERO,
+        Ok(Err(error)) => {
             let error: &(dyn std::error::Error + 'static) = &error;
             tracing::warn!(error, "cannot look for other servers; stopping at once");
+            Duration::ZERO
+        }
+        Err(_) => {
+            tracing::warn!("the database does not say whether there are other servers; stopping at once");
             Duration::ZERO
         }
     }

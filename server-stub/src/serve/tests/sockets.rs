@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::super::tls::Identity;
 use super::super::{ServeError, Server};
 use crate::config::{ServeArgs, ServeConfig, TlsFiles};
 use crate::store::{DataDir, KeySource, Store};
@@ -139,6 +140,19 @@ async fn nonsense_and_endless_heads_end_their_connection_only() {
     assert!(end.is_empty() || end.starts_with(b"HTTP/1.1 431"), "{}", String::from_utf8_lossy(&end));
     assert!(ask(&mut server.connect().await).await.starts_with("HTTP/1.1 200"));
     server.stop().await;
+}
+
+#[tokio::test]
+async fn it_is_known_when_the_certificate_expires() {
+    let dir = tempfile::tempdir().unwrap();
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let files = TlsFiles { cert: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
+    std::fs::write(&files.cert, cert.pem()).unwrap();
+    std::fs::write(&files.key, signing_key.serialize_pem()).unwrap();
+    std::fs::set_permissions(&files.key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let identity = Identity::read(files).unwrap();
+    // The first of January 4096, which is what rcgen writes if nobody says otherwise.
+    assert_eq!(identity.expires().unwrap().as_secs(), 67_090_118_400);
 }
 
 #[tokio::test]
