@@ -1,9 +1,11 @@
 //! The configuration of a command: flags, then `CODER_SERVER_…`, then Coder's own variable, then the default.
 #![expect(clippy::doc_markdown, reason = "the comments of flags are their help, where backticks would show")]
 
+mod addresses;
 mod proxies;
 mod quantities;
 mod store_args;
+mod targets;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,12 +15,14 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
+use addresses::{access_url, listen};
 pub use proxies::TrustedProxies;
 use quantities::{drain_time, retention, size};
 pub use store_args::{OpenError, StoreArgs};
+use targets::targets;
 
 use crate::limits::DEFAULT_RATE;
-use crate::store::{Algorithm, AlgorithmError, DataDirError, KeepVersions};
+use crate::store::{Algorithm, AlgorithmError, DataDirError, KeepVersions, PatternError, Targets};
 
 /// Port 7080 on loopback: reachable from elsewhere only when somebody says so.
 const DEFAULT_LISTEN: &str = "127.0.0.1:7080";
@@ -52,6 +56,12 @@ pub struct ServeArgs {
         num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new()
     )]
     pub disable_user_secret_file_path: Option<bool>,
+    /// Deny secrets the variables of these names, such as @code,NODE_*; * is any text, @code all that are known to run as code
+    #[arg(long, value_name = "PATTERNS", env = "CODER_SERVER_DENY_USER_SECRET_ENV_NAME", value_delimiter = ',')]
+    pub deny_user_secret_env_name: Vec<String>,
+    /// Deny secrets the files at these paths, such as @code,~/.ssh/*; * is any text, @code all that are known to run as code
+    #[arg(long, value_name = "PATTERNS", env = "CODER_SERVER_DENY_USER_SECRET_FILE_PATH", value_delimiter = ',')]
+    pub deny_user_secret_file_path: Vec<String>,
     /// Delete audit records that are older than this, such as 90d or 12h; 0 for no limit [default: 90d]
     #[arg(long, value_name = "TIME", env = "CODER_SERVER_AUDIT_RETENTION")]
     pub audit_retention: Option<String>,
@@ -120,8 +130,8 @@ pub struct ServeConfig {
     pub access_url: Option<String>,
     /// Certificate chain and private key.
     pub tls: Option<TlsFiles>,
-    /// Whether file targets are taken and delivered.
-    pub file_paths: bool,
+    /// What secrets may target.
+    pub targets: Targets,
     /// None keeps audit records for ever.
     pub audit_retention: Option<Duration>,
     /// Bytes of the audit log; none for no limit.
@@ -204,6 +214,16 @@ pub enum ConfigError {
         "\"{0}\" in --proxy-trusted-origins or --proxy-trusted-headers is no network such as 10.0.0.0/8 and no header name"
     )]
     Proxies(String),
+    /// A pattern that can match nothing.
+    #[error("{name} has \"{text}\"")]
+    Pattern {
+        /// The option.
+        name: &'static str,
+        /// What it holds.
+        text: String,
+        /// What is wrong.
+        source: PatternError,
+    },
     /// No algorithm of ours.
     #[error("{0} names no algorithm for git keys")]
     GitKeys(&'static str, #[source] AlgorithmError),
@@ -248,7 +268,7 @@ impl ServeArgs {
                 (None, None) => None,
                 _ => return Err(ConfigError::HalfTls),
             },
-            file_paths: !disabled,
+            targets: targets(disabled, &self.deny_user_secret_env_name, &self.deny_user_secret_file_path)?,
             audit_retention: retention(self.audit_retention.as_deref().unwrap_or(DEFAULT_AUDIT_RETENTION))?,
             audit_max_size: size(self.audit_max_size.as_deref().unwrap_or(DEFAULT_AUDIT_MAX_SIZE))?,
             rate_limit: rate_limit(self.rate_limit, text("CODER_API_RATE_LIMIT"))?,
@@ -300,34 +320,6 @@ fn proxies(origins: &str, headers: &str) -> Result<TrustedProxies, ConfigError> 
         return Err(ConfigError::HalfProxies);
     }
     TrustedProxies::parse(origins, headers).map_err(ConfigError::Proxies)
-}
-
-/// Says what is missing before the system does, whose words are about names of hosts.
-fn listen(name: &'static str, text: String) -> Result<String, ConfigError> {
-    let hint = match text.rsplit_once(':') {
-        _ if text.contains("://") => "give HOST:PORT without http:// or https://".to_owned(),
-        None if text.parse::<u16>().is_ok() => format!("give HOST:PORT: 127.0.0.1:{text} for this machine only"),
-        None => format!("give HOST:PORT, such as {text}:7080"),
-        Some(("", port)) => {
-            format!("name the host: 127.0.0.1:{port} for this machine only, 0.0.0.0:{port} for every network")
-        }
-        Some((host, _)) if host.contains(':') && !host.starts_with('[') => {
-            format!("put an IPv6 address in brackets, such as [{host}]:7080")
-        }
-        Some((_, port)) if port.parse::<u16>().is_err() => "the port is a number from 0 to 65535".to_owned(),
-        Some(_) => return Ok(text),
-    };
-    Err(ConfigError::Listen { name, text, hint })
-}
-
-fn access_url(text: Option<String>) -> Result<Option<String>, ConfigError> {
-    let Some(text) = text else { return Ok(None) };
-    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    if host.is_none_or(str::is_empty) {
-        let wanted = "a URL with http:// or https://";
-        return Err(ConfigError::Malformed { name: "--access-url", text, wanted });
-    }
-    Ok(Some(text.trim_end_matches('/').to_owned()))
 }
 
 #[cfg(test)]

@@ -11,15 +11,15 @@ use crate::delivery::DeliveryAudit;
 use crate::fleet::Fleet;
 use crate::limits::Limits;
 use crate::live::Live;
-use crate::store::{Algorithm, FilePaths, KeepVersions, Store, StoreError};
+use crate::store::{Algorithm, KeepVersions, Store, StoreError, Targets};
 
 /// What handlers need of the configuration.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The address users and agents reach the server at.
     pub access_url: String,
-    /// False when the administrator has turned file targets off.
-    pub file_paths: bool,
+    /// What secrets may target.
+    pub targets: Arc<Targets>,
     /// Requests a minute and principal; 0 for no limit.
     pub rate_limit: u32,
     /// What new git keys are made for.
@@ -36,18 +36,12 @@ impl Settings {
     pub(crate) fn unlimited() -> Self {
         Self {
             access_url: "http://here".into(),
-            file_paths: true,
+            targets: Arc::default(),
             rate_limit: 0,
             git_keys: Algorithm::default(),
             refresh_coder_agents: true,
             keep_versions: KeepVersions(5),
         }
-    }
-
-    /// The same, as the rules of secrets take it.
-    #[must_use]
-    pub fn file_policy(&self) -> FilePaths {
-        if self.file_paths { FilePaths::Allowed } else { FilePaths::Disabled }
     }
 }
 
@@ -81,7 +75,7 @@ pub struct AppState {
 impl AppState {
     /// The state of a server that has just started.
     pub async fn new(store: Store, settings: Settings) -> Result<Self, StoreError> {
-        store.secrets().record_policy(settings.file_policy()).await?;
+        store.secrets().record_policy(&settings.targets).await?;
         Ok(Self {
             deployment_id: store.deployment_id(),
             limits: Arc::new(Limits::new(settings.rate_limit)),

@@ -12,7 +12,7 @@ fn defaults() {
     assert_eq!(config.listen, "127.0.0.1:7080");
     assert_eq!(config.audit_retention, Some(Duration::from_hours(90 * 24)));
     assert_eq!(config.audit_max_size, Some(1 << 30));
-    assert_eq!((config.rate_limit, config.file_paths, config.tls), (512, true, None));
+    assert_eq!((config.rate_limit, config.targets.has_files(), config.tls), (512, true, None));
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn coders_own_variables_count_after_ours() {
     ];
     let config = resolve(ServeArgs::default(), &variables).unwrap();
     assert_eq!(config.listen, "0.0.0.0:80");
-    assert!(!config.file_paths);
+    assert!(!config.targets.has_files());
     assert_eq!(config.tls, Some(TlsFiles { cert: "/c".into(), key: "/k".into() }));
     assert_eq!(config.access_url.as_deref(), Some("https://coder.example"));
     let args = ServeArgs {
@@ -35,7 +35,7 @@ fn coders_own_variables_count_after_ours() {
         ..ServeArgs::default()
     };
     let config = resolve(args, &variables).unwrap();
-    assert_eq!((config.listen.as_str(), config.file_paths), ("[::1]:1", true));
+    assert_eq!((config.listen.as_str(), config.targets.has_files()), ("[::1]:1", true));
 }
 
 #[test]

@@ -9,8 +9,8 @@ use protocol::agent_api::{DerpMap, Manifest, WorkspaceAgentScript, WorkspaceSecr
 use protocol::drpc::MAX_PACKET;
 use protocol::secret::Secret;
 
-use crate::store::StoreError;
 use crate::store::workspaces::{AgentIdentity, DeliveredSecret, DeliveredVariable, ManifestSources, Metadata, Script};
+use crate::store::{StoreError, Targets};
 
 /// A manifest, and what is not in it.
 pub struct Built {
@@ -20,13 +20,22 @@ pub struct Built {
     pub left_out: Vec<LeftOut>,
 }
 
-/// A value that could not be read. It does not hold up the others; the user is told.
+/// A value that is not delivered. It does not hold up the others; the user is told.
 #[derive(Debug)]
 pub struct LeftOut {
     /// `secret NAME` or `variable NAME`.
     pub what: String,
-    /// Why. Never the value.
-    pub reason: String,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why a value is not delivered. Never the value.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It could not be read.
+    Unreadable(String),
+    /// The administrator denies this target.
+    Denied(String),
 }
 
 /// The manifest is larger than a message may be.
@@ -36,15 +45,15 @@ pub struct TooLarge {
     bytes: usize,
 }
 
-/// Builds the manifest of `agent`; without `file_targets` no secret has a path, and one with nothing else is not sent.
-pub fn build(agent: &AgentIdentity, sources: ManifestSources, file_targets: bool) -> Result<Built, TooLarge> {
+/// Builds the manifest of `agent`, with the targets that are allowed; a secret without any is not sent.
+pub fn build(agent: &AgentIdentity, sources: ManifestSources, targets: &Targets) -> Result<Built, TooLarge> {
     let ManifestSources { generation, is_revoked, .. } = sources;
     let sources = if is_revoked { nothing_of(sources) } else { sources };
     let mut left_out = Vec::new();
     let mut read = |what: String, value: Result<Secret, StoreError>| match value {
         Ok(value) => Some(value),
         Err(error) => {
-            left_out.push(LeftOut { what, reason: error.to_string() });
+            left_out.push(LeftOut { what, reason: Reason::Unreadable(error.to_string()) });
             None
         }
     };
@@ -56,7 +65,9 @@ pub fn build(agent: &AgentIdentity, sources: ManifestSources, file_targets: bool
         Some((name, String::from_utf8_lossy(value.expose()).into_owned()))
     });
     let environment_variables = env.collect();
-    let secrets = sources.secrets.into_iter().filter_map(|it| secret(it, file_targets, &mut read)).collect();
+    let (secrets, denied) = allowed(sources.secrets, targets);
+    let secrets = secrets.into_iter().filter_map(|it| secret(it, &mut read)).collect();
+    left_out.extend(denied);
     let manifest = Manifest {
         agent_id: agent.id.as_bytes().to_vec(),
         environment_variables,
@@ -92,13 +103,30 @@ pub fn empty_derp_map() -> DerpMap {
     DerpMap { home_params: Some(HomeParams::default()) }
 }
 
+/// The secrets with the targets that they may have, and the targets that are denied.
+fn allowed(mut secrets: Vec<DeliveredSecret>, targets: &Targets) -> (Vec<DeliveredSecret>, Vec<LeftOut>) {
+    let mut denied = Vec::new();
+    for secret in &mut secrets {
+        let mut deny = |target: String| {
+            denied.push(LeftOut { what: format!("secret {}", secret.name), reason: Reason::Denied(target) });
+        };
+        if !secret.env_name.is_empty() && targets.denies_env(&secret.env_name) {
+            deny(std::mem::take(&mut secret.env_name));
+        }
+        if !targets.has_files() {
+            secret.file_path.clear();
+        } else if !secret.file_path.is_empty() && targets.denies_file(&secret.file_path) {
+            deny(std::mem::take(&mut secret.file_path));
+        }
+    }
+    (secrets, denied)
+}
+
 fn secret(
     secret: DeliveredSecret,
-    file_targets: bool,
     read: &mut impl FnMut(String, Result<Secret, StoreError>) -> Option<Secret>,
 ) -> Option<WorkspaceSecret> {
     let DeliveredSecret { name, env_name, file_path, value } = secret;
-    let file_path = if file_targets { file_path } else { String::new() };
     if env_name.is_empty() && file_path.is_empty() {
         return None;
     }
@@ -188,16 +216,23 @@ mod tests {
     #[test]
     fn secrets_keep_order_targets_and_bytes() {
         let secrets = || vec![secret("a", "A", ""), secret("b", "", "~/b"), secret("c", "C", "/c")];
-        let built = build(&identity(), sources(secrets()), true).unwrap();
+        let built = build(&identity(), sources(secrets()), &Targets::default()).unwrap();
         assert_eq!(targets(&built), [("A", ""), ("", "~/b"), ("C", "/c")]);
         assert_eq!(built.manifest.secrets[0].value, "value of a\0\u{ff}".as_bytes());
-        let without_files = build(&identity(), sources(secrets()), false).unwrap();
+        let without_files = build(&identity(), sources(secrets()), &Targets::default().without_files()).unwrap();
         assert_eq!(targets(&without_files), [("A", ""), ("C", "")]);
+        assert!(without_files.left_out.is_empty());
+        let denied = Targets::default().deny_env("a").unwrap().deny_file("/*").unwrap();
+        let built = build(&identity(), sources(secrets()), &denied).unwrap();
+        assert_eq!(targets(&built), [("", "~/b"), ("C", "")]);
+        let left_out: Vec<_> = built.left_out.iter().map(|it| (it.what.as_str(), &it.reason)).collect();
+        let [a, c] = ["A", "/c"].map(|target| Reason::Denied(target.into()));
+        assert_eq!(left_out, [("secret a", &a), ("secret c", &c)]);
     }
 
     #[test]
     fn what_a_go_agent_dereferences_is_there_and_what_it_refuses_is_not() {
-        let manifest = build(&identity(), sources(Vec::new()), true).unwrap().manifest;
+        let manifest = build(&identity(), sources(Vec::new()), &Targets::default()).unwrap().manifest;
         assert!(manifest.derp_map.is_some_and(|map| map.home_params.is_some()));
         assert_eq!(manifest.parent_id, None);
         assert_eq!((manifest.agent_id.len(), manifest.workspace_id.len()), (16, 16));
@@ -211,8 +246,12 @@ mod tests {
         let mut marked = sources(Vec::new());
         marked.env.push(variable("S", Ok(Secret::from("secret".to_owned())), Some(true)));
         marked.env.push(variable("P", Ok(Secret::from("/path".to_owned())), Some(false)));
-        let mut marks: Vec<_> =
-            build(&identity(), marked, true).unwrap().manifest.variable_sensitivity.into_iter().collect();
+        let mut marks: Vec<_> = build(&identity(), marked, &Targets::default())
+            .unwrap()
+            .manifest
+            .variable_sensitivity
+            .into_iter()
+            .collect();
         marks.sort();
         assert_eq!(marks, [("P".to_owned(), false), ("S".to_owned(), true)]);
     }
@@ -254,7 +293,7 @@ mod tests {
         let mut broken = sources(vec![secret("a", "A", ""), secret("b", "B", "")]);
         broken.secrets[0].value = Err(StoreError::Abandoned);
         broken.env.push(variable("X", Err(StoreError::Abandoned), Some(true)));
-        let built = build(&identity(), broken, true).unwrap();
+        let built = build(&identity(), broken, &Targets::default()).unwrap();
         assert_eq!(targets(&built), [("B", "")]);
         assert_eq!(built.manifest.environment_variables.len(), 1);
         let left_out: Vec<_> = built.left_out.iter().map(|left_out| left_out.what.as_str()).collect();
@@ -265,7 +304,7 @@ mod tests {
     fn a_revoked_workspace_gets_nothing() {
         let mut revoked = sources(vec![secret("a", "A", "~/a")]);
         revoked.is_revoked = true;
-        let manifest = build(&identity(), revoked, true).unwrap().manifest;
+        let manifest = build(&identity(), revoked, &Targets::default()).unwrap().manifest;
         assert!(manifest.revoked && manifest.secrets.is_empty() && manifest.environment_variables.is_empty());
         assert_eq!(manifest.owner_username, "alice");
     }
@@ -274,7 +313,7 @@ mod tests {
     fn a_manifest_over_the_limit_of_a_message_is_refused_with_its_size() {
         let mut large = sources(Vec::new());
         large.env[0].value = Ok(Secret::new(vec![b'x'; MAX_PACKET]));
-        let error = build(&identity(), large, true).err().unwrap().to_string();
+        let error = build(&identity(), large, &Targets::default()).err().unwrap().to_string();
         assert!(error.contains("4194304"), "{error}");
     }
 }

@@ -34,5 +34,5 @@ pub(super) async fn build_info(State(state): State<AppState>) -> Json<BuildInfo>
 }
 
 pub(super) async fn user_secrets_capabilities(_: User, State(state): State<AppState>) -> Json<UserSecretsCapabilities> {
-    Json(UserSecretsCapabilities { file_path_delivery_enabled: state.settings.file_paths })
+    Json(UserSecretsCapabilities { file_path_delivery_enabled: state.settings.targets.has_files() })
 }

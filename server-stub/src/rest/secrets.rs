@@ -91,7 +91,7 @@ pub(super) async fn create(
     JsonBody(request): JsonBody<CreateUserSecretRequest>,
 ) -> Result<(StatusCode, Json<UserSecret>), ApiError> {
     let (id, name) = (user.id(), request.name.clone());
-    let made = state.store.secrets().create(user.0.actor, id, request, state.settings.file_policy()).await;
+    let made = state.store.secrets().create(user.0.actor, id, request, &state.settings.targets).await;
     let made = made.map_err(|error| refusal(error, "Internal error creating secret.").about(name))?;
     Ok((StatusCode::CREATED, Json(made)))
 }
@@ -106,7 +106,7 @@ pub(super) async fn update(
     let changed = state
         .store
         .secrets()
-        .update(user.0.actor, id, &name, request, state.settings.file_policy(), state.settings.keep_versions)
+        .update(user.0.actor, id, &name, request, &state.settings.targets, state.settings.keep_versions)
         .await;
     changed.map(Json).map_err(|error| refusal(error, "Internal error updating secret."))
 }
@@ -140,7 +140,7 @@ pub(super) async fn rollback(
     let changed = state
         .store
         .secrets()
-        .rollback(user.0.actor, id, &name, request.to, settings.file_policy(), settings.keep_versions)
+        .rollback(user.0.actor, id, &name, request.to, &settings.targets, settings.keep_versions)
         .await;
     changed.map(Json).map_err(|error| refusal(error, "Internal error updating secret."))
 }
@@ -151,7 +151,7 @@ pub(super) async fn import(
     LargeJsonBody(request): LargeJsonBody<ImportUserSecretsRequest>,
 ) -> Result<(StatusCode, Json<Vec<UserSecret>>), ApiError> {
     let id = user.id();
-    let made = state.store.secrets().import(user.0.actor, id, request).await;
+    let made = state.store.secrets().import(user.0.actor, id, request, &state.settings.targets).await;
     let made = made.map_err(|error| refusal(error, "Internal error importing secrets."))?;
     Ok((StatusCode::CREATED, Json(made)))
 }

@@ -5,7 +5,7 @@ use protocol::drpc::Status;
 
 use crate::api_error::{AWAY, DISK_FULL};
 use crate::auth::Agent;
-use crate::delivery::manifest::{self, LeftOut};
+use crate::delivery::manifest::{self, LeftOut, Reason};
 use crate::limits::Caller;
 use crate::metrics::{self, Left, Outcome};
 use crate::state::AppState;
@@ -31,7 +31,7 @@ async fn make(state: &AppState, agent: &Agent) -> Result<(Manifest, Generation),
         return Err((Outcome::Refused, Status::new("the agent or its token does not exist any more")));
     };
     let generation = sources.generation;
-    let built = manifest::build(&agent.identity, sources, state.settings.file_paths).map_err(|error| {
+    let built = manifest::build(&agent.identity, sources, &state.settings.targets).map_err(|error| {
         tracing::error!(agent = %agent.identity.path(), "{error}");
         (Outcome::TooLarge, Status::new(error.to_string()))
     })?;
@@ -53,25 +53,35 @@ fn record(agent: &Agent) -> Record {
     Record::new(agent.actor.clone(), "deliver", "user_secret").on(agent.identity.owner_id, &agent.identity.owner_name)
 }
 
-/// Reports a value that cannot be decrypted: to the administrator in the server's log and the audit log, to the owner in the startup
-/// log.
+/// Reports values that are not delivered: to the owner in the startup log. A value that cannot be decrypted is also reported to the
+/// administrator, in the server's log and the audit log.
 async fn tell_left_out(state: &AppState, agent: &Agent, left_out: &[LeftOut]) -> Result<(), StoreError> {
     if left_out.is_empty() {
         return Ok(());
     }
     let mut lines = Vec::with_capacity(left_out.len());
     for LeftOut { what, reason } in left_out {
-        metrics::left_out(if what.starts_with("secret ") { Left::Secret } else { Left::Variable });
-        if may_log(state, agent) {
-            tracing::error!(agent = %agent.identity.path(), %what, %reason, "a value was not delivered");
-        }
-        let diff = serde_json::json!({ "left_out": what, "reason": reason });
-        state.uses.record(&state.store, record(agent).status(500).diff(diff)).await?;
-        // The reason names keys and tables, which are for the administrator.
-        let output = format!("{what} was not delivered: the server cannot decrypt it; ask your administrator");
-        lines.push(NewLine { created_at: now(), level: Level::Error.into(), output });
+        let (level, why) = match reason {
+            Reason::Unreadable(reason) => {
+                tell_unreadable(state, agent, what, reason).await?;
+                // The reason names keys and tables, which are for the administrator.
+                (Level::Error, "the server cannot decrypt it; ask your administrator".to_owned())
+            }
+            Reason::Denied(target) => (Level::Warn, format!("the deployment administrator denies the target {target}")),
+        };
+        let output = format!("{what} was not delivered: {why}");
+        lines.push(NewLine { created_at: now(), level: level.into(), output });
     }
     state.store.logs().append_from_server(agent.identity.id, lines).await
+}
+
+async fn tell_unreadable(state: &AppState, agent: &Agent, what: &str, reason: &str) -> Result<(), StoreError> {
+    metrics::left_out(if what.starts_with("secret ") { Left::Secret } else { Left::Variable });
+    if may_log(state, agent) {
+        tracing::error!(agent = %agent.identity.path(), what, reason, "a value was not delivered");
+    }
+    let diff = serde_json::json!({ "left_out": what, "reason": reason });
+    state.uses.record(&state.store, record(agent).status(500).diff(diff)).await
 }
 
 /// Whether this event of the agent gets a log line. An agent that causes too many events gets no more lines.

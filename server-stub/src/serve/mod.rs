@@ -158,7 +158,7 @@ impl Server {
         let store = Store::open_as(Role::Server, data_dir, database, keys).await?;
         let settings = Settings {
             access_url: config.access_url.unwrap_or_else(|| reachable(&url, address)),
-            file_paths: config.file_paths,
+            targets: Arc::new(config.targets),
             rate_limit: config.rate_limit,
             git_keys: config.git_keys,
             refresh_coder_agents: config.refresh_coder_agents,

@@ -53,7 +53,7 @@ pub use macs::EndedTokens;
 pub use moving::{MoveError, Moved, require_database, to_postgres, to_sqlite};
 pub use outage::{Outage, outage};
 pub use rotation::{Keys, RotateError, Rotated};
-pub use secrets::{FilePaths, KeepVersions, SecretError, Secrets};
+pub use secrets::{KeepVersions, PatternError, SecretError, Secrets, Targets};
 pub use servers::Servers;
 pub(crate) use storable::storable;
 pub use tokens::{NewToken, Session, TokenInfo, TokenUse, Tokens};

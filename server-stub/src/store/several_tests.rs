@@ -1,5 +1,6 @@
 //! Two handles on one database behave as two processes: two servers, or a server and a command.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -11,7 +12,7 @@ use uuid::Uuid;
 use super::audit::Actor;
 use super::testing::{self, World};
 use super::workspaces::{AgentIdentity, Connection};
-use super::{Change, ChangeStream, FilePaths, Generation, KeepVersions, SecretError, Store};
+use super::{Change, ChangeStream, Generation, KeepVersions, SecretError, Store, Targets};
 
 struct Several {
     dir: TempDir,
@@ -34,15 +35,12 @@ impl Several {
             ..CreateUserSecretRequest::default()
         };
         let secrets = self.stores[store].secrets();
-        secrets.create(Actor::Administrator, self.user, request, FilePaths::Allowed).await.map(drop)
+        secrets.create(Actor::Administrator, self.user, request, &Arc::default()).await.map(drop)
     }
 
     async fn update(&self, store: usize, name: &str, request: UpdateUserSecretRequest) {
         let secrets = self.stores[store].secrets();
-        secrets
-            .update(Actor::Administrator, self.user, name, request, FilePaths::Allowed, KeepVersions(5))
-            .await
-            .unwrap();
+        secrets.update(Actor::Administrator, self.user, name, request, &Arc::default(), KeepVersions(5)).await.unwrap();
     }
 
     async fn apply(&self, store: usize, definition: &str) -> Option<AgentIdentity> {
@@ -129,9 +127,9 @@ async fn a_generation_grows_with_what_changes_a_manifest_and_with_nothing_else()
         world.apply(0, &DEFINITION.replace(from, to)).await;
         assert!(grew().await, "{to}");
     }
-    world.stores[0].secrets().record_policy(FilePaths::Disabled).await.unwrap();
+    world.stores[0].secrets().record_policy(&Targets::default().without_files()).await.unwrap();
     assert!(grew().await);
-    world.stores[0].secrets().record_policy(FilePaths::Disabled).await.unwrap();
+    world.stores[0].secrets().record_policy(&Targets::default().without_files()).await.unwrap();
     assert!(!grew().await);
     world.stores[0].secrets().delete(Actor::Administrator, world.user, "token").await.unwrap();
     assert!(grew().await);

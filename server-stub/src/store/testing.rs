@@ -3,6 +3,7 @@
 //! Tests run on SQLite, and once more on PostgreSQL if `CODER_TEST_DATABASE_URL` names a database for them.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use protocol::rest::CreateUserSecretRequest;
 use protocol::workspace::Checked;
@@ -14,7 +15,7 @@ use uuid::Uuid;
 use super::audit::Actor;
 use super::engine::{Query, command};
 use super::workspaces::AppliedWorkspace;
-use super::{DataDir, DatabaseUrl, FilePaths, KeySource, Role, Store, StoreError};
+use super::{DataDir, DatabaseUrl, KeySource, Role, Store, StoreError};
 
 /// A store with one user, and the directory of both; others build their own worlds on it.
 pub(crate) struct World {
@@ -137,5 +138,5 @@ pub(crate) async fn put_secret(store: &Store, user: Uuid, name: &str, env_name: 
         enabled: Some(enabled),
         ..CreateUserSecretRequest::default()
     };
-    store.secrets().create(Actor::Administrator, user, request, FilePaths::Allowed).await.unwrap();
+    store.secrets().create(Actor::Administrator, user, request, &Arc::default()).await.unwrap();
 }

@@ -45,10 +45,14 @@ impl Api {
 
     /// The same data after a restart under another policy.
     fn policy(mut self, file_paths: bool) -> Self {
-        let _ = self.world.server.terminate();
         let flags: &[&str] = if file_paths { &[] } else { &[NO_FILES] };
-        self.world.server = self.env.server_with([&UNLIMITED[..], flags].concat());
+        self.restart(flags);
         self
+    }
+
+    fn restart(&mut self, flags: &[&str]) {
+        let _ = self.world.server.terminate();
+        self.world.server = self.env.server_with([&UNLIMITED[..], flags].concat());
     }
 
     fn call(&self, user: &User, method: Method, path: &str, body: Option<Value>) -> Answer {

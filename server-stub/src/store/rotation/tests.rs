@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use protocol::rest::CreateUserSecretRequest;
 
 use super::super::keys::sealed::SECRET_VALUE;
-use super::super::{FilePaths, Store, testing};
+use super::super::{Store, testing};
 use super::*;
 
 row! {
@@ -19,7 +19,7 @@ async fn create(store: &Store, user: Uuid, name: &str) -> Uuid {
     let actor = Actor::User { id: user, name: "u".into(), address: None, token: None };
     let request =
         CreateUserSecretRequest { name: name.into(), value: format!("value of {name}").into(), ..Default::default() };
-    store.secrets().create(actor, user, request, FilePaths::Allowed).await.unwrap().id
+    store.secrets().create(actor, user, request, &Arc::default()).await.unwrap().id
 }
 
 async fn values(store: &Store, user: Uuid) -> Vec<(String, String)> {

@@ -14,7 +14,7 @@ use super::super::audit::{self, Actor, Record};
 use super::super::engine::Writing;
 use super::super::generations;
 use super::rules::{Held, Holdings};
-use super::{FilePaths, KeepVersions, SecretError, Secrets, rows, versions};
+use super::{KeepVersions, SecretError, Secrets, Targets, rows, versions};
 
 impl Secrets<'_> {
     /// Stores a new secret of the acting user.
@@ -23,10 +23,11 @@ impl Secrets<'_> {
         actor: Actor,
         user: Uuid,
         request: CreateUserSecretRequest,
-        files: FilePaths,
+        targets: &Arc<Targets>,
     ) -> Result<UserSecret, SecretError> {
         let mut problems = rules::create(&request);
-        add_policy(&mut problems, files.check("", &request.file_path));
+        add_policy(&mut problems, targets.check_env("", &request.env_name));
+        add_policy(&mut problems, targets.check_file("", &request.file_path));
         if !problems.is_empty() {
             return Err(SecretError::Invalid(problems));
         }
@@ -55,7 +56,7 @@ impl Secrets<'_> {
         user: Uuid,
         name: &str,
         request: UpdateUserSecretRequest,
-        files: FilePaths,
+        targets: &Arc<Targets>,
         keep: KeepVersions,
     ) -> Result<UserSecret, SecretError> {
         if request.is_empty() {
@@ -65,7 +66,7 @@ impl Secrets<'_> {
         if !problems.is_empty() {
             return Err(SecretError::Invalid(problems));
         }
-        let update = Update { request: Arc::new(request), files, keep, rolled_back_to: None };
+        let update = Update { request: Arc::new(request), targets: Arc::clone(targets), keep, rolled_back_to: None };
         let name = name.to_owned();
         self.0.write(move |writing| Box::pin(self::update(writing, actor, user, name, update))).await
     }
@@ -91,7 +92,7 @@ impl Secrets<'_> {
     }
 }
 
-/// A path that breaks a rule as well is told once, by the rule.
+/// A target that breaks a rule as well is told once, by the rule.
 fn add_policy(problems: &mut Vec<FieldProblem>, policy: Option<FieldProblem>) {
     if let Some(policy) = policy
         && !problems.iter().any(|problem| problem.field == policy.field)
@@ -171,7 +172,7 @@ pub(super) async fn insert(
 #[derive(Clone)]
 pub(super) struct Update {
     pub(super) request: Arc<UpdateUserSecretRequest>,
-    pub(super) files: FilePaths,
+    pub(super) targets: Arc<Targets>,
     pub(super) keep: KeepVersions,
     /// The number of the former value that becomes current.
     pub(super) rolled_back_to: Option<i64>,
@@ -183,10 +184,10 @@ pub(super) async fn update(
     actor: Actor,
     user: Uuid,
     name: String,
-    Update { request, files, keep, rolled_back_to }: Update,
+    Update { request, targets, keep, rolled_back_to }: Update,
 ) -> Result<UserSecret, SecretError> {
     let mut holdings = rows::holdings(writing, user).await?;
-    let after = exchange(&mut holdings, name, &request, files)?;
+    let after = exchange(&mut holdings, name, &request, &targets)?;
     let old = rows::read(writing, after.id).await?;
     let new = UserSecret {
         description: request.description.clone().unwrap_or_else(|| old.description.clone()),
@@ -252,18 +253,21 @@ fn exchange(
     holdings: &mut Holdings,
     name: String,
     request: &UpdateUserSecretRequest,
-    files: FilePaths,
+    targets: &Targets,
 ) -> Result<Held, SecretError> {
     let before = holdings.take(&name).ok_or(SecretError::NotFound)?;
     let after = Held {
         id: before.id,
         name,
-        env_name: request.env_name.clone().unwrap_or(before.env_name),
+        env_name: request.env_name.clone().unwrap_or_else(|| before.env_name.clone()),
         file_path: request.file_path.clone().unwrap_or_else(|| before.file_path.clone()),
         value_bytes: request.value.as_ref().map_or(before.value_bytes, Secret::len),
     };
-    if let Some(problem) = files.check(&before.file_path, &after.file_path) {
-        return Err(SecretError::Invalid(vec![problem]));
+    let env = targets.check_env(&before.env_name, &after.env_name);
+    let file = targets.check_file(&before.file_path, &after.file_path);
+    let denied: Vec<_> = env.into_iter().chain(file).collect();
+    if !denied.is_empty() {
+        return Err(SecretError::Invalid(denied));
     }
     let problems = holdings.conflicts(&after);
     if !problems.is_empty() {

@@ -12,7 +12,7 @@ use super::super::audit::Actor;
 use super::super::engine::Writing;
 use super::change::{self, New};
 use super::rules::{Held, Holdings, shown};
-use super::{SecretError, Secrets, rows};
+use super::{SecretError, Secrets, Targets, rows};
 
 impl Secrets<'_> {
     /// Stores every entry of a secrets file as a new secret, in the file's order. It never overwrites.
@@ -21,10 +21,14 @@ impl Secrets<'_> {
         actor: Actor,
         user: Uuid,
         request: ImportUserSecretsRequest,
+        targets: &Targets,
     ) -> Result<Vec<UserSecret>, SecretError> {
         let entries = parse(&request)?;
         drop(request);
-        let problems: Vec<_> = import::check(&entries).iter().map(located).collect();
+        let mut problems: Vec<_> = import::check(&entries).iter().map(located).collect();
+        if problems.is_empty() {
+            problems = denied(&entries, targets);
+        }
         if !problems.is_empty() {
             return Err(SecretError::Invalid(problems));
         }
@@ -95,6 +99,16 @@ fn check(holdings: &mut Holdings, entries: &[Entry], new: &[Held]) -> Result<(),
 
 fn located(problem: &EntryProblem) -> FieldProblem {
     FieldProblem::new(problem.request_field(), problem.located_detail())
+}
+
+/// The entries whose variables the administrator denies.
+fn denied(entries: &[Entry], targets: &Targets) -> Vec<FieldProblem> {
+    let denied = entries.iter().enumerate().filter_map(|(index, entry)| {
+        let problem = targets.check_env("", entry.env_name())?;
+        let (key, line) = (entry.key.clone(), entry.line);
+        Some(located(&EntryProblem { index, key, line, field: "env_name", detail: problem.detail }))
+    });
+    denied.collect()
 }
 
 fn held(entry: &Entry) -> Held {

@@ -5,6 +5,7 @@ mod import;
 mod rollback;
 mod rows;
 mod rules;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod versions;
@@ -17,33 +18,8 @@ use uuid::Uuid;
 use super::engine::{Database, query};
 use super::{Doing, StoreError};
 use rows::SecretRow;
+pub use targets::{PatternError, Targets};
 pub use versions::KeepVersions;
-
-/// Whether secrets may be delivered as files on this deployment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FilePaths {
-    /// As their owners want.
-    Allowed,
-    /// The administrator has turned file targets off. Stored ones are kept, no new ones are taken.
-    Disabled,
-}
-
-impl FilePaths {
-    /// The policy as the database keeps it.
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Allowed => "allowed",
-            Self::Disabled => "disabled",
-        }
-    }
-
-    /// `stored` is the path before the change; leaving it as it is, or clearing it, is always allowed.
-    fn check(self, stored: &str, wanted: &str) -> Option<FieldProblem> {
-        let detail = "file paths are disabled by the deployment administrator; clear file_path or use env_name";
-        let refused = self == Self::Disabled && !wanted.is_empty() && wanted != stored;
-        refused.then(|| FieldProblem::new("file_path", detail))
-    }
-}
 
 /// Why a secret was not stored, changed or deleted.
 #[derive(Debug, thiserror::Error)]
@@ -87,9 +63,10 @@ pub enum SecretError {
 pub struct Secrets<'a>(pub(super) &'a Database);
 
 impl Secrets<'_> {
-    /// What the server that starts was told about file targets: if it is not what the one before was told, every manifest changes.
-    pub async fn record_policy(&self, policy: FilePaths) -> Result<(), StoreError> {
-        self.0.write(move |writing| Box::pin(rows::record_policy(writing, policy.as_str()))).await
+    /// What the server that starts was told about targets: if it is not what the one before was told, every manifest changes.
+    pub async fn record_policy(&self, policy: &Targets) -> Result<(), StoreError> {
+        let policy = policy.as_text().to_owned();
+        self.0.write(move |writing| Box::pin(rows::record_policy(writing, policy))).await
     }
 
     /// All secrets of a user by name, without values.

@@ -138,9 +138,9 @@ pub(super) async fn delete(writing: &mut Writing, user: Uuid, name: &str) -> Res
 }
 
 /// Records the policy of the deployment, and counts a change of it.
-pub(super) async fn record_policy(writing: &mut Writing, policy: &str) -> Result<(), StoreError> {
-    let record = command("UPDATE deployment SET file_policy = ? WHERE file_policy <> ?").bind(policy).bind(policy);
-    if writing.sql.execute(record).await.doing("record the policy of file targets")? > 0 {
+pub(super) async fn record_policy(writing: &mut Writing, policy: String) -> Result<(), StoreError> {
+    let record = command("UPDATE deployment SET file_policy = ? WHERE file_policy <> ?").bind(&policy).bind(&policy);
+    if writing.sql.execute(record).await.doing("record the policy of targets")? > 0 {
         generations::grow_deployment(writing).await?;
     }
     Ok(())

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::import::Format;
@@ -22,7 +23,7 @@ impl World {
             value: value.to_owned().into(),
             ..CreateUserSecretRequest::default()
         };
-        self.store.secrets().create(self.actor.clone(), self.user, request, FilePaths::Allowed).await
+        self.store.secrets().create(self.actor.clone(), self.user, request, &Arc::default()).await
     }
 
     async fn value(&self, id: Uuid) -> (String, Result<String, KeyError>) {
@@ -39,7 +40,7 @@ async fn a_value_is_in_no_file_and_survives_a_restart() {
     let secret = world.create("token", CANARY).await.unwrap();
     let update = UpdateUserSecretRequest { value: Some(format!("{CANARY}2").into()), ..Default::default() };
     let (actor, user) = (world.actor.clone(), world.user);
-    world.store.secrets().update(actor, user, "token", update, FilePaths::Allowed, KeepVersions(5)).await.unwrap();
+    world.store.secrets().update(actor, user, "token", update, &Arc::default(), KeepVersions(5)).await.unwrap();
     for file in std::fs::read_dir(world.dir.path()).unwrap().map(Result::unwrap) {
         let bytes = std::fs::read(file.path()).unwrap();
         assert!(!bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()), "{:?}", file.path());
@@ -66,17 +67,12 @@ async fn each_write_has_one_audit_record_and_a_refused_one_has_none() {
     world.create("token", CANARY).await.unwrap();
     world.create("token", CANARY).await.unwrap_err();
     let update = UpdateUserSecretRequest { env_name: Some("TOKEN".into()), ..Default::default() };
-    world
-        .store
-        .secrets()
-        .update(actor.clone(), user, "token", update, FilePaths::Allowed, KeepVersions(5))
-        .await
-        .unwrap();
+    world.store.secrets().update(actor.clone(), user, "token", update, &Arc::default(), KeepVersions(5)).await.unwrap();
     world.store.secrets().delete(actor.clone(), user, "token").await.unwrap();
     let text = format!("A={CANARY}\nB={CANARY}\nA=again");
     let import = |text: &str| ImportUserSecretsRequest::new(Format::Env, text.to_owned().into());
-    world.store.secrets().import(actor.clone(), user, import(&text)).await.unwrap_err();
-    world.store.secrets().import(actor, user, import(&text[..text.len() - 8])).await.unwrap();
+    world.store.secrets().import(actor.clone(), user, import(&text), &Targets::default()).await.unwrap_err();
+    world.store.secrets().import(actor, user, import(&text[..text.len() - 8]), &Targets::default()).await.unwrap();
 
     let entries = world.store.audit().newest(20).await.unwrap();
     let told: Vec<_> = entries.iter().map(|e| (e.action.as_str(), e.resource.as_str(), e.target.as_str())).collect();
