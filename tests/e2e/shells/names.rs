@@ -94,3 +94,27 @@ fn no_name_of_a_shells_own_interrupts_it_or_costs_a_variable() {
         .success()
         .complains("variable USERNAME is left out: zsh keeps this name for internal use; --format bash has it");
 }
+
+/// tcsh reads 4096 bytes at a time, and takes what is no ASCII at their end for half a character.
+#[test]
+fn tcsh_gets_every_byte_wherever_it_lies_in_the_text() {
+    let test = "tcsh_gets_every_byte_wherever_it_lies_in_the_text";
+    if !requires(test, &[Need::Program("tcsh", "tcsh")]) {
+        return;
+    }
+    let world = World::with(tests::DEV);
+    let accents = "five \u{e4} ".repeat(2500) + &world.env.canary("accents");
+    let create = world.alice.coder(["secret", "create", "accents", "--env", "ACCENTS"]).stdin(&accents);
+    let _ = create.run().success();
+    let last = world.alice.secret("last", &["--env", LAST]);
+    let agent = world.agent().start().listening();
+    let printed = agent.coder(["env", "--wait", "1m", "--format", "tcsh"]).reveals().run().success();
+    std::fs::write(world.env.home().join("text"), &printed.stdout_bytes).unwrap();
+    std::fs::write(world.env.home().join("reader.csh"), READER_CSH).unwrap();
+    for locale in ["C", "C.UTF-8"] {
+        let reader = world.env.program("/usr/bin/tcsh").args(["-f", "-c", read("/usr/bin/tcsh")]);
+        let seen = Seen::parse(&reader.env("LC_ALL", locale).reveals().run().success().stdout_bytes);
+        assert_eq!(seen.get(LAST).as_deref(), Some(last.as_str()), "{locale}");
+        assert!(seen.get("ACCENTS").as_deref() == Some(accents.as_str()), "{locale}");
+    }
+}

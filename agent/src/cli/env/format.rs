@@ -9,7 +9,7 @@ use protocol::rules::Shell;
 use zeroize::Zeroizing;
 
 use super::value::{FormatError, replace, utf8};
-use super::{Format, dotenv};
+use super::{Format, dotenv, tcsh};
 use crate::environment::{Origin, Variable};
 
 /// A variable that is left out because of its name.
@@ -66,12 +66,10 @@ impl Format {
             }
         }
         let mut text = Text::default();
-        if self == Self::Json {
-            text.extend(json(&kept)?);
-        } else {
-            for variable in kept {
-                self.write_one(&mut text, variable)?;
-            }
+        match self {
+            Self::Json => text.extend(json(&kept)?),
+            Self::Tcsh => text = tcsh::write(&kept),
+            _ => kept.into_iter().try_for_each(|variable| self.write_one(&mut text, variable))?,
         }
         Ok((text, left_out))
     }
@@ -90,11 +88,10 @@ impl Format {
                 put("export ", "='", &escaped(value), b"'\n");
             }
             Self::Fish => put("set -gx ", " '", &escaped(value), b"'\n"),
-            Self::Tcsh => put("setenv ", " '", &escaped(value), b"';\n"),
             Self::Dotenv => put("", "=", &Text::from(dotenv::quoted(variable)?), b"\n"),
             Self::Systemd => put("", "=\"", &escaped(utf8(variable, "systemd")?), b"\"\n"),
             Self::Nul => put("", "=", value, b"\0"),
-            Self::Json => {}
+            Self::Json | Self::Tcsh => {}
         }
         Ok(())
     }
@@ -102,12 +99,7 @@ impl Format {
     /// What stands for a byte between the quotes of this format.
     fn escape(self, byte: u8) -> Option<&'static [u8]> {
         match (self, byte) {
-            (Self::Sh | Self::Bash | Self::Dash | Self::Mksh | Self::Zsh | Self::Tcsh, b'\'') => Some(br"'\''"),
-            // tcsh replaces history between all quotes, and `eval "`…`"` ends a word at each newline, so both leave the
-            // quotes. A backslash does too: before such a newline it would be lost.
-            (Self::Tcsh, b'!') => Some(br"'\!'"),
-            (Self::Tcsh, b'\n') => Some(b"'$coder_newline:q'"),
-            (Self::Tcsh, b'\\') => Some(b"'$coder_backslash:q'"),
+            (Self::Sh | Self::Bash | Self::Dash | Self::Mksh | Self::Zsh, b'\'') => Some(br"'\''"),
             (Self::Fish, b'\'') => Some(br"\'"),
             (Self::Fish | Self::Systemd, b'\\') => Some(b"\\\\"),
             (Self::Systemd, b'"') => Some(b"\\\""),

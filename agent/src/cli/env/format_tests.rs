@@ -114,3 +114,20 @@ proptest! {
         prop_assert_eq!(read_dotenv(written(Format::Dotenv, value.as_bytes()).as_bytes()), value.as_bytes());
     }
 }
+
+#[test]
+fn the_text_for_tcsh_is_ascii() {
+    let variables = [variable("A", "a\u{e4}b\u{e4}".as_bytes()), variable("B", b"\xff\xfe")];
+    let (text, _) = Format::Tcsh.write(&variables).unwrap();
+    let expected = [
+        r"set coder_bytes1 = (`setenv LC_ALL C; set echo_style = sysv; echo '\303\244 \377 \376'`);",
+        "setenv A 'a''$coder_bytes1[1]:q'b''$coder_bytes1[1]:q'';",
+        "setenv B ''$coder_bytes1[2]:q'''$coder_bytes1[3]:q'';",
+        "unset coder_bytes1;\n",
+    ];
+    assert_eq!(String::from_utf8(text.to_vec()).unwrap(), expected.join("\n"));
+    // No command prints as much as tcsh reads at a time.
+    let many: String = (0x4e00..0x5400).filter_map(char::from_u32).flat_map(|character| [character, ' ']).collect();
+    let (text, _) = Format::Tcsh.write(&[variable("A", many.as_bytes())]).unwrap();
+    assert_eq!(String::from_utf8(text.to_vec()).unwrap().matches("\nunset").count(), 3);
+}

@@ -2,6 +2,7 @@
 
 mod dotenv;
 mod format;
+mod tcsh;
 mod value;
 
 use std::ffi::OsString;
