@@ -11,12 +11,17 @@ use crate::peers::client::Client;
 
 /// A server of the product that is told this URL by its variable, and ends by itself only if it refuses.
 fn serve(env: &Env, url: &str) -> Run {
-    env.admin(["serve", "--listen", "127.0.0.1:0"]).env("CODER_SERVER_DATABASE_URL", url)
+    on(env.admin(["serve", "--listen", "127.0.0.1:0"]), url)
 }
 
 /// A command on a database that is there.
 fn command(env: &Env, url: &str) -> Output {
-    env.admin(["token", "list"]).env("CODER_SERVER_DATABASE_URL", url).run()
+    on(env.admin(["token", "list"]), url).run()
+}
+
+/// With this database, wherever the data of the world is.
+fn on(run: Run, url: &str) -> Run {
+    run.without("CODER_SERVER_DATABASE_URL_FILE").env("CODER_SERVER_DATABASE_URL", url)
 }
 
 /// An authority and a certificate of it for `localhost`: the first PEM, then certificate and key.

@@ -6,6 +6,7 @@ mod connecting;
 mod network;
 mod outage;
 mod told;
+mod versions;
 
 use tests::{DEV, Env, Need, Postgres, Server, User, Workspace, requires};
 
