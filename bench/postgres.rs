@@ -1,5 +1,8 @@
 //! PostgreSQL beside the embedded SQLite, with the same data and in the same rounds.
 
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt as _;
+
 use tests::fleet::Fleet;
 use tests::{Env, Postgres, Server};
 
@@ -61,7 +64,14 @@ impl Both {
         // What the first server of a version does to rows that it finds.
         growth::serve(&self.env).terminate();
         self.postgres.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public");
-        let moved = self.env.admin(["move"]).env("CODER_SERVER_MOVE_TO", &self.url);
+        // A move puts the file aside, so it moves a copy.
+        let copy = self.env.path("copy");
+        let _ = fs::remove_dir_all(&copy);
+        DirBuilder::new().mode(0o700).create(&copy).expect("make a directory");
+        fs::copy(self.env.data_dir().join("coder.db"), copy.join("coder.db")).expect("copy the database");
+        let moved = self.env.program(&tests::binaries().server).args(["move", "--data-dir"]).arg(&copy);
+        let moved = moved.arg("--encryption-key-file").arg(self.env.data_dir().join("encryption.key"));
+        let moved = moved.env("CODER_SERVER_MOVE_TO", &self.url);
         let _ = moved.limit(tests::LONG * 30).run().success();
         self.postgres.sql("VACUUM ANALYZE");
     }
@@ -197,7 +207,9 @@ fn growth(report: &mut Report) {
 impl Both {
     /// Gigabytes, which the hunt for values at the end of the world would read.
     fn remove(self) {
-        std::fs::remove_dir_all(self.env.data_dir()).expect("remove the database");
+        for directory in [self.env.data_dir(), self.env.path("copy")] {
+            fs::remove_dir_all(directory).expect("remove the database");
+        }
         self.postgres.remove();
     }
 }
