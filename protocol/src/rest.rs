@@ -1,11 +1,18 @@
 //! Bodies of the REST API under `/api/v2`, with the field names of Coder's API.
 
+mod accounts;
+
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
+
+pub use accounts::{
+    ApiKey, CreateTokenRequest, CreatedToken, NoRole, NoScope, Role, Scope, TokenConfig, UpdateRolesRequest, User,
+    UserRole, Users, never,
+};
 
 use crate::secret::{self, Secret};
 
@@ -190,20 +197,6 @@ impl ImportUserSecretsRequest {
 pub struct UserSecretsCapabilities {
     /// False where the administrator has turned file targets off.
     pub file_path_delivery_enabled: bool,
-}
-
-/// `GET /users/{user}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct User {
-    /// Stable identifier.
-    pub id: Uuid,
-    /// Login name.
-    pub username: String,
-    /// When the user was made.
-    pub created_at: Timestamp,
-    /// `active`; the real command line expects the field.
-    #[serde(default)]
-    pub status: String,
 }
 
 /// `GET /buildinfo`.

@@ -111,6 +111,7 @@ pub async fn keep(store: Store, uses: &TokenUses, retention: Retention) {
                 }));
             }
             _ = purge.tick() => {
+                report(store.tokens().purge().await.map(drop));
                 let Some(age) = retention.age else { continue };
                 report(store.audit().purge(age).await.map(|purged| {
                     if purged > 0 {

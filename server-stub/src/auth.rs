@@ -7,16 +7,16 @@ use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use protocol::problem::Problem;
-use protocol::rest::{SESSION_TOKEN_COOKIE, SESSION_TOKEN_HEADER};
+use protocol::rest::{Role, SESSION_TOKEN_COOKIE, SESSION_TOKEN_HEADER, Scope};
 use protocol::secret::Secret;
 use uuid::Uuid;
 
 use crate::api_error::ApiError;
 use crate::limits::Turn;
 use crate::state::AppState;
-use crate::store::Session;
 use crate::store::audit::Actor;
 use crate::store::workspaces::AgentIdentity;
+use crate::store::{SUSPENDED, Session};
 
 /// Address of the client: of the other end of the connection, or behind the proxies that the administrator trusts.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +54,10 @@ impl FromRequestParts<AppState> for User {
         let Some(session) = session else {
             return Err(refused(parts, state, "You are signed out or your session has expired. Sign in to continue."));
         };
+        if session.user.status == SUSPENDED {
+            let message = "Your account is suspended. Ask an administrator to activate it.";
+            return Err(refused(parts, state, message));
+        }
         let (id, name) = (session.user.id, session.user.username.clone());
         let actor = Actor::User { id, name, address: address(parts), token: Some(session.token_id.clone()) };
         admit(parts, state, &actor, Some(&session.token_id)).await?;
@@ -67,6 +71,35 @@ impl User {
     pub fn is(&self, named: &str) -> bool {
         let user = &self.session.user;
         named == "me" || named.eq_ignore_ascii_case(&user.username) || Uuid::try_parse(named) == Ok(user.id)
+    }
+
+    /// Whether the user administers the deployment.
+    #[must_use]
+    pub fn is_owner(&self) -> bool {
+        self.session.role == Role::Owner
+    }
+
+    /// Whether the user may read the audit log, and lists of users and workspaces.
+    #[must_use]
+    pub fn is_auditor(&self) -> bool {
+        matches!(self.session.role, Role::Owner | Role::Auditor)
+    }
+
+    /// Refuses what only an administrator may do.
+    pub fn require_owner(&self) -> Result<(), ApiError> {
+        let detail = "You need the role owner for this.";
+        let refusal = || ApiError::with(StatusCode::FORBIDDEN, Problem::new("Forbidden.").detail(detail));
+        self.is_owner().then_some(()).ok_or_else(refusal)
+    }
+
+    /// Refuses what a token may not do that only manages secrets: whoever defines a workspace gets the values.
+    pub fn require_workspaces(&self) -> Result<(), ApiError> {
+        if self.session.scope == Scope::Workspaces {
+            return Ok(());
+        }
+        let problem = Problem::new("This token may not define workspaces.")
+            .detail("Sign in with a token of scope workspaces: coder login --scope workspaces");
+        Err(ApiError::with(StatusCode::FORBIDDEN, problem))
     }
 }
 

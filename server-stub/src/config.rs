@@ -1,6 +1,7 @@
 //! The configuration of a command: flags, then `CODER_SERVER_…`, then Coder's own variable, then the default.
 #![expect(clippy::doc_markdown, reason = "the comments of flags are their help, where backticks would show")]
 
+mod account_args;
 mod addresses;
 mod proxies;
 mod quantities;
@@ -15,9 +16,11 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
+pub use account_args::{AccountArgs, AccountConfig};
 use addresses::{access_url, listen};
 pub use proxies::TrustedProxies;
 use quantities::{drain_time, retention, size};
+pub use quantities::{lifetime, since};
 pub use store_args::{OpenError, StoreArgs};
 use targets::targets;
 
@@ -106,6 +109,9 @@ pub struct ServeArgs {
     /// [default: 10s if other servers use the database, else 0]
     #[arg(long, value_name = "TIME", env = "CODER_SERVER_DRAIN_TIME")]
     pub drain_time: Option<String>,
+    /// What users may have.
+    #[command(flatten)]
+    pub accounts: AccountArgs,
     /// Write log lines in this format
     #[arg(long, value_name = "FORMAT", env = "CODER_SERVER_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -152,6 +158,8 @@ pub struct ServeConfig {
     pub metrics_listen: Option<String>,
     /// How long a stop takes.
     pub drain: Drain,
+    /// What users may have.
+    pub accounts: AccountConfig,
     /// How log lines are written.
     pub log_format: LogFormat,
 }
@@ -279,6 +287,7 @@ impl ServeArgs {
             proxies: proxies(origins.unwrap_or_default().trim(), headers.unwrap_or_default().trim())?,
             metrics_listen: self.metrics_listen.map(|given| listen("--metrics-listen", given)).transpose()?,
             drain: self.drain_time.as_deref().map(drain_time).transpose()?.unwrap_or_default(),
+            accounts: self.accounts.resolve(environment)?,
             log_format: self.log_format,
         })
     }

@@ -7,6 +7,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::audit::TokenUses;
+use crate::config::AccountConfig;
 use crate::delivery::DeliveryAudit;
 use crate::fleet::Fleet;
 use crate::limits::Limits;
@@ -24,6 +25,8 @@ pub struct Settings {
     pub rate_limit: u32,
     /// What new git keys are made for.
     pub git_keys: Algorithm,
+    /// What users may have.
+    pub accounts: AccountConfig,
     /// Whether the sessions of agents without live delivery end after a change, so that they fetch it.
     pub refresh_coder_agents: bool,
     /// How many former values of a secret are kept.
@@ -41,6 +44,7 @@ impl Settings {
             git_keys: Algorithm::default(),
             refresh_coder_agents: true,
             keep_versions: KeepVersions(5),
+            accounts: AccountConfig::default(),
         }
     }
 }

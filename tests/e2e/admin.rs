@@ -46,7 +46,17 @@ fn users_and_tokens() {
     let listed = env.admin(["token", "list", "--json"]).run().success().json();
     let listed = listed.as_array().unwrap();
     assert_eq!(listed.len(), 2);
-    let expected = BTreeSet::from(["id", "username", "created_at", "last_used_at", "last_used_from"]);
+    let expected = BTreeSet::from([
+        "id",
+        "username",
+        "name",
+        "kind",
+        "scope",
+        "created_at",
+        "expires_at",
+        "last_used_at",
+        "last_used_from",
+    ]);
     assert!(listed.iter().all(|token| keys(token) == expected), "{listed:?}");
     // The public half, by which it is revoked.
     let id = first.split('-').next().unwrap();

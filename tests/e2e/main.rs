@@ -1,5 +1,6 @@
 //! End-to-end tests of the built executables, one module a theme.
 
+mod accounts;
 mod admin;
 mod at_rest;
 mod bad_input;

@@ -78,12 +78,27 @@ impl Client {
 
     /// GET of the route that `path` names under `/api/v2`.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, ClientError> {
-        read(&self.answer(Method::GET, path, None).await?)
+        self.get_with(path, &[]).await
+    }
+
+    /// As [`Client::get`], with a query.
+    pub(crate) async fn get_with<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<T, ClientError> {
+        read(&self.answer(Method::GET, path, query, None).await?)
     }
 
     /// Sends a request and gives the body of a success.
-    async fn answer(&self, method: Method, path: &[&str], body: Option<Vec<u8>>) -> Result<Vec<u8>, ClientError> {
-        let response = self.respond(method, path, body).await?;
+    async fn answer(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, &str)],
+        body: Option<Vec<u8>>,
+    ) -> Result<Vec<u8>, ClientError> {
+        let response = self.respond(method, path, query, body).await?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = self.body(response).await?;
         self.judge(status, &headers, &body)?;
@@ -91,8 +106,18 @@ impl Client {
     }
 
     /// Sends a request and waits for the head of its answer.
-    async fn respond(&self, method: Method, path: &[&str], body: Option<Vec<u8>>) -> Result<Response, ClientError> {
-        let mut request = self.http.request(method, route(self.network.url(), path));
+    async fn respond(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, &str)],
+        body: Option<Vec<u8>>,
+    ) -> Result<Response, ClientError> {
+        let mut url = route(self.network.url(), path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let mut request = self.http.request(method, url);
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use clap::Args;
-use protocol::rest::User;
+use protocol::rest::{ApiKey, CreateTokenRequest, CreatedToken, Scope, User};
 use protocol::secret::Secret;
+use reqwest::Method;
 
+use super::client::{Changed, Client};
 use super::config_dir::MAX_LINE_BYTES;
 use super::error::CliError;
 use super::mistakes;
@@ -27,6 +29,9 @@ Examples:
   # Take the session token from a file, as scripts do.
   coder login https://coder.example.com < token.txt
 
+  # Keep a token that may also define workspaces.
+  coder login https://coder.example.com --scope workspaces
+
   # Trust a private certificate authority, or a self-signed certificate.
   coder login https://coder.example.com --ca-file ca.pem
 
@@ -41,6 +46,10 @@ pub(crate) struct LoginArgs {
     /// Trust the certificates in this PEM file for this server: its authority's, or its own; a copy is kept with the sign-in
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
+
+    /// Keep a token that may do this: secrets, or workspaces to define workspaces as well
+    #[arg(long, default_value_t = Scope::Secrets)]
+    scope: Scope,
 }
 
 impl LoginArgs {
@@ -64,8 +73,44 @@ impl LoginArgs {
         let client = args.connect_to(url.clone(), Some(token), ca_file).await?;
         let operation = CliError::request("check the session token");
         let user: User = client.get(&["users", "me"]).await.map_err(operation)?;
+        let narrower = fit(&client, token, self.scope).await?;
+        let token = narrower.as_ref().unwrap_or(token);
         dir.store(url.as_str().trim_end_matches('/'), token, ca.as_deref()).map_err(CliError::Store)?;
         ui::print(&format!("You are signed in to {} as {}.", client.server(), user.username)).map_err(CliError::output)
+    }
+}
+
+/// Makes sure that what is kept may do as much as was asked for, and no more: a token that defines workspaces gets at the
+/// values of secrets, so it lies on a disk only if its user says so. The token to keep in place of the given one, if any.
+async fn fit(client: &Client, token: &Secret, wanted: Scope) -> Result<Option<Secret>, CliError> {
+    let id = token.expose_str().unwrap_or_default().split('-').next().unwrap_or_default();
+    // Older servers and Coder's have no such scopes.
+    let key: Option<ApiKey> = client.get(&["users", "me", "keys", id]).await.ok();
+    let scope =
+        key.map_or(Scope::Secrets, |key| if key.scope == "workspaces" { Scope::Workspaces } else { Scope::Secrets });
+    match (wanted, scope) {
+        (Scope::Secrets, Scope::Secrets) | (Scope::Workspaces, Scope::Workspaces) => Ok(None),
+        (Scope::Workspaces, Scope::Secrets) => Err(CliError::Unsupported {
+            operation: "sign in with the scope workspaces".into(),
+            reason: "this token may only manage secrets. An administrator makes one that may define workspaces: \
+                     coder-server token create NAME --scope workspaces"
+                .into(),
+        }),
+        (Scope::Secrets, Scope::Workspaces) => {
+            let operation = CliError::request("get a session token for managing secrets");
+            let request = CreateTokenRequest { scope: wanted.to_string(), ..CreateTokenRequest::default() };
+            let made: Changed<CreatedToken> =
+                client.change(Method::POST, &["users", "me", "keys"], Some(&request)).await.map_err(operation)?;
+            let Changed::Answered(made) = made else {
+                let reason = "the server's answer could not be read".to_owned();
+                return Err(CliError::Unsupported { operation: "get a session token".into(), reason });
+            };
+            ui::note(
+                "The token may define workspaces. This sign-in keeps one that may only manage secrets; to keep the \
+                 given one, add --scope workspaces.",
+            );
+            Ok(Some(made.key))
+        }
     }
 }
 

@@ -18,6 +18,7 @@ mod secret;
 mod server;
 mod session;
 mod status;
+mod tokens;
 mod ui;
 mod whoami;
 
@@ -58,6 +59,8 @@ enum Command {
     Login(login::LoginArgs),
     Logout(logout::LogoutArgs),
     Whoami(whoami::WhoamiArgs),
+    #[command(visible_alias = "token")]
+    Tokens(tokens::TokensArgs),
     Agent(Box<agent::AgentCommand>),
     Exec(exec::ExecArgs),
     Session(session::SessionArgs),
@@ -191,8 +194,9 @@ impl Cli {
         let done = match self.command {
             Command::Secret(args) => block_on(args.run(&server)),
             Command::Login(args) => block_on(args.run(&server)),
-            Command::Logout(args) => args.run(&server),
+            Command::Logout(args) => block_on(args.run(&server)),
             Command::Whoami(args) => block_on(args.run(&server)),
+            Command::Tokens(args) => block_on(args.run(&server)),
             Command::Completion(args) => args.run(),
             Command::Man(args) => args.run(),
             Command::Agent(args) => return args.run(),

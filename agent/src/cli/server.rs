@@ -140,6 +140,13 @@ impl ServerArgs {
         })
     }
 
+    /// A client of the server of the sign-in with the token of the sign-in, whatever flags and variables say; none where there is none.
+    pub(crate) async fn connect_saved(&self) -> Result<Option<Client>, ServerError> {
+        let dir = self.config_dir()?;
+        let (Some(url), Some(session)) = (dir.url()?, dir.session()?) else { return Ok(None) };
+        self.connect_to(parse_url(&url)?, Some(&session), dir.ca_file()).await.map(Some)
+    }
+
     /// What was kept at the sign-in for the server at `url`. Whoever sets `CODER_URL`, as a template can, must not get
     /// the token of another server.
     pub(crate) fn saved(&self, url: &Url) -> Result<Saved, ServerError> {

@@ -24,7 +24,7 @@ use std::io;
 use clap::Subcommand;
 
 use crate::config::{ConfigError, Environment, OpenError, StoreArgs};
-use crate::store::{BackupError, DataDir, MoveError, RotateError, StoreError, UserError};
+use crate::store::{AccountError, BackupError, DataDir, MoveError, RotateError, StoreError, TokenError, UserError};
 
 /// The commands of an administrator.
 #[derive(Debug, Subcommand)]
@@ -71,6 +71,12 @@ pub enum AdminError {
     /// A user.
     #[error(transparent)]
     User(#[from] UserError),
+    /// Roles, suspension and deletion of a user.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// A token was not made.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),

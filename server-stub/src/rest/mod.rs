@@ -4,6 +4,7 @@ mod body;
 mod deployment;
 mod git_keys;
 mod secrets;
+mod tokens;
 mod users;
 mod workspace_agents;
 mod workspaces;
@@ -14,7 +15,7 @@ use axum::http::request::Parts;
 use axum::routing::{get, post};
 use serde::de::DeserializeOwned;
 
-pub use body::{JsonBody, LargeJsonBody};
+pub use body::{JsonBody, LargeJsonBody, OptionalJsonBody};
 pub(crate) use deployment::VERSION;
 
 use crate::api_error::ApiError;
@@ -25,9 +26,6 @@ pub(crate) fn routes() -> Router<AppState> {
     Router::new()
         .route("/buildinfo", get(deployment::build_info))
         .route("/deployment/user-secrets/capabilities", get(deployment::user_secrets_capabilities))
-        .route("/users/first", get(users::first))
-        .route("/users/logout", post(users::logout))
-        .route("/users/{user}", get(users::get))
         .route("/users/{user}/gitsshkey", get(git_keys::get).put(git_keys::regenerate))
         .route("/workspaceagents/me/gitsshkey", get(git_keys::deliver))
         .route("/users/{user}/secrets", get(secrets::list).post(secrets::create))
@@ -35,6 +33,8 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/users/{user}/secrets/{name}", get(secrets::get).patch(secrets::update).delete(secrets::delete))
         .route("/users/{user}/secrets/{name}/history", get(secrets::history))
         .route("/users/{user}/secrets/{name}/rollback", post(secrets::rollback))
+        .merge(users::routes())
+        .merge(tokens::routes())
         .merge(workspaces::routes())
         .merge(workspace_agents::routes())
 }

@@ -163,6 +163,7 @@ impl Server {
             git_keys: config.git_keys,
             refresh_coder_agents: config.refresh_coder_agents,
             keep_versions: config.keep_versions,
+            accounts: config.accounts,
         };
         Ok(Self {
             listener: listen::Listener {

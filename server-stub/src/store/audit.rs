@@ -1,13 +1,14 @@
 //! The audit log: who did what to which, when and from where, and how it ended. Never a value.
 
+mod entries;
+
 use std::net::IpAddr;
 
-use jiff::Timestamp;
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::engine::{Database, Writing, command, insert, query, row};
 use super::{Doing, StoreError, now, storable};
+pub use entries::Entry;
 
 /// Rows that one purge deletes in a transaction, so that writers do not wait for a long one.
 const PURGE_BATCH: i64 = 1000;
@@ -150,69 +151,8 @@ impl Record {
     }
 }
 
-/// A record as it is listed.
-#[derive(Clone, Debug, Serialize)]
-pub struct Entry {
-    /// When.
-    pub time: Timestamp,
-    /// user, agent or administrator.
-    pub actor_kind: String,
-    /// Id of the user or agent.
-    pub actor_id: Option<Uuid>,
-    /// Name of the user or agent at that time.
-    pub actor_name: String,
-    /// Where the request came from; empty on the machine itself.
-    pub address: String,
-    /// create, write, delete, read, use, deliver, …
-    pub action: String,
-    /// Kind of thing.
-    pub resource: String,
-    /// The thing.
-    pub resource_id: Option<Uuid>,
-    /// Its name.
-    pub target: String,
-    /// HTTP status.
-    pub status: u16,
-    /// See [`Record::diff`].
-    pub diff: serde_json::Value,
-}
-
 row! {
     struct SizeRow { bytes: i64 }
-}
-
-row! {
-    struct EntryRow {
-        at: Timestamp,
-        actor_kind: String,
-        actor_id: Option<Uuid>,
-        actor_name: String,
-        address: String,
-        action: String,
-        resource: String,
-        resource_id: Option<Uuid>,
-        target: String,
-        status: u16,
-        diff: String,
-    }
-}
-
-impl From<EntryRow> for Entry {
-    fn from(row: EntryRow) -> Self {
-        Self {
-            time: row.at,
-            actor_kind: row.actor_kind,
-            actor_id: row.actor_id,
-            actor_name: row.actor_name,
-            address: row.address,
-            action: row.action,
-            resource: row.resource,
-            resource_id: row.resource_id,
-            target: row.target,
-            status: row.status,
-            diff: serde_json::from_str(&row.diff).unwrap_or_default(),
-        }
-    }
 }
 
 /// Writes a record in the transaction of what it tells of: neither is kept without the other.
@@ -307,13 +247,6 @@ impl Audit<'_> {
         );
         let row = self.0.optional(sum.bind(ROW_BYTES)).await.doing("measure the audit log")?;
         Ok(row.and_then(|row| u64::try_from(row.bytes).ok()).unwrap_or_default())
-    }
-
-    /// The newest records, oldest of them first.
-    pub async fn newest(&self, limit: u32) -> Result<Vec<Entry>, StoreError> {
-        let newest = query::<EntryRow>("SELECT {columns} FROM audit ORDER BY id DESC LIMIT ?").bind(limit);
-        let rows = self.0.all(newest).await.doing("read the audit log")?;
-        Ok(rows.into_iter().rev().map(Entry::from).collect())
     }
 
     /// Deletes the records that are older than `age`, a batch at a time, and tells how many they were.

@@ -44,7 +44,14 @@ trait Proven: FromRow + Send + 'static {
 }
 
 row! {
-    struct SessionRow { id: String, user_id: Uuid, secret_hash: Vec<u8>, mac: Option<Vec<u8>>, mac_key_id: Option<KeyId> }
+    struct SessionRow {
+        id: String,
+        user_id: Uuid,
+        secret_hash: Vec<u8>,
+        scope: String,
+        mac: Option<Vec<u8>>,
+        mac_key_id: Option<KeyId>,
+    }
 }
 
 impl Proven for SessionRow {
@@ -56,7 +63,7 @@ impl Proven for SessionRow {
     }
 
     fn claim(&self, _: &Keyring) -> Result<Claim, KeyError> {
-        Ok(Claim::session_token(&self.id, self.user_id, &self.secret_hash))
+        Ok(Claim::session_token(&self.id, self.user_id, &self.secret_hash, &self.scope))
     }
 
     fn stored(&mut self) -> Stored {

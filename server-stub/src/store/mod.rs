@@ -7,6 +7,7 @@
 //! this module sees SQL, and nothing outside `engine` sees which database it is. `engine` says where to add a column, a table or an
 //! engine; all encryption at rest is in `keys`.
 
+mod accounts;
 pub mod audit;
 mod backup;
 mod data_dir;
@@ -40,6 +41,7 @@ use std::sync::Arc;
 use jiff::{Timestamp, Unit};
 use uuid::Uuid;
 
+pub use accounts::{AccountError, Accounts};
 pub use audit::Audit;
 pub use backup::{BackupError, restore};
 pub use data_dir::{DataDir, DataDirError};
@@ -56,8 +58,8 @@ pub use rotation::{Keys, RotateError, Rotated};
 pub use secrets::{KeepVersions, PatternError, SecretError, Secrets, Targets};
 pub use servers::Servers;
 pub(crate) use storable::storable;
-pub use tokens::{NewToken, Session, TokenInfo, TokenUse, Tokens};
-pub use users::{UserError, Users};
+pub use tokens::{Kind, LONGEST_SESSION, NewToken, Session, TokenError, TokenInfo, TokenUse, Tokens, Wanted};
+pub use users::{SUSPENDED, UserError, Users};
 use workspaces::{Agents, Logs, Presence, Reports, Workspaces};
 
 row! {
@@ -114,6 +116,12 @@ impl Store {
     #[must_use]
     pub fn tokens(&self) -> Tokens<'_> {
         Tokens(&self.database)
+    }
+
+    /// Roles, suspension and deletion of users.
+    #[must_use]
+    pub fn accounts(&self) -> Accounts<'_> {
+        Accounts(&self.database)
     }
 
     /// User secrets.

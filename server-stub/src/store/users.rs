@@ -1,7 +1,7 @@
 //! Users.
 
 use jiff::Timestamp;
-use protocol::rest::User;
+use protocol::rest::{Role, User};
 use uuid::Uuid;
 
 use super::audit::{self, Actor, Record};
@@ -35,13 +35,57 @@ pub enum UserError {
 }
 
 row! {
-    pub(super) struct UserRow { pub(super) id: Uuid, pub(super) username: String, created_at: Timestamp }
+    pub(super) struct UserRow {
+        pub(super) id: Uuid,
+        pub(super) username: String,
+        created_at: Timestamp,
+        role: String,
+        suspended_at: Option<Timestamp>,
+    }
 }
 
-impl From<UserRow> for User {
-    fn from(row: UserRow) -> Self {
-        Self { id: row.id, username: row.username, created_at: row.created_at, status: "active".into() }
+impl UserRow {
+    /// The user, with the role as this version knows it.
+    pub(super) fn account(self) -> Account {
+        let Self { id, username, created_at, role: word, suspended_at } = self;
+        Account { id, username, created_at, role: role(&word), suspended_at }
     }
+}
+
+/// A user as the database knows them.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Stable identifier.
+    pub id: Uuid,
+    /// Login name.
+    pub username: String,
+    /// When the user was made.
+    pub created_at: Timestamp,
+    /// What the user may do.
+    pub role: Role,
+    /// Since when nobody is let in as this user, nor any agent of theirs.
+    pub suspended_at: Option<Timestamp>,
+}
+
+impl From<Account> for User {
+    fn from(account: Account) -> Self {
+        let status = if account.suspended_at.is_some() { SUSPENDED } else { "active" };
+        Self {
+            id: account.id,
+            username: account.username,
+            created_at: account.created_at,
+            status: status.into(),
+            roles: account.role.into(),
+        }
+    }
+}
+
+/// The status of a user who is not let in.
+pub const SUSPENDED: &str = "suspended";
+
+/// The role of a word in the database. One that this version does not know may do nothing.
+pub(super) fn role(word: &str) -> Role {
+    word.parse().unwrap_or_default()
 }
 
 /// Users.
@@ -72,7 +116,13 @@ impl Users<'_> {
             Ok(id) => query::<UserRow>("SELECT {columns} FROM users WHERE id = ?").bind(id),
             Err(_) => named(id_or_name),
         };
-        Ok(self.0.optional(find).await.doing("read the user")?.map(User::from))
+        Ok(self.0.optional(find).await.doing("read the user")?.map(|row| row.account().into()))
+    }
+
+    /// All users, by name.
+    pub async fn list(&self) -> Result<Vec<User>, StoreError> {
+        let rows = self.0.all(query::<UserRow>("SELECT {columns} FROM users ORDER BY {fold username}"));
+        Ok(rows.await.doing("list the users")?.into_iter().map(|row| row.account().into()).collect())
     }
 
     /// As [`Users::find`], for a caller to whom an unknown one is an error.
@@ -94,13 +144,19 @@ pub(super) fn named(name: &str) -> super::engine::Query<UserRow> {
 
 async fn create(writing: &mut Writing, name: String, algorithm: Algorithm) -> Result<User, UserError> {
     let (id, now) = (Uuid::new_v4(), writing.now());
-    let insert = insert!("users" { id: id, username: &name, created_at: now } "ON CONFLICT DO NOTHING");
+    // Somebody has to be able to manage the others.
+    let first = writing.sql.optional(query::<UserRow>("SELECT {columns} FROM users LIMIT 1")).await;
+    let role = if first.doing("look for users")?.is_none() { Role::Owner } else { Role::Member };
+    let insert = insert!("users" { id: id, username: &name, created_at: now, role: role.as_str() }
+        "ON CONFLICT DO NOTHING");
     if writing.sql.execute(insert).await.doing("create the user")? == 0 {
         return Err(UserError::Exists(name));
     }
     git_keys::insert(writing, id, algorithm).await.map_err(UserError::GitKey)?;
-    audit::insert(writing, Record::new(Actor::Administrator, "create", "user").on(id, &name)).await?;
-    Ok(User { id, username: name, created_at: now, status: "active".into() })
+    let record = Record::new(Actor::Administrator, "create", "user").on(id, &name);
+    let diff = serde_json::json!({ "role": { "old": "", "new": role.as_str() } });
+    audit::insert(writing, record.diff(diff)).await?;
+    Ok(Account { id, username: name, created_at: now, role, suspended_at: None }.into())
 }
 
 /// A name can be no UUID and not `me`, because both mean something else in a URL.

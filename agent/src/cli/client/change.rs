@@ -75,7 +75,7 @@ impl Client {
     /// Sends a change. Success if a success came back, and a body that cannot be read counts only if nothing else says
     /// that the change was made.
     async fn send(&self, method: Method, path: &[&str], body: Option<Vec<u8>>) -> Result<Sent, ClientError> {
-        let response = self.respond(method.clone(), path, body).await?;
+        let response = self.respond(method.clone(), path, &[], body).await?;
         let (status, headers) = (response.status(), response.headers().clone());
         let made = is_confirmation(&method, status, &headers);
         let body = match self.body(response).await {

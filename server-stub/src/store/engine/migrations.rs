@@ -15,13 +15,14 @@ const SHARED: &[&str] = &[
     include_str!("migrations/0006_sensitive_variables.sql"),
     include_str!("migrations/0007_macs.sql"),
     include_str!("migrations/0008_live.sql"),
+    include_str!("migrations/0009_accounts.sql"),
 ];
 
 /// The schema of this version.
-pub(super) const KNOWN: i64 = 8;
-/// The oldest schema whose programs work on a database of [`KNOWN`]: older ones make tokens without a MAC, which nobody trusts, and deliver to
-/// revoked workspaces.
-pub(super) const OLDEST: i64 = 8;
+pub(super) const KNOWN: i64 = 9;
+/// The oldest schema whose programs work on a database of [`KNOWN`]: older ones make tokens without a MAC, which nobody trusts, deliver to
+/// revoked workspaces, and let in suspended users and expired tokens.
+pub(super) const OLDEST: i64 = 9;
 
 /// What a database says about its schema.
 #[derive(Clone, Copy, Debug)]

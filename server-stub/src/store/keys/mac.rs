@@ -4,6 +4,7 @@
 //! their own into somebody else's row. So the fields of such a row that decide who is let in have a MAC, under a key that is derived from the
 //! encryption key and used for nothing else.
 
+use protocol::rest::Scope;
 use protocol::secret::Secret;
 use ring::hmac;
 use uuid::Uuid;
@@ -43,9 +44,11 @@ pub(in crate::store) struct Mac {
 pub(in crate::store) struct Claim(Zeroizing<Vec<u8>>);
 
 impl Claim {
-    /// The token of this id and hash is one of this user.
-    pub(in crate::store) fn session_token(id: &str, user: Uuid, hash: &[u8]) -> Self {
-        Self::of(&[b"session_tokens", id.as_bytes(), user.as_bytes(), hash])
+    /// The token of this id and hash is one of this user, and may do this much.
+    pub(in crate::store) fn session_token(id: &str, user: Uuid, hash: &[u8], scope: &str) -> Self {
+        let fields: [&[u8]; 5] = [b"session_tokens", id.as_bytes(), user.as_bytes(), hash, scope.as_bytes()];
+        // The usual scope is not among the fields: tokens that were made before there were scopes have that one.
+        Self::of(if scope == Scope::default().as_str() { &fields[..4] } else { &fields })
     }
 
     /// The token of this hash is the one of this agent, which gets the secrets of this owner.
@@ -90,12 +93,22 @@ mod tests {
             Claim::agent_token(a, d, c, &[7; 32]),
             Claim::agent_token(a, b, d, &[7; 32]),
             Claim::agent_token(a, b, c, &[8; 32]),
-            Claim::session_token("x", a, &[7; 32]),
+            Claim::session_token("x", a, &[7; 32], "secrets"),
         ] {
             assert!(!holds(other, &one));
         }
         assert!(!Claim::agent_token(a, b, c, &[7; 32]).is_signed(&one, &mac[..31]));
         assert!(!Claim::agent_token(a, b, c, &[7; 32]).is_signed(&one, &[]));
+    }
+
+    #[test]
+    fn a_token_is_bound_to_its_scope() {
+        let key = derive(&generate().unwrap());
+        let claim = |scope: &str| Claim::session_token("x", Uuid::nil(), &[7; 32], scope);
+        for (scope, other) in [("secrets", "workspaces"), ("workspaces", "secrets")] {
+            let mac = claim(scope).sign(&key);
+            assert!(claim(scope).is_signed(&key, &mac) && !claim(other).is_signed(&key, &mac));
+        }
     }
 
     #[test]

@@ -87,12 +87,12 @@ row! {
 pub struct Agents<'a>(pub(in crate::store) &'a Database);
 
 impl Agents<'_> {
-    /// The agent with this token.
+    /// The agent with this token, unless its owner is suspended.
     pub async fn by_token(&self, token: &str) -> Result<Option<AgentIdentity>, StoreError> {
         let Some(token_hash) = token_hash(token) else { return Ok(None) };
         let find = query::<IdentityRow>(
             "SELECT {columns} FROM agents a JOIN workspaces w ON w.id = a.workspace_id JOIN users u ON u.id = w.owner_id \
-             WHERE a.token_hash = ?",
+             WHERE a.token_hash = ? AND u.suspended_at IS NULL",
         );
         let found = self.0.optional(find.bind(token_hash)).await.doing("look up an agent token")?;
         let Some(row) = found else { return Ok(None) };
@@ -128,11 +128,13 @@ impl Agents<'_> {
         Ok(rows.into_iter().map(entry).collect())
     }
 
-    /// Which of these tokens no agent has any more. Asked for the connected ones, so that the answer costs the same however many users
+    /// Which of these tokens no agent has any more, or only one whose owner is suspended. Asked for the connected ones, so that the answer costs the same however many users
     /// the database has.
     pub async fn lost_tokens(&self, tokens: &[TokenHash]) -> Result<HashSet<TokenHash>, StoreError> {
         let lost = query::<LostRow>(
-            "SELECT {columns} FROM ({each bytes}) AS shown WHERE NOT EXISTS (SELECT 1 FROM agents WHERE token_hash = shown.value)",
+            "SELECT {columns} FROM ({each bytes}) AS shown WHERE NOT EXISTS (SELECT 1 FROM agents a \
+               JOIN workspaces w ON w.id = a.workspace_id JOIN users u ON u.id = w.owner_id \
+               WHERE a.token_hash = shown.value AND u.suspended_at IS NULL)",
         );
         let shown: Vec<Vec<u8>> = tokens.iter().map(|hash| hash.to_vec()).collect();
         let rows = self.0.all(lost.bind(shown)).await.doing("look up agent tokens")?;

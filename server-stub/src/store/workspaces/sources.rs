@@ -96,12 +96,16 @@ row! {
 }
 
 impl Agents<'_> {
-    /// What the manifest of `agent` is made of; none when the agent, or the token it came with, is gone.
+    /// What the manifest of `agent` is made of; none when the agent, or the token it came with, is gone, or the
+    /// owner is suspended.
     pub async fn manifest_sources(&self, agent: &AgentIdentity) -> Result<Option<ManifestSources>, StoreError> {
-        let sources = query::<SourcesRow>("SELECT {columns} FROM agents WHERE id = ? AND token_hash = ?")
-            .bind(agent.owner_id)
-            .bind(agent.id)
-            .bind(agent.token_hash);
+        let sources = query::<SourcesRow>(
+            "SELECT {columns} FROM agents WHERE id = ? AND token_hash = ? AND EXISTS (SELECT 1 FROM workspaces w \
+               JOIN users u ON u.id = w.owner_id WHERE w.id = agents.workspace_id AND u.suspended_at IS NULL)",
+        )
+        .bind(agent.owner_id)
+        .bind(agent.id)
+        .bind(agent.token_hash);
         let row = self.0.optional(sources).await.doing("read what a manifest is made of")?;
         let Some(row) = row else { return Ok(None) };
         let opened = |place: Place, value: &Hex, key: &str| {
