@@ -6,6 +6,8 @@
 //! - [`rest`] and [`problem`]: request, answer and error bodies
 //! - [`agent_api`]: the messages of the Agent API
 //! - [`live`]: the private calls that tell a running workspace of changes
+//! - [`definition`]: what a workspace is made from, as it is sent and stored
+//! - [`definitions`]: the requests and answers about definitions
 //! - [`workspace`]: workspace definitions in YAML
 //! - [`session`]: WebSocket messages as a byte stream, and yamux over it
 //! - [`drpc`]: calls over the streams of a session
@@ -13,6 +15,8 @@
 #![forbid(unsafe_code)]
 
 pub mod agent_api;
+pub mod definition;
+pub mod definitions;
 pub mod drpc;
 pub mod import;
 pub mod live;

@@ -8,10 +8,12 @@
 //! - `marks`: which attributes are sensitive
 //! - `attributes`: typed access, with the address in every error
 //! - `error`: why a state does not make a workspace
+//! - `definition`: what the server takes
 //! - `agents`, `variables`, `metadata`: what becomes of `coder_agent`, `coder_script`, `coder_env` and `coder_metadata`
 
 mod agents;
 mod attributes;
+mod definition;
 mod error;
 mod input;
 mod marks;
@@ -22,6 +24,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
+pub use crate::definition::RequiredSecret;
 use crate::secret::Secret;
 pub use error::Error;
 use input::{Instance, Mode};
@@ -151,17 +154,6 @@ pub struct Item {
     pub value: Option<Secret>,
     /// Hidden until revealed.
     pub sensitive: bool,
-}
-
-/// `data.coder_secret`: a user secret that the template needs.
-#[derive(Debug, PartialEq, Eq)]
-pub struct RequiredSecret {
-    /// The variable that it must have, unless empty.
-    pub env: String,
-    /// The file that it must have, unless empty.
-    pub file: String,
-    /// Where the user gets one.
-    pub help_message: String,
 }
 
 /// Reads a state in either form.

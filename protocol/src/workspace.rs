@@ -10,4 +10,3 @@ mod field;
 mod merge;
 
 pub use checked::Checked;
-pub use merge::Variable;

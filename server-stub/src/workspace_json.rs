@@ -8,7 +8,7 @@ use protocol::agent_api::log::Level;
 use protocol::rest::WorkspaceAgentLogSource;
 use serde_json::{Value, json};
 
-use crate::store::workspaces::{Agent, Connection, Line, Script, Workspace};
+use crate::store::workspaces::{Agent, Connection, Line, ResourceItem, Script, Workspace};
 use crate::store::{Store, StoreError};
 
 /// Coder's word for a lifecycle state.
@@ -31,12 +31,9 @@ pub fn level_word(level: i32) -> &'static str {
 
 /// A workspace with its agents.
 pub async fn workspace(store: &Store, workspace: &Workspace) -> Result<Value, StoreError> {
-    let mut agents = Vec::with_capacity(workspace.agents.len());
-    for found in &workspace.agents {
-        agents.push(agent(store, found).await?);
-    }
     let failing: Vec<_> =
         workspace.agents.iter().filter(|agent| reason(agent).is_some()).map(|agent| agent.id).collect();
+    let healthy = failing.is_empty() || workspace.stopped_at.is_some();
     Ok(json!({
         "id": workspace.id,
         "name": workspace.name,
@@ -46,33 +43,84 @@ pub async fn workspace(store: &Store, workspace: &Workspace) -> Result<Value, St
         "updated_at": workspace.updated_at,
         "last_used_at": last_used(workspace),
         "outdated": false,
-        "health": { "healthy": failing.is_empty(), "failing_agents": failing },
-        "latest_build": build(workspace, &agents),
+        "health": { "healthy": healthy, "failing_agents": if healthy { Vec::new() } else { failing } },
+        "latest_build": build(store, workspace).await?,
     }))
 }
 
-/// The latest build, which clients expect: applying the definition counts as one successful build.
-fn build(workspace: &Workspace, agents: &[Value]) -> Value {
-    json!({
-        "id": workspace.id,
+/// The latest build, which clients expect: an apply that changed something counts as one successful build.
+pub async fn build(store: &Store, workspace: &Workspace) -> Result<Value, StoreError> {
+    let stopped = workspace.stopped_at.is_some();
+    let transition = if stopped { "stop" } else { "start" };
+    Ok(json!({
+        "id": workspace.build_id,
         "workspace_id": workspace.id,
         "workspace_name": workspace.name,
         "workspace_owner_id": workspace.owner_id,
         "workspace_owner_name": workspace.owner_name,
-        "build_number": 1,
-        "created_at": workspace.created_at,
+        "build_number": workspace.build_number,
+        "created_at": workspace.updated_at,
         "updated_at": workspace.updated_at,
-        "transition": "start",
-        "status": "running",
-        "job": { "id": workspace.id, "created_at": workspace.created_at, "status": "succeeded" },
-        "resources": [{
+        "transition": transition,
+        "status": if stopped { "stopped" } else { "running" },
+        "job": { "id": workspace.build_id, "created_at": workspace.updated_at, "status": "succeeded" },
+        "resources": resources(store, workspace, transition).await?,
+    }))
+}
+
+/// The resources with their agents. An agent whose machine is none of them stands in a resource of its own.
+async fn resources(store: &Store, workspace: &Workspace, transition: &str) -> Result<Vec<Value>, StoreError> {
+    let stored = store.workspaces().resources(workspace.id).await?;
+    let mut lonely = Vec::new();
+    let mut placed: Vec<Vec<Value>> = stored.iter().map(|_| Vec::new()).collect();
+    // Those of a stopped workspace wait for its next start, and are nothing to connect to.
+    for found in workspace.agents.iter().filter(|_| workspace.stopped_at.is_none()) {
+        let at = stored.iter().position(|resource| !found.resource.is_empty() && resource.address == found.resource);
+        match at.and_then(|at| placed.get_mut(at)) {
+            Some(agents) => agents.push(agent(store, found).await?),
+            None => lonely.push(agent(store, found).await?),
+        }
+    }
+    let own = (stored.is_empty() || !lonely.is_empty()).then(|| {
+        json!({
             "id": workspace.id,
             "created_at": workspace.created_at,
-            "workspace_transition": "start",
+            "workspace_transition": transition,
             "type": "workspace",
             "name": workspace.name,
+            "hide": false,
+            "icon": "",
+            "agents": lonely,
+            "metadata": [],
+            "daily_cost": 0,
+        })
+    });
+    let shown = stored.iter().zip(placed).map(|(stored, agents)| {
+        json!({
+            "id": stored.id,
+            "created_at": workspace.updated_at,
+            "workspace_transition": transition,
+            "type": stored.kind,
+            "name": stored.name,
+            "address": stored.address,
+            "module_path": stored.module_path,
+            "hide": stored.hide,
+            "icon": stored.icon,
             "agents": agents,
-        }],
+            "metadata": stored.items.iter().map(item).collect::<Vec<_>>(),
+            "daily_cost": stored.daily_cost,
+        })
+    });
+    Ok(own.into_iter().chain(shown).collect())
+}
+
+/// A sensitive value is not here: it is read by a call of its own.
+fn item(item: &ResourceItem) -> Value {
+    json!({
+        "id": item.id,
+        "key": item.key,
+        "value": item.value.clone().unwrap_or_default(),
+        "sensitive": item.sensitive,
     })
 }
 

@@ -9,6 +9,7 @@ mod booted;
 mod cli;
 mod crash;
 mod cron;
+mod definitions;
 mod demo;
 mod env_formats;
 mod epochs;

@@ -61,6 +61,14 @@ pub(crate) enum CliError {
         /// What the server lacks, and what that means for the change.
         reason: String,
     },
+    /// The server refuses something that stands at a place of the input.
+    #[error("{operation}: {reason}")]
+    Refused {
+        /// The place, such as `dev.yaml:3`.
+        operation: String,
+        /// Why.
+        reason: String,
+    },
     /// The git key could not be had.
     #[error("get your SSH key")]
     GitKey(#[source] FetchError),
@@ -148,6 +156,7 @@ impl CliError {
             | Self::Request { .. }
             | Self::Change { .. }
             | Self::Unsupported { .. }
+            | Self::Refused { .. }
             | Self::Agent(_)
             | Self::NoVariable(_)
             | Self::Format(_)

@@ -21,6 +21,7 @@ mod status;
 mod tokens;
 mod ui;
 mod whoami;
+mod workspace;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -61,6 +62,7 @@ enum Command {
     Whoami(whoami::WhoamiArgs),
     #[command(visible_alias = "token")]
     Tokens(tokens::TokensArgs),
+    Workspace(workspace::WorkspaceArgs),
     Agent(Box<agent::AgentCommand>),
     Exec(exec::ExecArgs),
     Session(session::SessionArgs),
@@ -197,6 +199,7 @@ impl Cli {
             Command::Logout(args) => block_on(args.run(&server)),
             Command::Whoami(args) => block_on(args.run(&server)),
             Command::Tokens(args) => block_on(args.run(&server)),
+            Command::Workspace(args) => block_on(args.run(&server)),
             Command::Completion(args) => args.run(),
             Command::Man(args) => args.run(),
             Command::Agent(args) => return args.run(),

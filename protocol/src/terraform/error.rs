@@ -80,6 +80,19 @@ pub enum Error {
         /// The resource of both.
         resource: String,
     },
+    /// The template does not read `data.coder_workspace`.
+    #[error(
+        "this state does not name the workspace, because its template does not read data.coder_workspace: give --name NAME"
+    )]
+    NoName,
+    /// The server cannot store or deliver it.
+    #[error("{address}: {detail}")]
+    Unfit {
+        /// The resource.
+        address: String,
+        /// What is wrong.
+        detail: String,
+    },
     /// `merge_strategy = "error"`, and the variable is set already.
     #[error("{address}: variable {variable} is set by {earlier} already, and merge_strategy is \"error\"")]
     Merge {

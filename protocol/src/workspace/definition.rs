@@ -23,8 +23,9 @@ const MAX_NODES: usize = 2_000_000;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Workspace {
-    /// Who owns it, and whose secrets it gets.
-    pub owner: Spanned<Name>,
+    /// Who owns it, and whose secrets it gets; whoever applies it, if absent.
+    #[serde(default)]
+    pub owner: Option<Spanned<Name>>,
     /// Its name, unique for the owner.
     pub name: Spanned<Name>,
     /// The only agent.
@@ -68,7 +69,7 @@ pub struct Agent {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Script {
-    /// Names it in logs and results; unique for the agent.
+    /// Names it in logs and results.
     pub display_name: Spanned<Label>,
     /// What runs.
     pub script: ScriptText,
@@ -162,7 +163,8 @@ impl Workspace {
     /// The line at which the definition starts, for messages about the whole of it.
     #[must_use]
     pub fn line(&self) -> u64 {
-        self.owner.referenced.line()
+        let line = self.name.referenced.line();
+        self.owner.as_ref().map_or(line, |owner| owner.referenced.line().min(line))
     }
 }
 
@@ -250,22 +252,11 @@ fn check(workspace: &Workspace) -> Result<(), Fault> {
 }
 
 fn check_agent(agent: &Agent) -> Result<(), Fault> {
-    unique(agent.scripts.iter().map(|script| &script.display_name), "script", str::to_owned)?;
     unique(agent.metadata.iter().map(|item| &item.key), "metadata key", str::to_owned)?;
     let key_bytes: usize = agent.metadata.iter().map(|item| item.key.value.as_str().len()).sum();
     if key_bytes > MAX_METADATA_KEY_BYTES {
         let detail = format!("the metadata keys of an agent must not exceed {MAX_METADATA_KEY_BYTES} bytes together");
         return Err(Fault::at(&agent.name, detail));
-    }
-    for script in &agent.scripts {
-        let name = &script.display_name;
-        if !script.run_on_start && !script.run_on_stop && script.cron.is_none() {
-            let detail = format!("script {} never runs: set run_on_start, run_on_stop or cron", name.value);
-            return Err(Fault::at(name, detail));
-        }
-        if script.start_blocks_login && !script.run_on_start {
-            return Err(Fault::at(name, format!("script {}: start_blocks_login needs run_on_start", name.value)));
-        }
     }
     Ok(())
 }

@@ -2,22 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::definition::Variable;
 use crate::secret::Secret;
 
 use super::definition::{Agent, CoderEnv, Fault, MergeStrategy, Workspace};
 use super::env_value::EnvValue;
 
-/// A merged variable.
-#[derive(Debug)]
-pub struct Variable {
-    /// Its value. `$NAME` stays as it is.
-    pub value: Secret,
-    /// Whether the value is a secret. `None` if the definition does not say.
-    pub sensitive: Option<bool>,
-}
-
-/// Returns the variables that the template sets for `agent`. `$NAME` stays as it is: the agent expands it with what it inherits.
-pub(super) fn environment(workspace: &Workspace, agent: &Agent) -> Result<BTreeMap<String, Variable>, Fault> {
+/// Returns the variables that the template sets for `agent`, and adds what its author should know to `notes`. `$NAME` stays as it is: the agent expands it with what it inherits.
+pub(super) fn environment(
+    workspace: &Workspace,
+    agent: &Agent,
+    notes: &mut Vec<String>,
+) -> Result<BTreeMap<String, Variable>, Fault> {
     let ours = |env: &&CoderEnv| env.agent.as_ref().is_none_or(|name| name.value == agent.name.value);
     let mut merged: BTreeMap<String, Variable> = BTreeMap::new();
     let mut exclusive = BTreeSet::new();
@@ -33,7 +29,7 @@ pub(super) fn environment(workspace: &Workspace, agent: &Agent) -> Result<BTreeM
         if env.merge_strategy == MergeStrategy::Error {
             exclusive.insert(name);
         }
-        let variable = joined(env, merged.get(name))?;
+        let variable = joined(env, merged.get(name), notes);
         merged.insert(name.to_owned(), variable);
     }
     let own = |value: &EnvValue| Variable { value: copy(value.value()), sensitive: value.sensitive() };
@@ -43,7 +39,7 @@ pub(super) fn environment(workspace: &Workspace, agent: &Agent) -> Result<BTreeM
 
 /// Applies the strategy of `env`. A list with nothing to join joins to the variable that the workspace inherits: a bare value would
 /// replace it, and with it `PATH`.
-fn joined(env: &CoderEnv, existing: Option<&Variable>) -> Result<Variable, Fault> {
+fn joined(env: &CoderEnv, existing: Option<&Variable>, notes: &mut Vec<String>) -> Variable {
     let added = env.value.value();
     let join = |before: &Secret, after: &Secret| Secret::new([before.expose(), b":", after.expose()].concat());
     let with = |existing: &Secret| match env.merge_strategy {
@@ -56,14 +52,16 @@ fn joined(env: &CoderEnv, existing: Option<&Variable>) -> Result<Variable, Fault
         None => (with(&Secret::from(format!("${}", env.name.value))), env.sensitive),
     };
     match joined {
-        None => Ok(Variable { value: copy(added), sensitive: env.sensitive }),
-        // A sensitive value is passed on byte for byte, so it cannot refer to the inherited one.
+        None => Variable { value: copy(added), sensitive: env.sensitive },
+        // A sensitive value is passed on byte for byte, so it cannot refer to the inherited one. Coder never joins to that one.
         Some(_) if existing.is_none() && env.sensitive == Some(true) => {
-            let name = &env.name.value;
-            let detail = format!("variable {name} is sensitive and has nothing to join to; use merge_strategy replace");
-            Err(Fault::at(&env.name, detail))
+            notes.push(format!(
+                "variable {} is sensitive and joins to nothing; it replaces the variable that the workspace inherits",
+                env.name.value
+            ));
+            Variable { value: copy(added), sensitive: env.sensitive }
         }
-        Some(value) => Ok(Variable { value, sensitive }),
+        Some(value) => Variable { value, sensitive },
     }
 }
 
@@ -88,7 +86,7 @@ mod tests {
     fn merged(env: &str, agent_env: &str) -> Result<Vec<(String, String)>, Fault> {
         let text = format!("owner: alice\nname: dev\nagent: {{ name: main, env: {{ {agent_env} }} }}\nenv:\n{env}");
         let workspace = parse(&text).unwrap().remove(0);
-        let merged = environment(&workspace, &workspace.agents()[0])?;
+        let merged = environment(&workspace, &workspace.agents()[0], &mut Vec::new())?;
         Ok(merged.iter().map(|(name, it)| (name.clone(), it.value.expose_str().unwrap().into())).collect())
     }
 
@@ -131,8 +129,8 @@ mod tests {
     fn an_entry_for_another_agent_does_not_count() {
         let text = "owner: a\nname: b\nagents: [{ name: x }, { name: y }]\nenv:\n  - { name: A, value: 1, agent: x }\n";
         let workspace = parse(text).unwrap().remove(0);
-        assert_eq!(environment(&workspace, &workspace.agents()[0]).unwrap().len(), 1);
-        assert!(environment(&workspace, &workspace.agents()[1]).unwrap().is_empty());
+        assert_eq!(environment(&workspace, &workspace.agents()[0], &mut Vec::new()).unwrap().len(), 1);
+        assert!(environment(&workspace, &workspace.agents()[1], &mut Vec::new()).unwrap().is_empty());
     }
 
     #[test]
@@ -142,14 +140,13 @@ mod tests {
             let first = format!("  - {{ name: A, value: x{} }}\n", marks[0]);
             let text = format!("owner: a\nname: b\nagent: {{ name: x }}\nenv:\n{first}{}", item(marks[1]));
             let workspace = parse(&text).unwrap().remove(0);
-            environment(&workspace, &workspace.agents()[0]).unwrap()["A"].sensitive
+            environment(&workspace, &workspace.agents()[0], &mut Vec::new()).unwrap()["A"].sensitive
         };
         let (yes, no, none) = (", sensitive: true", ", sensitive: false", "");
         assert_eq!([[yes, no], [no, yes], [yes, none], [none, yes]].map(mark), [Some(true); 4]);
         assert_eq!([[no, no], [no, none], [none, none]].map(mark), [Some(false), None, None]);
-        let fault =
-            merged("  - { name: A, value: canary, merge_strategy: append, sensitive: true }\n", "").unwrap_err();
-        assert!(fault.detail.contains("nothing to join to") && !fault.detail.contains("canary"), "{fault}");
+        let bare = merged("  - { name: A, value: x, merge_strategy: append, sensitive: true }\n", "").unwrap();
+        assert_eq!(bare, [("A".into(), "x".into())]);
         let own = merged("  - { name: A, value: x }\n", "A: { value: 010, sensitive: true }").unwrap();
         assert_eq!(own, [("A".into(), "010".into())]);
     }

@@ -182,6 +182,7 @@ mod tests {
             workspace_name: "dev".into(),
             owner_id: Uuid::from_u128(3),
             owner_name: "alice".into(),
+            user_data: true,
             token_hash: [0; 32],
             is_revoked: false,
         }
@@ -276,6 +277,7 @@ mod tests {
             log_source_id: Uuid::from_u128(5),
             display_name: "Install".into(),
             script: "make".into(),
+            sensitive: false,
             cron: String::new(),
             log_path: String::new(),
             timeout: 300,

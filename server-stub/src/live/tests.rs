@@ -11,6 +11,7 @@ fn agent(number: u128) -> AgentIdentity {
         workspace_name: "dev".into(),
         owner_id: Uuid::from_u128(number + 2_000_000),
         owner_name: "alice".into(),
+        user_data: true,
         token_hash: [0; 32],
         is_revoked: false,
     }

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use protocol::rest::{AgentGitSshKey, GitSshKey};
 
 use super::Target;
@@ -36,6 +37,10 @@ pub(super) async fn regenerate(
 }
 
 pub(super) async fn deliver(agent: Agent, State(state): State<AppState>) -> Result<Json<AgentGitSshKey>, ApiError> {
+    if !agent.identity.user_data {
+        let message = "The template gives this agent no data of its user (api_key_scope = no_user_data).";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, message));
+    }
     let key = state.store.git_keys().deliver(agent.actor, agent.identity.owner_id, state.settings.git_keys).await;
     key.map(Json).map_err(|error| failed(&error, "Internal error fetching the SSH key."))
 }

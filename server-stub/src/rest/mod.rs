@@ -1,6 +1,7 @@
 //! The REST API: one file a resource.
 
 mod body;
+mod definitions;
 mod deployment;
 mod git_keys;
 mod secrets;
@@ -35,6 +36,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/users/{user}/secrets/{name}/rollback", post(secrets::rollback))
         .merge(users::routes())
         .merge(tokens::routes())
+        .merge(definitions::routes())
         .merge(workspaces::routes())
         .merge(workspace_agents::routes())
 }

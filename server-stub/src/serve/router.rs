@@ -41,15 +41,11 @@ pub(super) fn surround(routes: Router<AppState>, state: AppState) -> Router {
 
 /// What a client of Coder may ask for, and what this server says to it.
 const UNSUPPORTED: &[(&str, &str)] = &[
-    ("templates", "This server has no templates; workspaces are defined with: coder-server workspace apply FILE"),
-    (
-        "templateversions",
-        "This server has no templates; workspaces are defined with: coder-server workspace apply FILE",
-    ),
+    ("templates", "This server has no templates; workspaces are defined with: coder workspace apply FILE"),
+    ("templateversions", "This server has no templates; workspaces are defined with: coder workspace apply FILE"),
     ("organizations", "This server has no organizations and no templates."),
     ("groups", "This server has no groups."),
     ("builds", "This server does not start, stop or build workspaces; whoever runs the agent does."),
-    ("workspacebuilds", "This server does not start, stop or build workspaces; whoever runs the agent does."),
     ("coordinate", "This server does not connect to workspaces; use your own ssh to reach them."),
     ("connection", "This server does not connect to workspaces; use your own ssh to reach them."),
     ("pty", "This server has no web terminal; use your own ssh to reach the workspace."),

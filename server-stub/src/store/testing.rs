@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use protocol::definitions::AppliedWorkspace;
 use protocol::rest::CreateUserSecretRequest;
 use protocol::workspace::Checked;
 use protocol::workspace::definition::parse;
@@ -14,7 +15,6 @@ use uuid::Uuid;
 
 use super::audit::Actor;
 use super::engine::{Query, command};
-use super::workspaces::AppliedWorkspace;
 use super::{DataDir, DatabaseUrl, KeySource, Role, Store, StoreError};
 
 /// A store with one user, and the directory of both; others build their own worlds on it.

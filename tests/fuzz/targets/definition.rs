@@ -8,8 +8,9 @@ fuzz_target!(|text: &str| {
     let lines = text.matches(['\r', '\n']).count() as u64 + 1;
     match definition::parse(text) {
         Ok(workspaces) => workspaces.into_iter().for_each(|workspace| {
+            let agents = workspace.agents().len();
             if let Ok(checked) = Checked::new(workspace) {
-                assert!(checked.agents().count() == checked.workspace().agents().len());
+                assert!(checked.definition.agents.len() == agents && checked.definition.check().is_ok());
             }
         }),
         // A message repeats a name at most, never the file.

@@ -158,6 +158,14 @@ impl ClientError {
         }
     }
 
+    /// What the server said when it refused.
+    pub(crate) fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Refused { problem, .. } => Some(problem),
+            _ => None,
+        }
+    }
+
     /// Whether the server may have done what was asked, although this error is all that came back.
     pub(crate) fn may_be_done(&self) -> bool {
         match self {

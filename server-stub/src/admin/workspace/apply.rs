@@ -1,23 +1,55 @@
 //! `coder-server workspace apply`
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
-
-use super::super::{AdminError, output};
-use crate::store::Store;
-use crate::store::workspaces::{AppliedWorkspace, ApplyError};
+use clap::Args;
+use protocol::definitions::{Applied, Batch};
+use protocol::terraform;
 use protocol::workspace::Checked;
 use protocol::workspace::definition::{self, Fault, MAX_FILE_BYTES};
 
-/// What is wrong with a definition file.
+use super::super::{AdminError, output};
+use crate::store::Store;
+use crate::store::workspaces::{Application, ApplyError};
+
+/// Flags of `workspace apply`.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags, each independent of the others")]
+pub struct ApplyArgs {
+    /// Workspace definition, or - for standard input
+    #[arg(value_name = "FILE", required_unless_present = "terraform")]
+    files: Vec<PathBuf>,
+    /// Take the workspace from a Terraform or OpenTofu state: the output of `terraform show -json`, or a state file; - for standard
+    /// input
+    #[arg(long, value_name = "FILE", conflicts_with = "files")]
+    terraform: Option<PathBuf>,
+    /// Name of the workspace [default: the one that the state has]
+    #[arg(long, requires = "terraform")]
+    name: Option<String>,
+    /// Owner of the workspace [default: the one that the state has]
+    #[arg(long, requires = "terraform")]
+    owner: Option<String>,
+    /// Take --owner for the owner even if the state names another
+    #[arg(long, requires = "owner")]
+    ignore_owner: bool,
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Give every agent in the files a new token; the old token stops working immediately
+    #[arg(long, conflicts_with = "terraform")]
+    rotate_tokens: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is wrong with what a workspace is made from.
 #[derive(Debug, thiserror::Error)]
 pub enum DefinitionError {
     /// It cannot be read.
-    #[error("cannot read workspace definition {}", path.display())]
+    #[error("cannot read {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -32,101 +64,107 @@ pub enum DefinitionError {
         /// What and where.
         fault: Fault,
     },
+    /// No workspace can be made from the state.
+    #[error("{}: {source}", path.display())]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: terraform::Error,
+    },
+    /// The server cannot apply it.
+    #[error("{origin}: {detail}")]
+    Refused {
+        /// File and line.
+        origin: String,
+        /// Why.
+        detail: String,
+    },
 }
 
-/// Where a definition was read, for a fault that shows later.
-struct Origin {
-    path: PathBuf,
-    line: u64,
-}
-
-pub(super) async fn run(store: &Store, files: &[PathBuf], json: bool, rotate_tokens: bool) -> Result<(), AdminError> {
-    let (definitions, origins) = read_all(files)?;
-    let applied =
-        store.workspaces().apply(definitions, rotate_tokens).await.map_err(|error| at_origin(error, &origins))?;
-    if json {
-        return output::json(&json!({ "workspaces": applied.iter().map(as_json).collect::<Vec<_>>() }));
+pub(super) async fn run(store: &Store, args: ApplyArgs) -> Result<(), AdminError> {
+    let mut batch = match &args.terraform {
+        Some(path) => read_state(path, &args)?,
+        None => read_all(&args.files)?,
+    };
+    let how =
+        Application { rotate_tokens: args.rotate_tokens, dry_run: args.dry_run, ..Application::by_administrator() };
+    let definitions = std::mem::take(&mut batch.definitions);
+    let workspaces = store.workspaces().apply_all(definitions, how).await.map_err(|error| at_origin(error, &batch))?;
+    let mut applied = Applied { workspaces };
+    batch.annotate(&mut applied);
+    if args.json {
+        return output::json(&applied);
     }
-    as_text(&applied)
-}
-
-fn read_all(files: &[PathBuf]) -> Result<(Vec<Checked>, Vec<Origin>), DefinitionError> {
-    let (mut definitions, mut origins, mut seen) = (Vec::new(), Vec::new(), HashMap::new());
-    for path in files {
-        let text = read(path).map_err(|source| DefinitionError::Read { path: path.clone(), source })?;
-        let faulty = |fault| DefinitionError::Fault { path: path.clone(), fault };
-        for workspace in definition::parse(&text).map_err(faulty)? {
-            let line = workspace.line();
-            let name = format!("{}/{}", workspace.owner.value, workspace.name.value);
-            // In one call the second would silently win over the first.
-            if let Some(first) = seen.insert(name.to_ascii_lowercase(), format!("{}:{line}", path.display())) {
-                let detail = format!("workspace {name} is defined at {first} already");
-                return Err(faulty(Fault::at(&workspace.name, detail)));
-            }
-            definitions.push(Checked::new(workspace).map_err(faulty)?);
-            origins.push(Origin { path: path.clone(), line });
-        }
+    output::table(&Applied::HEAD, applied.rows(args.dry_run))?;
+    let remarks = applied.remarks(args.dry_run);
+    if !remarks.is_empty() {
+        output::line(&format!("\n{}", output::printable_lines(&remarks)))?;
     }
-    Ok((definitions, origins))
-}
-
-fn read(path: &Path) -> io::Result<String> {
-    // One byte more than the limit tells a file that is too long from one that just fits.
-    let limit = MAX_FILE_BYTES as u64 + 1;
-    let mut text = String::new();
-    if path.as_os_str() == "-" {
-        io::stdin().take(limit).read_to_string(&mut text)?;
-    } else {
-        File::open(path)?.take(limit).read_to_string(&mut text)?;
-    }
-    Ok(text)
-}
-
-fn at_origin(error: ApplyError, origins: &[Origin]) -> AdminError {
-    match error {
-        ApplyError::Store(error) => error.into(),
-        ApplyError::UnknownOwner { index, .. } => {
-            let (path, line) = match origins.get(index) {
-                Some(origin) => (origin.path.clone(), Some(origin.line)),
-                None => (PathBuf::new(), None),
-            };
-            DefinitionError::Fault { path, fault: Fault { line, detail: error.to_string() } }.into()
-        }
-    }
-}
-
-fn as_json(workspace: &AppliedWorkspace) -> Value {
-    let agents: Vec<_> = workspace
-        .agents
-        .iter()
-        .map(|agent| {
-            // The one place, with the table below, where a token is printed.
-            let token = agent.token.as_ref().and_then(|token| token.expose_str().ok());
-            json!({ "name": agent.name, "token": token })
-        })
-        .collect();
-    json!({ "owner": workspace.owner, "name": workspace.name, "agents": agents })
-}
-
-fn as_text(applied: &[AppliedWorkspace]) -> Result<(), AdminError> {
-    let rows = applied.iter().flat_map(|workspace| {
-        let path = format!("{}/{}", workspace.owner, workspace.name);
-        let done = if workspace.created { "created" } else { "updated" };
-        let kept = workspace.agents.iter().map(|agent| {
-            let token = agent.token.as_ref().and_then(|token| token.expose_str().ok());
-            (agent.name.clone(), token.unwrap_or("(as before)").to_owned())
-        });
-        let removed = workspace.removed.iter().map(|name| (name.clone(), "(agent removed)".to_owned()));
-        let row = |(agent, token)| vec![path.clone(), done.to_owned(), agent, token];
-        kept.chain(removed).map(row).collect::<Vec<_>>()
-    });
-    output::table(&["WORKSPACE", "", "AGENT", "TOKEN"], rows)?;
-    if applied.iter().flat_map(|workspace| &workspace.agents).any(|agent| agent.token.is_some()) {
+    if applied.has_tokens() && !args.dry_run {
         output::line(
             "\nTokens are shown this once. Start an agent with CODER_AGENT_URL and CODER_AGENT_TOKEN set: coder agent",
         )?;
     }
     Ok(())
+}
+
+fn read_all(files: &[PathBuf]) -> Result<Batch, DefinitionError> {
+    let mut batch = Batch::default();
+    for path in files {
+        let text = read(path, MAX_FILE_BYTES).and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
+        let text = text.map_err(|source| DefinitionError::Read { path: path.clone(), source })?;
+        let faulty = |fault| DefinitionError::Fault { path: path.clone(), fault };
+        for workspace in definition::parse(&text).map_err(faulty)? {
+            let line = workspace.line();
+            let Checked { definition, notes } = Checked::new(workspace).map_err(faulty)?;
+            let added = batch.add(definition, notes, &format!("{}:{line}", path.display()));
+            added.map_err(|detail| faulty(Fault { line: Some(line), detail }))?;
+        }
+    }
+    Ok(batch)
+}
+
+fn read_state(path: &Path, args: &ApplyArgs) -> Result<Batch, DefinitionError> {
+    let bytes = read(path, terraform::MAX_BYTES);
+    let bytes = bytes.map_err(|source| DefinitionError::Read { path: path.to_owned(), source })?;
+    let state = terraform::read(&bytes).and_then(|workspace| workspace.into_definition(args.name.clone()));
+    let (mut definition, notes) = state.map_err(|source| DefinitionError::State { path: path.to_owned(), source })?;
+    if let Some(owner) = &args.owner {
+        let stated = definition.owner.replace(owner.clone());
+        if let Some(stated) = stated.filter(|stated| !stated.eq_ignore_ascii_case(owner) && !args.ignore_owner) {
+            let detail =
+                format!("this workspace belongs to {stated}, not to {owner}; --ignore-owner gives it to {owner}");
+            return Err(DefinitionError::Refused { origin: path.display().to_string(), detail });
+        }
+    }
+    let mut batch = Batch::default();
+    // The first of a batch is never there already.
+    drop(batch.add(definition, notes, &path.display().to_string()));
+    Ok(batch)
+}
+
+fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    // One byte more than the limit tells a file that is too long from one that just fits.
+    let limit = limit as u64 + 1;
+    let mut bytes = Vec::new();
+    if path.as_os_str() == "-" {
+        io::stdin().take(limit).read_to_end(&mut bytes)?;
+    } else {
+        File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+fn at_origin(error: ApplyError, batch: &Batch) -> AdminError {
+    match (error.index(), error) {
+        (Some(index), error) => {
+            let origin = batch.origin(index).to_owned();
+            DefinitionError::Refused { origin, detail: error.to_string() }.into()
+        }
+        (None, ApplyError::Store(error)) => error.into(),
+        (None, error) => DefinitionError::Refused { origin: String::new(), detail: error.to_string() }.into(),
+    }
 }
 
 #[cfg(test)]

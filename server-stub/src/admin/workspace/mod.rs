@@ -4,37 +4,28 @@ mod apply;
 mod deliveries;
 mod show;
 
-use std::path::PathBuf;
-
 use clap::Subcommand;
 
+use apply::ApplyArgs;
 pub use apply::DefinitionError;
 
 use super::{AdminError, output};
 use crate::store::Store;
+use crate::store::audit::Actor;
 use crate::store::workspaces::Workspace;
 use crate::workspace_json::lifecycle_word;
 
 /// Manage workspaces.
 #[derive(Debug, Subcommand)]
 pub enum WorkspaceCommand {
-    /// Create or update the workspaces that YAML files define: all of them or none
+    /// Create or update the workspaces that YAML files define, or a Terraform state: all of them or none
     #[command(after_help = "\
 Examples:
   coder-server workspace apply dev.yaml
   coder-server workspace apply team/*.yaml
-  coder-server workspace apply - --json < dev.yaml | jq -r .workspaces[].agents[].token")]
-    Apply {
-        /// Workspace definition, or - for standard input
-        #[arg(required = true, value_name = "FILE")]
-        files: Vec<PathBuf>,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-        /// Give every agent in the files a new token; the old token stops working immediately
-        #[arg(long)]
-        rotate_tokens: bool,
-    },
+  coder-server workspace apply - --json < dev.yaml | jq -r .workspaces[].agents[].token
+  terraform show -json | coder-server workspace apply --terraform - --owner alice")]
+    Apply(ApplyArgs),
     /// Show the state of a workspace: connection, scripts, metadata, deliveries and startup log
     #[command(after_help = "\
 Examples:
@@ -82,7 +73,7 @@ Examples:
 
 pub(super) async fn run(store: &Store, command: WorkspaceCommand) -> Result<(), AdminError> {
     match command {
-        WorkspaceCommand::Apply { files, json, rotate_tokens } => apply::run(store, &files, json, rotate_tokens).await,
+        WorkspaceCommand::Apply(args) => apply::run(store, args).await,
         WorkspaceCommand::Show { workspace, json } => {
             let found = find(store, &workspace).await?;
             if json { show::json(store, &found).await } else { show::text(store, &found).await }
@@ -109,7 +100,7 @@ pub(super) async fn run(store: &Store, command: WorkspaceCommand) -> Result<(), 
         WorkspaceCommand::Delete { workspace } => {
             let found = find(store, &workspace).await?;
             let path = path(&found);
-            store.workspaces().delete(found.id, path.clone()).await?;
+            store.workspaces().delete(Actor::Administrator, found.id, path.clone()).await?;
             output::line(&format!("Deleted workspace {path}."))
         }
     }

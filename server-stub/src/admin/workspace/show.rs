@@ -6,16 +6,19 @@ use jiff::{SignedDuration, Timestamp};
 use protocol::agent_api::log::Level;
 use protocol::agent_api::own_log_source;
 use protocol::agent_api::timing::{Stage, Status as Outcome};
+use protocol::definition::RequiredSecret;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::super::{AdminError, output};
 use super::deliveries::{self, Reported};
 use super::path;
-use crate::store::workspaces::{Agent, Connection, Line, SERVER_SOURCE, Script, Workspace};
+use crate::store::workspaces::{Agent, Connection, Line, ResourceItem, SERVER_SOURCE, Script, Workspace};
 use crate::store::{Store, StoreError};
 use crate::workspace_json::{self as shapes, level_word, lifecycle_word};
 
+/// What stands for a value that is shown only when somebody asks for it alone.
+const DOTS: &str = "••••••••";
 /// Lines of log that people are shown; `--json` has all.
 const SHOWN_LINES: usize = 40;
 /// Failed deliveries that people are shown.
@@ -152,10 +155,37 @@ pub(super) async fn text(store: &Store, workspace: &Workspace) -> Result<(), Adm
     if let Some(since) = &revoked {
         output::line(&format!("revoked    {since}"))?;
     }
+    if let Some(at) = workspace.stopped_at {
+        output::line(&format!("stopped    {}", output::local(at)))?;
+    }
+    resources_text(store, workspace).await?;
     for agent in &workspace.agents {
         agent_text(store, agent, revoked.is_some()).await?;
     }
     Ok(())
+}
+
+/// Hidden resources are left out, and sensitive values are eight dots.
+async fn resources_text(store: &Store, workspace: &Workspace) -> Result<(), AdminError> {
+    let resources = store.workspaces().resources(workspace.id).await?;
+    let rows = resources.iter().filter(|resource| !resource.hide).flat_map(|resource| {
+        let address = output::printable(&resource.address);
+        if resource.items.is_empty() {
+            return vec![vec![address, String::new(), String::new()]];
+        }
+        let row = |item: &ResourceItem| {
+            let value = if item.sensitive { DOTS } else { item.value.as_deref().unwrap_or("null") };
+            vec![address.clone(), output::printable(&item.key), output::printable(value)]
+        };
+        resource.items.iter().map(row).collect::<Vec<_>>()
+    });
+    section("resources", rows.collect())?;
+    let required = store.workspaces().required_secrets(workspace.id).await?;
+    let row = |it: &RequiredSecret| {
+        let target = if it.env.is_empty() { &it.file } else { &it.env };
+        vec![output::printable(target), output::printable(&it.help_message)]
+    };
+    section("secrets that the template needs", required.iter().map(row).collect())
 }
 
 async fn agent_text(store: &Store, agent: &Agent, is_revoked: bool) -> Result<(), AdminError> {

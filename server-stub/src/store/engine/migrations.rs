@@ -16,13 +16,14 @@ const SHARED: &[&str] = &[
     include_str!("migrations/0007_macs.sql"),
     include_str!("migrations/0008_live.sql"),
     include_str!("migrations/0009_accounts.sql"),
+    include_str!("migrations/0010_definitions.sql"),
 ];
 
 /// The schema of this version.
-pub(super) const KNOWN: i64 = 9;
+pub(super) const KNOWN: i64 = 10;
 /// The oldest schema whose programs work on a database of [`KNOWN`]: older ones make tokens without a MAC, which nobody trusts, deliver to
-/// revoked workspaces, and let in suspended users and expired tokens.
-pub(super) const OLDEST: i64 = 9;
+/// revoked and stopped workspaces, and let in suspended users and expired tokens.
+pub(super) const OLDEST: i64 = 10;
 
 /// What a database says about its schema.
 #[derive(Clone, Copy, Debug)]

@@ -61,6 +61,27 @@ pub(in crate::store) const GIT_PRIVATE_KEY: SealedColumn = SealedColumn {
     update: "UPDATE git_ssh_keys SET private_key = ?, private_key_key_id = ? WHERE user_id = ? AND private_key = ?",
 };
 
+/// Texts of scripts that a template marks as secrets.
+pub(in crate::store) const SCRIPT_TEXT: SealedColumn = SealedColumn {
+    table: "scripts",
+    name: "sealed_script",
+    select: "SELECT s.id AS id, w.owner_id AS user_id, s.sealed_script AS data, s.sealed_script_key_id AS key_id FROM scripts s
+             JOIN agents a ON a.id = s.agent_id JOIN workspaces w ON w.id = a.workspace_id
+             WHERE s.sealed_script_key_id <> ? AND s.id > ? ORDER BY s.id LIMIT ?",
+    update: "UPDATE scripts SET sealed_script = ?, sealed_script_key_id = ? WHERE id = ? AND sealed_script = ?",
+};
+
+/// Sensitive values that are shown of resources.
+pub(in crate::store) const RESOURCE_VALUE: SealedColumn = SealedColumn {
+    table: "resource_items",
+    name: "sealed",
+    select:
+        "SELECT i.id AS id, w.owner_id AS user_id, i.sealed AS data, i.sealed_key_id AS key_id FROM resource_items i
+             JOIN workspace_resources r ON r.id = i.resource_id JOIN workspaces w ON w.id = r.workspace_id
+             WHERE i.sealed_key_id <> ? AND i.id > ? ORDER BY i.id LIMIT ?",
+    update: "UPDATE resource_items SET sealed = ?, sealed_key_id = ? WHERE id = ? AND sealed = ?",
+};
+
 /// All of them, as key rotation goes through them.
-pub(in crate::store) const ALL: [&SealedColumn; 4] =
-    [&SECRET_VALUE, &SECRET_VERSION, &TEMPLATE_VALUE, &GIT_PRIVATE_KEY];
+pub(in crate::store) const ALL: [&SealedColumn; 6] =
+    [&SECRET_VALUE, &SECRET_VERSION, &TEMPLATE_VALUE, &GIT_PRIVATE_KEY, &SCRIPT_TEXT, &RESOURCE_VALUE];

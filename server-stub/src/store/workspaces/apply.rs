@@ -1,95 +1,56 @@
-//! Definitions into rows. Applying the same definition again changes no id and no token.
+//! Definitions into rows. Applying the same definition again changes nothing: no id, no token, no build.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use protocol::secret::Secret;
+use protocol::definition::Definition;
+use protocol::definitions::AppliedWorkspace;
 use protocol::workspace::Checked;
-use protocol::workspace::definition::Agent;
 use uuid::Uuid;
 
 use super::super::audit::{self, Actor, Record};
 use super::super::engine::{Connection, Writing, command, query, row};
 use super::super::generations;
-use super::super::keys::Claim;
 use super::super::users;
 use super::super::{Change, Doing, StoreError};
-use super::Workspaces;
-use super::agent_parts::{keep_env, keep_metadata, keep_scripts};
-use super::identity::{self, TokenHash};
+use super::application::{Application, ApplyError};
+use super::keep_agents::keep_agents;
+use super::{Workspaces, resources};
 
 /// Definitions of one transaction.
 const BATCH: usize = 200;
 
-/// What applying one definition came to.
-#[derive(Debug)]
-pub struct AppliedWorkspace {
-    /// The owner's name, as the user is spelt.
-    pub owner: String,
-    /// The workspace.
-    pub name: String,
-    /// Whether it is new.
-    pub created: bool,
-    /// Its agents, in the order of the definition.
-    pub agents: Vec<AppliedAgent>,
-    /// Agents that the definition no longer has; their tokens are dead.
-    pub removed: Vec<String>,
-}
-
-/// An agent of an applied definition.
-#[derive(Debug)]
-pub struct AppliedAgent {
-    /// Its name.
-    pub name: String,
-    /// Its token, where it got a new one. It is nowhere else: the database has a hash.
-    pub token: Option<Secret>,
-}
-
-/// Why definitions are not applied. None of them is, then.
-#[derive(Debug, thiserror::Error)]
-pub enum ApplyError {
-    /// The owner of a definition does not exist.
-    #[error("no user is named {owner}; make one with: coder-server user create {owner}")]
-    UnknownOwner {
-        /// The name.
-        owner: String,
-        /// Which of the definitions.
-        index: usize,
-    },
-    /// The database failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+row! {
+    struct WorkspaceRow { id: Uuid, name: String, build_id: Option<Uuid>, stopped: bool = "stopped_at IS NOT NULL" }
 }
 
 row! {
-    struct IdRow { id: Uuid }
-}
-
-row! {
-    struct AgentRow { name: String, directory: String, motd_path: String }
-}
-
-row! {
-    struct KeptRow { id: Uuid, token_hash: TokenHash }
-}
-
-row! {
-    struct NameRow { name: String }
+    struct CountRow { count: i64 = "count(*)" }
 }
 
 impl Workspaces<'_> {
-    /// Makes the database hold these workspaces; other workspaces stay.
-    ///
-    /// All of them or, where an owner is unknown, none. More than [`BATCH`] are written a batch at a time: a transaction of ten thousand
-    /// takes seconds, in which a running server could write nothing. Should the database fail between two batches, what was written
-    /// stays, and applying again with new tokens completes it.
+    /// As an administrator on the server's machine does: see [`Workspaces::apply_all`].
     pub async fn apply(
         &self,
         definitions: Vec<Checked>,
         rotate_tokens: bool,
     ) -> Result<Vec<AppliedWorkspace>, ApplyError> {
+        let definitions = definitions.into_iter().map(|checked| checked.definition).collect();
+        self.apply_all(definitions, Application { rotate_tokens, ..Application::by_administrator() }).await
+    }
+
+    /// Makes the database hold these workspaces; other workspaces stay.
+    ///
+    /// All of them or, where one cannot be, none. More than [`BATCH`] are written a batch at a time: a transaction of ten thousand
+    /// takes seconds, in which a running server could write nothing. Should the database fail between two batches, what was written
+    /// stays, and applying again with new tokens completes it.
+    pub async fn apply_all(
+        &self,
+        definitions: Vec<Definition>,
+        how: Application,
+    ) -> Result<Vec<AppliedWorkspace>, ApplyError> {
         let mut applied = Vec::with_capacity(definitions.len());
-        self.check_owners(&definitions).await?;
+        self.check(&definitions, &how).await?;
         let mut definitions = definitions.into_iter();
         loop {
             let batch: Vec<_> = definitions.by_ref().take(BATCH).collect();
@@ -97,17 +58,18 @@ impl Workspaces<'_> {
                 return Ok(applied);
             }
             let first = applied.len();
-            applied.extend(self.apply_batch(batch, first, rotate_tokens).await?);
+            applied.extend(self.apply_batch(batch, first, how.clone()).await?);
         }
     }
 
-    async fn check_owners(&self, definitions: &[Checked]) -> Result<(), ApplyError> {
+    async fn check(&self, definitions: &[Definition], how: &Application) -> Result<(), ApplyError> {
         let mut sql = self.0.read().await.doing("look up the owners of workspaces")?;
         let mut known = BTreeSet::new();
         for (index, definition) in definitions.iter().enumerate() {
-            let owner = definition.workspace().owner.value.as_str();
+            definition.check().map_err(|misfit| ApplyError::Misfit { detail: misfit.detail, index })?;
+            let owner = owner_of(definition, how, index)?;
             if !known.contains(owner) {
-                require_owner(&mut sql, definition, index).await?;
+                require_owner(&mut sql, owner, index).await?;
                 known.insert(owner);
             }
         }
@@ -117,26 +79,28 @@ impl Workspaces<'_> {
     /// One transaction; `first` is the index of the first of them.
     async fn apply_batch(
         &self,
-        batch: Vec<Checked>,
+        batch: Vec<Definition>,
         first: usize,
-        rotate_tokens: bool,
+        how: Application,
     ) -> Result<Vec<AppliedWorkspace>, ApplyError> {
         let batch = Arc::new(batch);
-        self.0
-            .write(move |writing| {
-                Box::pin(async move {
-                    let mut applied = Vec::with_capacity(batch.len());
-                    for (index, definition) in (first..).zip(batch.iter()) {
-                        applied.push(apply(writing, definition, index, rotate_tokens).await?);
-                    }
-                    Ok(applied)
-                })
+        let done = self.0.write(move |writing| {
+            Box::pin(async move {
+                let mut applied = Vec::with_capacity(batch.len());
+                for (index, definition) in (first..).zip(batch.iter()) {
+                    applied.push(apply(writing, definition, index, &how).await?);
+                }
+                if how.dry_run { Err(ApplyError::Rehearsed(applied)) } else { Ok(applied) }
             })
-            .await
+        });
+        match done.await {
+            Err(ApplyError::Rehearsed(applied)) => Ok(applied),
+            done => done,
+        }
     }
 
-    /// Deletes the workspace `OWNER/NAME` with its agents; false when it is gone already.
-    pub async fn delete(&self, id: Uuid, path: String) -> Result<bool, StoreError> {
+    /// Deletes the workspace with its agents; false when it is gone already. `path` is its `OWNER/NAME`.
+    pub async fn delete(&self, actor: Actor, id: Uuid, path: String) -> Result<bool, StoreError> {
         self.0
             .write(move |writing| {
                 Box::pin(async move {
@@ -144,7 +108,7 @@ impl Workspaces<'_> {
                     let deleted = writing.sql.execute(delete).await.doing("delete a workspace")? > 0;
                     if deleted {
                         writing.changed(Change::Workspace(id));
-                        let record = Record::new(Actor::Administrator, "delete", "workspace").on(id, &path);
+                        let record = Record::new(actor, "delete", "workspace").on(id, &path);
                         audit::insert(writing, record).await?;
                     }
                     Ok(deleted)
@@ -154,117 +118,125 @@ impl Workspaces<'_> {
     }
 }
 
-async fn apply(
-    writing: &mut Writing,
-    definition: &Checked,
-    index: usize,
-    rotate_tokens: bool,
-) -> Result<AppliedWorkspace, ApplyError> {
-    let workspace = definition.workspace();
-    let (owner_id, owner) = require_owner(&mut writing.sql, definition, index).await?;
-    let (workspace_id, created) = keep_workspace(writing, owner_id, workspace.name.value.as_str()).await?;
-    let (mut agents, mut changed) = (Vec::new(), false);
-    for (position, (agent, env)) in (0..).zip(definition.agents()) {
-        changed |= !is_same(&mut writing.sql, workspace_id, agent).await?;
-        let (id, token) = keep_agent(writing, (owner_id, workspace_id), position, agent, rotate_tokens).await?;
-        changed |= token.is_some();
-        changed |= keep_env(writing, owner_id, id, env).await?;
-        changed |= keep_scripts(writing, id, &agent.scripts).await?;
-        changed |= keep_metadata(&mut writing.sql, id, &agent.metadata).await?;
-        agents.push(AppliedAgent { name: agent.name.value.to_string(), token });
+/// The name of the owner of a definition.
+fn owner_of<'a>(definition: &'a Definition, how: &'a Application, index: usize) -> Result<&'a str, ApplyError> {
+    match (&definition.owner, &how.owner) {
+        (Some(named), Some(caller)) if !named.eq_ignore_ascii_case(caller) => {
+            Err(ApplyError::OtherOwner { named: named.clone(), caller: caller.clone(), index })
+        }
+        (_, Some(owner)) | (Some(owner), None) => Ok(owner),
+        (None, None) => Err(ApplyError::NoOwner { name: definition.name.clone(), index }),
     }
-    let kept = agents.iter().map(|agent| agent.name.clone()).collect();
-    let removed = remove_agents(&mut writing.sql, workspace_id, kept).await?;
-    if changed || !removed.is_empty() {
-        generations::grow_workspace(writing, workspace_id).await?;
-    }
-    let name = workspace.name.value.as_str();
-    let action = if created { "create" } else { "write" };
-    let record = Record::new(Actor::Administrator, action, "workspace").on(workspace_id, &format!("{owner}/{name}"));
-    audit::insert(writing, record.diff(tokens(&agents))).await?;
-    Ok(AppliedWorkspace { owner, name: workspace.name.value.to_string(), created, agents, removed })
 }
 
-/// Which agents got a token; it is a credential, so the audit log has a record of each.
-fn tokens(agents: &[AppliedAgent]) -> serde_json::Value {
+async fn apply(
+    writing: &mut Writing,
+    definition: &Definition,
+    index: usize,
+    how: &Application,
+) -> Result<AppliedWorkspace, ApplyError> {
+    let (owner_id, owner) = require_owner(&mut writing.sql, owner_of(definition, how, index)?, index).await?;
+    let find = query::<WorkspaceRow>("SELECT {columns} FROM workspaces WHERE owner_id = ? AND {fold name} = {fold ?}");
+    let found = find.bind(owner_id).bind(&definition.name);
+    let found = writing.sql.optional(found).await.doing("read a workspace")?;
+    let created = found.is_none();
+    let mut changes = Vec::new();
+    let workspace = match found {
+        Some(found) => found,
+        None => create(writing, (owner_id, &owner), definition, index, how.most, &mut changes).await?,
+    };
+    let stopped = definition.agents.is_empty();
+    if workspace.name != definition.name {
+        changes.push(format!("renamed from {}", workspace.name));
+    }
+    if workspace.stopped != stopped && !created {
+        changes.push(if stopped { "stopped" } else { "started" }.into());
+    }
+    let place = (owner_id, workspace.id);
+    // The agents of a stopped workspace stay, refused, for the day when it is started again.
+    let (agents, removed) = if stopped {
+        (Vec::new(), Vec::new())
+    } else {
+        keep_agents(writing, place, definition, index, how, &mut changes).await?
+    };
+    resources::keep(writing, owner_id, workspace.id, definition, &mut changes).await?;
+    let new_tokens = agents.iter().any(|agent| agent.token.is_some());
+    let mut build_id = workspace.build_id.unwrap_or(workspace.id);
+    if !changes.is_empty() {
+        build_id = if created { build_id } else { Uuid::new_v4() };
+        keep_build(writing, &workspace, build_id, definition, created).await?;
+    }
+    if !changes.is_empty() || new_tokens {
+        generations::grow_workspace(writing, workspace.id).await?;
+        let action = if created { "create" } else { "write" };
+        let record = Record::new(how.actor.clone(), action, "workspace");
+        let record = record.on(workspace.id, &format!("{owner}/{}", definition.name));
+        audit::insert(writing, record.diff(diff(&changes, &agents))).await?;
+    }
+    let name = definition.name.clone();
+    Ok(AppliedWorkspace { owner, name, created, stopped, build_id, changes, agents, removed, notes: Vec::new() })
+}
+
+/// What changed, and which agents got a token. It is a credential, so the audit log has a record of each.
+fn diff(changes: &[String], agents: &[protocol::definitions::AppliedAgent]) -> serde_json::Value {
     let new = agents.iter().filter(|agent| agent.token.is_some());
-    new.map(|agent| (format!("agent {} token", agent.name), serde_json::json!({ "secret": true }))).collect()
+    let tokens = new.map(|agent| (format!("agent {} token", agent.name), serde_json::json!({ "secret": true })));
+    let changes = (!changes.is_empty()).then(|| ("changes".to_owned(), serde_json::json!(changes)));
+    tokens.chain(changes).collect()
 }
 
 /// Id and name of the owner, asked again in the transaction: a user may be deleted meanwhile.
-async fn require_owner(sql: &mut Connection, definition: &Checked, index: usize) -> Result<(Uuid, String), ApplyError> {
-    let owner = definition.workspace().owner.value.as_str();
+async fn require_owner(sql: &mut Connection, owner: &str, index: usize) -> Result<(Uuid, String), ApplyError> {
     let found = sql.optional(users::named(owner)).await.doing("look up the owner of a workspace")?;
     found.map(|row| (row.id, row.username)).ok_or_else(|| ApplyError::UnknownOwner { owner: owner.to_owned(), index })
 }
 
-async fn keep_workspace(writing: &mut Writing, owner: Uuid, name: &str) -> Result<(Uuid, bool), StoreError> {
-    let new = Uuid::new_v4();
-    let keep = query::<IdRow>(
-        "INSERT INTO workspaces (id, owner_id, name, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?4) \
-         ON CONFLICT (owner_id, {fold name}) DO UPDATE SET name = excluded.name, updated_at = excluded.updated_at \
-         RETURNING {columns}",
-    );
-    let keep = keep.bind(new).bind(owner).bind(name).bind(writing.now());
-    let kept = writing.sql.one(keep).await.doing("keep a workspace")?;
-    Ok((kept.id, kept.id == new))
-}
-
-/// Whether the agent has what the definition says of itself. Its variables, scripts and metadata have their own functions.
-async fn is_same(sql: &mut Connection, workspace: Uuid, agent: &Agent) -> Result<bool, StoreError> {
-    let stored = query::<AgentRow>("SELECT {columns} FROM agents WHERE workspace_id = ? AND {fold name} = {fold ?}");
-    let stored = stored.bind(workspace).bind(agent.name.value.as_str());
-    let stored = sql.optional(stored).await.doing("read an agent")?;
-    Ok(stored.is_some_and(|stored| {
-        stored.name == agent.name.value.as_str()
-            && stored.directory == agent.dir.as_ref().map_or("", |dir| dir.as_str())
-            && stored.motd_path == agent.motd_file.as_ref().map_or("", |path| path.as_str())
-    }))
-}
-
-/// Its id, and its token if it got a new one: because it is new, because that is wanted, or because its old one was ended.
-async fn keep_agent(
+async fn create(
     writing: &mut Writing,
-    (owner, workspace): (Uuid, Uuid),
-    position: i64,
-    agent: &Agent,
-    rotate_token: bool,
-) -> Result<(Uuid, Option<Secret>), StoreError> {
-    let token = Uuid::new_v4();
-    let hash = identity::hash(token);
-    let keep = query::<KeptRow>(
-        "INSERT INTO agents (id, workspace_id, name, position, token_hash, directory, motd_path, connection_timeout, \
-                             created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9) \
-         ON CONFLICT (workspace_id, {fold name}) DO UPDATE SET name = excluded.name, position = excluded.position, \
-           directory = excluded.directory, motd_path = excluded.motd_path, \
-           connection_timeout = excluded.connection_timeout, updated_at = excluded.updated_at, \
-           token_hash = CASE WHEN ?10 OR agents.mac IS NULL THEN excluded.token_hash ELSE agents.token_hash END \
-         RETURNING {columns}",
-    )
-    .bind(Uuid::new_v4())
-    .bind(workspace)
-    .bind(agent.name.value.as_str())
-    .bind(position)
-    .bind(hash)
-    .bind(agent.dir.as_ref().map_or("", |dir| dir.as_str()))
-    .bind(agent.motd_file.as_ref().map_or("", |path| path.as_str()))
-    .bind(agent.connection_timeout.get())
-    .bind(writing.now())
-    .bind(rotate_token);
-    let kept = writing.sql.one(keep).await.doing("keep an agent")?;
-    if kept.token_hash != hash {
-        return Ok((kept.id, None));
+    (owner_id, owner): (Uuid, &str),
+    definition: &Definition,
+    index: usize,
+    most: Option<u32>,
+    changes: &mut Vec<String>,
+) -> Result<WorkspaceRow, ApplyError> {
+    if let Some(most) = most {
+        // Two applies at the same time count one after the other.
+        writing.sql.lock_user(owner_id).await.doing("lock the workspaces of a user")?;
+        let count = query::<CountRow>("SELECT {columns} FROM workspaces WHERE owner_id = ?").bind(owner_id);
+        if writing.sql.one(count).await.doing("count the workspaces of a user")?.count >= i64::from(most) {
+            return Err(ApplyError::TooMany { owner: owner.to_owned(), most, index });
+        }
     }
-    let mac = writing.mac(&Claim::agent_token(kept.id, workspace, owner, &hash)).await?;
-    let prove = command("UPDATE agents SET mac = ?, mac_key_id = ? WHERE id = ?");
-    let prove = prove.bind(mac.data).bind(mac.key).bind(kept.id);
-    writing.sql.execute(prove).await.doing("keep the token of an agent")?;
-    Ok((kept.id, Some(Secret::from(token.to_string()))))
+    let id = free_id(writing, definition.id).await?;
+    let create =
+        command("INSERT INTO workspaces (id, owner_id, name, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?4)");
+    let create = create.bind(id).bind(owner_id).bind(&definition.name).bind(writing.now());
+    writing.sql.execute(create).await.doing("create a workspace")?;
+    changes.push("created".into());
+    Ok(WorkspaceRow { id, name: definition.name.clone(), build_id: None, stopped: false })
 }
 
-async fn remove_agents(sql: &mut Connection, workspace: Uuid, kept: Vec<String>) -> Result<Vec<String>, StoreError> {
-    let remove =
-        query::<NameRow>("DELETE FROM agents WHERE workspace_id = ? AND name NOT IN ({each text}) RETURNING {columns}");
-    let removed = sql.all(remove.bind(workspace).bind(kept)).await.doing("drop agents")?;
-    Ok(removed.into_iter().map(|row| row.name).collect())
+/// The id that a definition asks for, unless another workspace has it.
+async fn free_id(writing: &mut Writing, wanted: Option<Uuid>) -> Result<Uuid, StoreError> {
+    let Some(wanted) = wanted.filter(|id| !id.is_nil()) else { return Ok(Uuid::new_v4()) };
+    let taken = query::<CountRow>("SELECT {columns} FROM workspaces WHERE id = ?").bind(wanted);
+    let taken = writing.sql.one(taken).await.doing("look up the id of a workspace")?.count > 0;
+    Ok(if taken { Uuid::new_v4() } else { wanted })
+}
+
+async fn keep_build(
+    writing: &mut Writing,
+    workspace: &WorkspaceRow,
+    build: Uuid,
+    definition: &Definition,
+    first: bool,
+) -> Result<(), StoreError> {
+    let now = writing.now();
+    let keep = command(
+        "UPDATE workspaces SET name = ?, build_id = ?, build_number = build_number + ?, updated_at = ?, stopped_at = ? \
+         WHERE id = ?",
+    );
+    let keep = keep.bind(&definition.name).bind(build).bind(i64::from(!first)).bind(now);
+    let keep = keep.bind(definition.agents.is_empty().then_some(now)).bind(workspace.id);
+    writing.sql.execute(keep).await.map(drop).doing("keep a build")
 }

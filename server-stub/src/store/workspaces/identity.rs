@@ -40,6 +40,8 @@ pub struct AgentIdentity {
     pub owner_id: Uuid,
     /// The name of that user.
     pub owner_name: String,
+    /// Whether it gets the owner's secrets and git key.
+    pub user_data: bool,
     /// Hash of the token it has shown; another one in the database means that this session must end.
     pub token_hash: TokenHash,
     /// Its workspace gets nothing any more.
@@ -62,6 +64,7 @@ row! {
         workspace_name: String = "w.name",
         owner_id: Uuid = "u.id",
         owner_name: String = "u.username",
+        user_data: bool = "a.user_data",
         token_hash: TokenHash = "a.token_hash",
         mac: Option<Vec<u8>> = "a.mac",
         mac_key_id: Option<KeyId> = "a.mac_key_id",
@@ -87,12 +90,12 @@ row! {
 pub struct Agents<'a>(pub(in crate::store) &'a Database);
 
 impl Agents<'_> {
-    /// The agent with this token, unless its owner is suspended.
+    /// The agent with this token, unless its owner is suspended or its workspace stopped.
     pub async fn by_token(&self, token: &str) -> Result<Option<AgentIdentity>, StoreError> {
         let Some(token_hash) = token_hash(token) else { return Ok(None) };
         let find = query::<IdentityRow>(
             "SELECT {columns} FROM agents a JOIN workspaces w ON w.id = a.workspace_id JOIN users u ON u.id = w.owner_id \
-             WHERE a.token_hash = ? AND u.suspended_at IS NULL",
+             WHERE a.token_hash = ? AND u.suspended_at IS NULL AND w.stopped_at IS NULL",
         );
         let found = self.0.optional(find.bind(token_hash)).await.doing("look up an agent token")?;
         let Some(row) = found else { return Ok(None) };
@@ -105,6 +108,7 @@ impl Agents<'_> {
             workspace_name: row.workspace_name,
             owner_id: row.owner_id,
             owner_name: row.owner_name,
+            user_data: row.user_data,
             token_hash: row.token_hash,
             is_revoked: row.revoked_at.is_some(),
         };
@@ -128,13 +132,13 @@ impl Agents<'_> {
         Ok(rows.into_iter().map(entry).collect())
     }
 
-    /// Which of these tokens no agent has any more, or only one whose owner is suspended. Asked for the connected ones, so that the answer costs the same however many users
+    /// Which of these tokens no agent has any more, or only one whose owner is suspended or whose workspace is stopped. Asked for the connected ones, so that the answer costs the same however many users
     /// the database has.
     pub async fn lost_tokens(&self, tokens: &[TokenHash]) -> Result<HashSet<TokenHash>, StoreError> {
         let lost = query::<LostRow>(
             "SELECT {columns} FROM ({each bytes}) AS shown WHERE NOT EXISTS (SELECT 1 FROM agents a \
                JOIN workspaces w ON w.id = a.workspace_id JOIN users u ON u.id = w.owner_id \
-               WHERE a.token_hash = shown.value AND u.suspended_at IS NULL)",
+               WHERE a.token_hash = shown.value AND u.suspended_at IS NULL AND w.stopped_at IS NULL)",
         );
         let shown: Vec<Vec<u8>> = tokens.iter().map(|hash| hash.to_vec()).collect();
         let rows = self.0.all(lost.bind(shown)).await.doing("look up agent tokens")?;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::super::engine::{Connection, Database, Query, query, row};
 use super::super::{Doing, StoreError};
-use super::view::{Agent, Metadata, Script, Seen, Timing, Workspace};
+use super::view::{Agent, Metadata, Script, Seen, Timing, Workspace, shown_name};
 use super::{Agents, Revocation};
 
 row! {
@@ -19,6 +19,9 @@ row! {
         updated_at: Timestamp = "w.updated_at",
         revoked_at: Option<Timestamp> = "w.revoked_at",
         revoked_reason: String = "w.revoked_reason",
+        build_id: Option<Uuid> = "w.build_id",
+        build_number: i64 = "w.build_number",
+        stopped_at: Option<Timestamp> = "w.stopped_at",
     }
 }
 
@@ -29,6 +32,7 @@ row! {
         directory: String = "a.directory",
         expanded_directory: String = "a.expanded_directory",
         motd_path: String = "a.motd_path",
+        resource: String = "a.resource",
         connection_timeout: i64 = "a.connection_timeout",
         created_at: Timestamp = "a.created_at",
         updated_at: Timestamp = "a.updated_at",
@@ -52,6 +56,7 @@ row! {
         log_source_id: Uuid = "s.log_source_id",
         display_name: String = "s.display_name",
         script: String = "s.script",
+        sensitive: bool = "s.sealed_script IS NOT NULL",
         cron: String = "s.cron",
         log_path: String = "s.log_path",
         timeout: i64 = "s.timeout",
@@ -111,6 +116,15 @@ impl Workspaces<'_> {
         Ok(self.select(find.bind(owner).bind(name)).await?.into_iter().next())
     }
 
+    /// The workspace whose latest build has that id.
+    pub async fn of_build(&self, build: Uuid) -> Result<Option<Workspace>, StoreError> {
+        let find = query(
+            "SELECT {columns} FROM workspaces w JOIN users u ON u.id = w.owner_id \
+             WHERE w.build_id = ?1 OR (w.build_id IS NULL AND w.id = ?1)",
+        );
+        Ok(self.select(find.bind(build)).await?.into_iter().next())
+    }
+
     /// The workspace that an agent belongs to.
     pub async fn of_agent(&self, agent: Uuid) -> Result<Option<Workspace>, StoreError> {
         let find = query(
@@ -128,10 +142,7 @@ impl Workspaces<'_> {
         let mut workspaces = Vec::with_capacity(rows.len());
         for row in rows {
             let agents = agents(&mut sql, row.id).await?;
-            let WorkspaceRow { id, owner_id, owner_name, name, created_at, updated_at, .. } = row;
-            let reason = row.revoked_reason;
-            let revoked = row.revoked_at.map(|at| Revocation { at, reason });
-            workspaces.push(Workspace { id, owner_id, owner_name, name, created_at, updated_at, revoked, agents });
+            workspaces.push(row.with(agents));
         }
         Ok(workspaces)
     }
@@ -176,6 +187,25 @@ fn state(number: i32) -> State {
     State::try_from(number).unwrap_or_default()
 }
 
+impl WorkspaceRow {
+    fn with(self, agents: Vec<Agent>) -> Workspace {
+        let reason = self.revoked_reason;
+        Workspace {
+            id: self.id,
+            owner_id: self.owner_id,
+            owner_name: self.owner_name,
+            name: self.name,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            revoked: self.revoked_at.map(|at| Revocation { at, reason }),
+            build_id: self.build_id.unwrap_or(self.id),
+            build_number: self.build_number,
+            stopped_at: self.stopped_at,
+            agents,
+        }
+    }
+}
+
 impl From<AgentRow> for Agent {
     fn from(row: AgentRow) -> Self {
         let seen = row.first_connected_at.zip(row.last_connected_at);
@@ -185,6 +215,7 @@ impl From<AgentRow> for Agent {
             directory: row.directory,
             expanded_directory: row.expanded_directory,
             motd_path: row.motd_path,
+            resource: row.resource,
             connection_timeout: row.connection_timeout,
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -211,8 +242,9 @@ impl From<ScriptRow> for Script {
             last: row.timing(),
             id: row.id,
             log_source_id: row.log_source_id,
-            display_name: row.display_name,
+            display_name: shown_name(&row.display_name).to_owned(),
             script: row.script,
+            sensitive: row.sensitive,
             cron: row.cron,
             log_path: row.log_path,
             timeout: row.timeout,

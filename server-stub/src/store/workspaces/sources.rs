@@ -7,10 +7,10 @@ use serde::{Deserialize, Deserializer};
 use uuid::Uuid;
 
 use super::super::engine::{query, row};
-use super::super::keys::sealed::{SECRET_VALUE, TEMPLATE_VALUE};
+use super::super::keys::sealed::{SCRIPT_TEXT, SECRET_VALUE, TEMPLATE_VALUE};
 use super::super::keys::{KeyId, Place};
 use super::super::{Doing, Generation, StoreError};
-use super::view::{Metadata, Script};
+use super::view::{Metadata, Script, shown_name};
 use super::{AgentIdentity, Agents};
 
 /// What a manifest is made of.
@@ -81,13 +81,13 @@ row! {
         revoked_at: Option<Timestamp> = "(SELECT revoked_at FROM workspaces WHERE id = agents.workspace_id)",
         env: String = "(SELECT {rows {id id}, name, {hex value}, value_key_id, sensitive ORDER BY name}
             FROM agent_env WHERE agent_id = agents.id)",
-        scripts: String = "(SELECT {rows {id id}, {id log_source_id}, display_name, script, cron, log_path, timeout,
-                run_on_start, run_on_stop, start_blocks_login ORDER BY position}
+        scripts: String = "(SELECT {rows {id id}, {id log_source_id}, display_name, script, {hex sealed_script},
+                sealed_script_key_id, cron, log_path, timeout, run_on_start, run_on_stop, start_blocks_login ORDER BY position}
             FROM scripts WHERE agent_id = agents.id)",
         metadata: String = "(SELECT {rows key, display_name, script, interval, timeout ORDER BY position}
             FROM agent_metadata WHERE agent_id = agents.id)",
         secrets: String = "(SELECT {rows {id id}, name, env_name, file_path, {hex value}, value_key_id ORDER BY name}
-            FROM user_secrets WHERE user_id = ? AND enabled AND (env_name <> '' OR file_path <> ''))",
+            FROM user_secrets WHERE user_id = ? AND agents.user_data AND enabled AND (env_name <> '' OR file_path <> ''))",
     }
 }
 
@@ -96,12 +96,13 @@ row! {
 }
 
 impl Agents<'_> {
-    /// What the manifest of `agent` is made of; none when the agent, or the token it came with, is gone, or the
-    /// owner is suspended.
+    /// What the manifest of `agent` is made of; none when the agent, or the token it came with, is gone, the owner
+    /// is suspended, or the workspace stopped.
     pub async fn manifest_sources(&self, agent: &AgentIdentity) -> Result<Option<ManifestSources>, StoreError> {
         let sources = query::<SourcesRow>(
             "SELECT {columns} FROM agents WHERE id = ? AND token_hash = ? AND EXISTS (SELECT 1 FROM workspaces w \
-               JOIN users u ON u.id = w.owner_id WHERE w.id = agents.workspace_id AND u.suspended_at IS NULL)",
+               JOIN users u ON u.id = w.owner_id WHERE w.id = agents.workspace_id AND u.suspended_at IS NULL \
+               AND w.stopped_at IS NULL)",
         )
         .bind(agent.owner_id)
         .bind(agent.id)
@@ -120,9 +121,10 @@ impl Agents<'_> {
             let value = opened(SECRET_VALUE.of(owner, id), &value, &key);
             DeliveredSecret { name, env_name, file_path, value }
         };
+        let text = |id: Uuid, data: &Hex, key: &str| opened(SCRIPT_TEXT.of(owner, id), data, key);
         Ok(Some(ManifestSources {
             env: list(&row.env)?.into_iter().map(variable).collect(),
-            scripts: list(&row.scripts)?.into_iter().map(script).collect(),
+            scripts: list(&row.scripts)?.into_iter().map(|row| script(row, text)).collect(),
             metadata: list(&row.metadata)?.into_iter().map(metadata).collect(),
             secrets: list(&row.secrets)?.into_iter().map(secret).collect(),
             generation: Generation { epoch: row.epoch, number: row.generation },
@@ -149,7 +151,7 @@ impl Agents<'_> {
 
 type VariableRow = (Uuid, String, Hex, String, Option<Flag>);
 type SecretRow = (Uuid, String, String, String, Hex, String);
-type ScriptRow = (Uuid, Uuid, String, String, String, String, i64, Flag, Flag, Flag);
+type ScriptRow = (Uuid, Uuid, String, String, Option<Hex>, Option<String>, String, String, i64, Flag, Flag, Flag);
 type MetadataRow = (String, String, String, i64, i64);
 
 /// A sealed value on its way through JSON.
@@ -182,14 +184,25 @@ fn list<'r, T: Deserialize<'r>>(column: &'r str) -> Result<Vec<T>, StoreError> {
     serde_json::from_str(column).map_err(|_| StoreError::Malformed { what: "a part of a manifest" })
 }
 
-/// Of its results a manifest tells nothing.
-fn script(row: ScriptRow) -> Script {
-    let (id, log_source_id, display_name, script, cron, log_path, timeout, start, stop, blocks) = row;
+/// Of its results a manifest tells nothing. A sealed text is opened by `open`.
+fn script(row: ScriptRow, open: impl Fn(Uuid, &Hex, &str) -> Result<Secret, StoreError>) -> Script {
+    let (id, log_source_id, display_name, script, sealed, key, cron, log_path, timeout, start, stop, blocks) = row;
+    let opened = sealed.as_ref().zip(key.as_ref()).map(|(data, key)| open(id, data, key));
+    let script = match opened {
+        None => script,
+        Some(Ok(text)) => text.expose_str().unwrap_or_default().to_owned(),
+        // It must not pass for one that has nothing to do.
+        Some(Err(error)) => {
+            tracing::error!(%error, script = %id, "cannot open a script");
+            "echo 'the server could not decrypt this script; ask its administrator' >&2; exit 1".to_owned()
+        }
+    };
     Script {
         id,
         log_source_id,
-        display_name,
+        display_name: shown_name(&display_name).to_owned(),
         script,
+        sensitive: sealed.is_some(),
         cron,
         log_path,
         timeout,

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::super::Store;
+use super::super::audit::Actor;
 use super::super::testing::{self, World, apply, checked, execute, put_secret, token};
 use super::*;
 
@@ -82,8 +83,8 @@ async fn what_a_definition_drops_is_gone_and_a_failing_one_changes_nothing() {
     let applied = apply(&store, other, false).await;
     assert_eq!(applied[0].removed, ["main"]);
     assert_eq!(store.agents().lost_tokens(&[agent.token_hash]).await.unwrap(), HashSet::from([agent.token_hash]));
-    assert!(store.workspaces().delete(agent.workspace_id, "alice/dev".into()).await.unwrap());
-    assert!(!store.workspaces().delete(agent.workspace_id, "alice/dev".into()).await.unwrap());
+    assert!(store.workspaces().delete(Actor::Administrator, agent.workspace_id, "alice/dev".into()).await.unwrap());
+    assert!(!store.workspaces().delete(Actor::Administrator, agent.workspace_id, "alice/dev".into()).await.unwrap());
     assert!(store.workspaces().list().await.unwrap().is_empty());
 }
 

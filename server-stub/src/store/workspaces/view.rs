@@ -23,10 +23,16 @@ pub struct Workspace {
     pub name: String,
     /// When it was first applied.
     pub created_at: Timestamp,
-    /// When it was last applied.
+    /// When an apply last changed it.
     pub updated_at: Timestamp,
     /// Since when it gets nothing any more, if that is so.
     pub revoked: Option<Revocation>,
+    /// Identifies what it was applied from.
+    pub build_id: Uuid,
+    /// Grows with each apply that changes something.
+    pub build_number: i64,
+    /// Since when it has no agents that are let in.
+    pub stopped_at: Option<Timestamp>,
     /// Its agents, in the order of the definition.
     pub agents: Vec<Agent>,
 }
@@ -53,6 +59,8 @@ pub struct Agent {
     pub expanded_directory: String,
     /// Path of what is shown at login.
     pub motd_path: String,
+    /// The address of the resource that is its machine, or empty.
+    pub resource: String,
     /// Seconds it may take to connect for the first time.
     pub connection_timeout: i64,
     /// When it was first applied.
@@ -141,6 +149,7 @@ impl Agent {
 }
 
 /// A script and how it went.
+#[expect(clippy::struct_excessive_bools, reason = "the provider's own flags, each independent of the others")]
 #[derive(Clone, Debug)]
 pub struct Script {
     /// Stable identifier.
@@ -149,8 +158,10 @@ pub struct Script {
     pub log_source_id: Uuid,
     /// Its name.
     pub display_name: String,
-    /// See `coder_script`.
+    /// See `coder_script`. Empty for people, if it is a secret.
     pub script: String,
+    /// Whether its text is a secret.
+    pub sensitive: bool,
     /// Six fields, or empty.
     pub cron: String,
     /// Path of its log in the workspace, or empty.
@@ -165,6 +176,19 @@ pub struct Script {
     pub start_blocks_login: bool,
     /// How it last went.
     pub last: Option<Timing>,
+}
+
+/// Between the name of a script and its number, in the name that the database knows it by.
+const NTH: char = '\u{1f}';
+
+/// The name that the database knows the `nth` script of a name by: there it is unique for the agent.
+pub(super) fn script_key(name: &str, nth: usize) -> String {
+    if nth == 1 { name.to_owned() } else { format!("{name}{NTH}{nth}") }
+}
+
+/// The name that people gave it.
+pub(super) fn shown_name(key: &str) -> &str {
+    key.split(NTH).next().unwrap_or_default()
 }
 
 /// One run of a script.
@@ -217,6 +241,7 @@ mod tests {
             directory: String::new(),
             expanded_directory: String::new(),
             motd_path: String::new(),
+            resource: String::new(),
             connection_timeout,
             created_at: time(0),
             updated_at: time(0),
