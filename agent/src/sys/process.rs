@@ -137,6 +137,16 @@ pub(crate) mod tests {
 
     /// Runs `test` in a process of its own with a single thread.
     pub(crate) fn alone(test: impl FnOnce()) {
+        // Where several tests share a process, a fork takes over locks that nobody unlocks any more, and what other tests
+        // did to signals: the whole test runs again by itself.
+        const ALONE: &str = "CODER_TEST_ALONE";
+        let thread = std::thread::current();
+        if let Some(name) = thread.name().filter(|name| *name != "main" && std::env::var_os(ALONE).is_none()) {
+            let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+            again.args([name, "--exact", "--test-threads=1", "--nocapture"]).env(ALONE, "1");
+            assert!(again.status().unwrap().success(), "failed in a process of its own, above");
+            return;
+        }
         // SAFETY: libc keeps its allocator usable across a fork, and the child never returns into the harness.
         match unsafe { nix::unistd::fork() }.unwrap() {
             ForkResult::Child => {
