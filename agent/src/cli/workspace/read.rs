@@ -19,11 +19,11 @@ pub(super) fn definitions(files: &[impl AsRef<Path>]) -> Result<Batch, CliError>
         let text = bytes(path, MAX_FILE_BYTES).and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
         let text = text.map_err(|error| CliError::Usage(format!("cannot read {shown}: {error}")))?;
         for workspace in definition::parse(&text).map_err(|fault| CliError::Usage(format!("{shown}:{fault}")))? {
-            let line = workspace.line();
+            let (line, name_line) = (workspace.line(), workspace.name.referenced.line());
             let Checked { definition, notes } =
                 Checked::new(workspace).map_err(|fault| CliError::Usage(format!("{shown}:{fault}")))?;
             let added = batch.add(definition, notes, &format!("{shown}:{line}"));
-            added.map_err(|detail| CliError::Usage(format!("{shown}:{line}: {detail}")))?;
+            added.map_err(|detail| CliError::Usage(format!("{shown}:{name_line}: {detail}")))?;
         }
     }
     Ok(batch)

@@ -116,10 +116,10 @@ fn read_all(files: &[PathBuf]) -> Result<Batch, DefinitionError> {
         let text = text.map_err(|source| DefinitionError::Read { path: path.clone(), source })?;
         let faulty = |fault| DefinitionError::Fault { path: path.clone(), fault };
         for workspace in definition::parse(&text).map_err(faulty)? {
-            let line = workspace.line();
+            let (line, name_line) = (workspace.line(), workspace.name.referenced.line());
             let Checked { definition, notes } = Checked::new(workspace).map_err(faulty)?;
             let added = batch.add(definition, notes, &format!("{}:{line}", path.display()));
-            added.map_err(|detail| faulty(Fault { line: Some(line), detail }))?;
+            added.map_err(|detail| faulty(Fault { line: Some(name_line), detail }))?;
         }
     }
     Ok(batch)
