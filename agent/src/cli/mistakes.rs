@@ -37,7 +37,7 @@ const TOP: &[(&str, &str)] = &[
     ("printenv export", "To print the variables of the workspace: coder env"),
     ("reload refresh sync", "To fetch and deliver secrets now: coder agent reload"),
     ("server serve", "The server is a program of its own: coder-server serve"),
-    ("user users token tokens workspace", "Administrators manage this with: coder-server --help"),
+    ("user users", "Administrators manage this with: coder-server --help"),
     (
         "create start stop restart rename ssh config-ssh port-forward templates template ping open rdp schedule vscode \
          dotfiles speedtest update-check autoupdate favorite unfavorite external-auth netcheck provisioner \

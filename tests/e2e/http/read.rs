@@ -58,6 +58,8 @@ fn a_user_is_me_a_name_in_any_case_and_an_id() {
         assert_eq!(world.get(&format!("/users/{user}")).is(200).body, me);
         world.get(&format!("/users/{user}/secrets")).is(200);
     }
-    world.get("/users/bob").is(404);
     world.get("/users/first").is(200);
+    // The first user is an owner, who may look at others.
+    world.get("/users/bob").is(200);
+    world.call(&world.bob, Method::GET, "/users/alice", None).is(404);
 }

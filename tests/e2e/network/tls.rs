@@ -83,7 +83,11 @@ fn the_wrong_scheme() {
 fn an_unknown_authority_is_named_once_for_the_sign_in() {
     let world = World::https(&["127.0.0.1"]);
     let url = world.server.url();
-    let login = || world.env.coder(["login", url]).stdin(&world.alice.token);
+    // Of its own: logging out revokes it.
+    let made = world.env.admin(["token", "create", "alice", "--json"]).reveals().run().success().json();
+    let token = made["session_token"].as_str().unwrap().to_owned();
+    world.env.watch("a session token", token.as_bytes());
+    let login = || world.env.coder(["login", url]).stdin(&token);
     let cause = "the server's certificate is signed by an authority that this machine does not know";
     let hint = format!("name that one's certificate: coder login {url} --ca-file FILE (or SSL_CERT_FILE)");
     let _ = login().run().exits(1).complains(cause).complains(&hint);

@@ -121,8 +121,8 @@ fn the_text_for_tcsh_is_ascii() {
     let (text, _) = Format::Tcsh.write(&variables).unwrap();
     let expected = [
         r"set coder_bytes1 = (`setenv LC_ALL C; set echo_style = sysv; echo '\303\244 \377 \376'`);",
-        "setenv A 'a''$coder_bytes1[1]:q'b''$coder_bytes1[1]:q'';",
-        "setenv B ''$coder_bytes1[2]:q'''$coder_bytes1[3]:q'';",
+        "setenv A 'a'$coder_bytes1[1]:q'b'$coder_bytes1[1]:q'';",
+        "setenv B ''$coder_bytes1[2]:q''$coder_bytes1[3]:q'';",
         "unset coder_bytes1;\n",
     ];
     assert_eq!(String::from_utf8(text.to_vec()).unwrap(), expected.join("\n"));
