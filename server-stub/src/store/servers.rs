@@ -1,5 +1,7 @@
 //! The servers of the deployment, each with a lease.
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 
 use super::engine::{Database, Doing, StoreError, command, insert, query, row};
@@ -10,7 +12,7 @@ use super::{generations, now};
 pub(super) const LEASE: i64 = 30_000_000;
 
 row! {
-    struct ServerRow { id: Uuid, key_ids: String }
+    struct ServerRow { id: Uuid, key_ids: String, seen_at: i64 }
 }
 
 /// The servers of the deployment.
@@ -68,12 +70,12 @@ impl Servers<'_> {
             .await
     }
 
-    /// Ids of the live servers that do not have `key`.
-    pub(super) async fn without_key(&self, key: &KeyId) -> Result<Vec<String>, StoreError> {
+    /// The live servers that do not have `key`, and when each was seen last.
+    pub(super) async fn without_key(&self, key: &KeyId) -> Result<BTreeMap<Uuid, i64>, StoreError> {
         let live = query::<ServerRow>("SELECT {columns} FROM servers WHERE seen_at > ? ORDER BY started_at");
         let live = self.0.all(live.bind(now().as_microsecond().saturating_sub(LEASE))).await;
         let live = live.doing("read the servers of the deployment")?;
         let lacks = |row: &ServerRow| !row.key_ids.split(',').any(|id| id == key.as_str());
-        Ok(live.into_iter().filter(lacks).map(|row| row.id.to_string()).collect())
+        Ok(live.into_iter().filter(lacks).map(|row| (row.id, row.seen_at)).collect())
     }
 }

@@ -15,12 +15,13 @@ use super::engine::{Change, Connection, Database, Doing, Query, StoreError, Writ
 use super::keys::key::{self, KeyError, KeyId, KeySource};
 use super::keys::sealed::{self, SealedColumn};
 use super::keys::{Keyring, file};
-use super::servers::Servers;
+use super::servers::{LEASE, Servers};
 use super::{DataDir, DataDirError, macs, now};
 
 /// Values that one transaction re-encrypts, so that other writes wait for milliseconds only.
 const BATCH: i64 = 100;
-/// Longest wait for the other servers to say that they have a new key. They are asked, so this is much.
+/// Longest wait for servers that live to say that they have a new key. They are asked, so this is much. One that says nothing may have
+/// died: it is waited for until its lease ends.
 const ANSWER: Duration = Duration::from_secs(5);
 /// How often their answers are looked for.
 const LOOK: Duration = Duration::from_millis(50);
@@ -197,13 +198,17 @@ impl<'a> Keys<'a> {
                 })
             })
             .await?;
-        let asked = Instant::now();
+        let (asked, before) = (Instant::now(), Servers(self.0).without_key(key).await?);
+        let until_it_ends = ANSWER + Duration::from_micros(LEASE.unsigned_abs());
         loop {
             let servers = Servers(self.0).without_key(key).await?;
             if servers.is_empty() {
                 return Ok(());
             }
-            if asked.elapsed() >= ANSWER {
+            // Compared with what was there before, because clocks of two machines differ.
+            let lives = servers.iter().any(|(id, seen)| before.get(id) != Some(seen));
+            if asked.elapsed() >= if lives { ANSWER } else { until_it_ends } {
+                let servers = servers.keys().map(Uuid::to_string).collect();
                 return Err(RotateError::NotEverywhere { key: key.clone(), servers });
             }
             tokio::time::sleep(LOOK).await;
