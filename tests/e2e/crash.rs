@@ -265,7 +265,7 @@ fn keys_are_rotated_under_every_kind_of_request() {
             run
         });
         // Only now, or the others would work on for ever.
-        rotated.map(|run| run.success());
+        let _ = rotated.map(|run| run.success());
     });
     drop(life);
     world.inspect();

@@ -31,7 +31,7 @@ pub struct Entry {
     pub target: String,
     /// HTTP status.
     pub status: u16,
-    /// See [`Record::diff`].
+    /// See `diff` of [`Record`](super::Record).
     pub diff: serde_json::Value,
 }
 
