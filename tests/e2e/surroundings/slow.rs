@@ -73,7 +73,8 @@ fn a_token_file_that_does_not_answer_leaves_the_last_token() {
     mknodat(CWD, &token, FileType::Fifo, 0o600.into(), 0).unwrap();
     proxy.cut();
     wait_until("another connection", LONG, || world.server.stderr().matches("agent connected").count() == 2);
-    let _ = agent.coder(["agent", "reload"]).run().success();
+    // The server knows of it a moment before the agent does.
+    wait_until("a reload over it", LONG, || agent.coder(["agent", "reload"]).run().exit.code == Some(0));
 }
 
 /// The kernel waits for the disk inside of exec.
