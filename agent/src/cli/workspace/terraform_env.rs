@@ -56,12 +56,12 @@ enum Transition {
 impl TerraformEnvArgs {
     pub(super) async fn run(self, server: &ServerArgs) -> Result<(), CliError> {
         let (owner, name) = path(&self.name)?;
-        if owner != "me" {
-            return Err(CliError::Usage("give the name of a workspace of yours, without its owner".into()));
-        }
         let token = self.state.as_deref().map(kept_token).transpose()?.flatten();
         let client = server.connect().await?;
         let user: User = client.get(&["users", "me"]).await.map_err(CliError::request("get user \"me\""))?;
+        if owner != "me" && owner != user.username {
+            return Err(CliError::Usage(format!("{owner} is another user: give the name of a workspace of yours")));
+        }
         // One that does not exist yet gets its id at its first apply.
         let found: Option<Value> = client.get(&["users", "me", "workspace", name]).await.ok();
         let id = found.and_then(|found| found["id"].as_str().map(str::to_owned));

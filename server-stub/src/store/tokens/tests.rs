@@ -1,6 +1,8 @@
 use std::net::IpAddr;
 
 use super::text::ID_LENGTH;
+use protocol::rest::{Role, Scope};
+
 use super::*;
 use crate::store::testing;
 
